@@ -1,0 +1,125 @@
+//! The only room that names an instruction: which instruction sets this CPU has, and what each of them can do.
+
+mod portable;
+pub(crate) mod simd;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use core::fmt;
+
+pub(crate) use simd::{Kernel, Simd};
+
+/// The instruction set that a call computes with. It changes the time, never a bit of the result.
+///
+/// A value of this type exists only where the CPU has the instruction set, so that passing one can never fail.
+///
+/// ```
+/// use hardneg::Backend;
+///
+/// let best = Backend::detect();
+/// assert!(Backend::available().any(|backend| backend == best));
+/// assert_eq!(Backend::portable().name(), "portable");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Backend(Kind);
+
+/// The tokens, each proof of its instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(x86_64::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86_64::Avx512),
+}
+
+impl Backend {
+    /// The fastest backend of this CPU. The standard library remembers what it asked the CPU, so this is cheap.
+    ///
+    /// AVX-512 is chosen on cores of the Ice Lake and Zen 4 class and later; on older ones, which lower their clock for
+    /// it, ask for [`Backend::avx512`] if you want it.
+    #[must_use]
+    pub fn detect() -> Backend {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(token) = x86_64::Avx512::detect().filter(|token| token.is_preferred()) {
+                return Backend(Kind::Avx512(token));
+            }
+            if let Some(backend) = Backend::avx2() {
+                return backend;
+            }
+        }
+        Backend::portable()
+    }
+
+    /// The backend without any instruction beyond those the crate was compiled for.
+    #[must_use]
+    pub fn portable() -> Backend {
+        Backend(Kind::Portable(portable::Portable))
+    }
+
+    /// AVX2 with FMA, where the CPU has both.
+    #[must_use]
+    pub fn avx2() -> Option<Backend> {
+        #[cfg(target_arch = "x86_64")]
+        return x86_64::Avx2::detect().map(|token| Backend(Kind::Avx2(token)));
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// AVX-512F, where the CPU has it.
+    #[must_use]
+    pub fn avx512() -> Option<Backend> {
+        #[cfg(target_arch = "x86_64")]
+        return x86_64::Avx512::detect().map(|token| Backend(Kind::Avx512(token)));
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// Every backend of this CPU, the portable one first.
+    pub fn available() -> impl Iterator<Item = Backend> {
+        [Some(Backend::portable()), Backend::avx2(), Backend::avx512()].into_iter().flatten()
+    }
+
+    /// `portable`, `avx2` or `avx512`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
+        }
+    }
+
+    /// Runs `kernel` compiled for this instruction set.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Kind::Portable(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => token.run(kernel),
+        }
+    }
+}
+
+impl Default for Backend {
+    /// [`Backend::detect`].
+    fn default() -> Backend {
+        Backend::detect()
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({})", self.name())
+    }
+}

@@ -1,0 +1,115 @@
+//! The portable backend, on `wide`: whatever the compilation target has (SSE2 on a plain x86-64 build, NEON, WASM SIMD).
+
+use wide::{f32x8, f64x4};
+
+use super::simd::{Kernel, Simd, head, head_mut};
+use crate::screen::{Record, Tile, tile};
+
+/// The instruction set that the crate was compiled for; every CPU that runs the program has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portable;
+
+impl Portable {
+    /// Runs `kernel`.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+}
+
+impl Simd for Portable {
+    type F32 = f32x8;
+    type F64 = f64x4;
+    const F32_LANES: usize = 8;
+    const F64_LANES: usize = 4;
+    // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
+    const TILE_ANCHORS: usize = 4;
+    const TILE_REGISTERS: usize = 1;
+
+    #[inline(always)]
+    fn prefetch(self, _source: &[f32], _offset: usize) {}
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> f32x8 {
+        f32x8::splat(value)
+    }
+
+    #[inline(always)]
+    fn load(self, source: &[f32]) -> f32x8 {
+        f32x8::new(*head(source))
+    }
+
+    #[inline(always)]
+    fn store(self, value: f32x8, target: &mut [f32]) {
+        *head_mut(target) = value.to_array();
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn in_range(self, value: f32x8, low: f32x8, high: f32x8) -> u32 {
+        (value.simd_ge(low) & value.simd_le(high)).to_bitmask()
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: impl Fn(usize) -> f32x8, mut columns: impl FnMut(usize, f32x8)) {
+        let square = f32x8::transpose(core::array::from_fn(rows));
+        for (k, column) in square.into_iter().enumerate() {
+            columns(k, column);
+        }
+    }
+
+    #[inline(always)]
+    fn splat64(self, value: f64) -> f64x4 {
+        f64x4::splat(value)
+    }
+
+    #[inline(always)]
+    fn load64(self, source: &[f64]) -> f64x4 {
+        f64x4::new(*head(source))
+    }
+
+    #[inline(always)]
+    fn store64(self, value: f64x4, target: &mut [f64]) {
+        *head_mut(target) = value.to_array();
+    }
+
+    #[inline(always)]
+    fn widen(self, source: &[f32]) -> f64x4 {
+        let source: &[f32; 4] = head(source);
+        f64x4::new(source.map(f64::from))
+    }
+
+    #[inline(always)]
+    fn add64(self, a: f64x4, b: f64x4) -> f64x4 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn mul64(self, a: f64x4, b: f64x4) -> f64x4 {
+        a * b
+    }
+
+    #[inline(always)]
+    fn mul_add_exact(self, a: f64x4, b: f64x4, c: f64x4) -> f64x4 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn fold(self, value: f64x4) -> f64 {
+        let [a, b, c, d] = value.to_array();
+        (a + c) + (b + d)
+    }
+
+    #[inline(always)]
+    fn screen_tile<R: Record>(self, _registers: usize, shape: Tile<'_>, record: &mut R) {
+        tile::<Self, R, 4, 1>(self, shape, record);
+    }
+}

@@ -1,0 +1,72 @@
+//! The vocabulary in which every kernel is written once: registers of `f32` and of `f64`, and the few operations on
+//! them that this crate needs. Each instruction set implements it in a file of its own.
+
+/// A token for an instruction set. Holding one proves that the CPU has it.
+///
+/// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
+/// that calls it runs inside [`Backend::run`](super::Backend::run), which is where the instruction set is switched on.
+///
+/// Slices stand where a register meets memory. A method that loads or stores reads or writes exactly one register's
+/// worth from the start of the slice and panics if the slice is shorter; callers pass `chunks_exact` or constant
+/// ranges, from which the compiler sees that it never is.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// A register of `f32`.
+    type F32: Copy;
+    /// A register of `f64`.
+    type F64: Copy;
+    /// How many `f32` a register holds.
+    const F32_LANES: usize;
+    /// How many `f64` a register holds.
+    const F64_LANES: usize;
+    /// Anchors in a screen tile. See [`tile`](crate::screen::tile).
+    const TILE_ANCHORS: usize;
+    /// Registers of candidates in a screen tile.
+    const TILE_REGISTERS: usize;
+
+    /// Asks for the cache line of `source[offset]`, which may lie anywhere, to be brought near. Only a hint.
+    fn prefetch(self, source: &[f32], offset: usize);
+    fn splat(self, value: f32) -> Self::F32;
+    fn load(self, source: &[f32]) -> Self::F32;
+    fn store(self, value: Self::F32, target: &mut [f32]);
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once where the hardware can and twice elsewhere: for screens, whose bound covers both.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// Bit `l` is set where `low <= value <= high` in lane `l`.
+    fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
+    /// Transposes a square of `F32_LANES` rows: `columns(k, v)` receives lane `k` of every row.
+    fn transpose(self, rows: impl Fn(usize) -> Self::F32, columns: impl FnMut(usize, Self::F32));
+
+    fn splat64(self, value: f64) -> Self::F64;
+    fn load64(self, source: &[f64]) -> Self::F64;
+    fn store64(self, value: Self::F64, target: &mut [f64]);
+    /// Loads `F64_LANES` values of `f32`, widened without loss.
+    fn widen(self, source: &[f32]) -> Self::F64;
+    fn add64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    fn mul64(self, a: Self::F64, b: Self::F64) -> Self::F64;
+    /// `a * b + c` where `a * b` is exact, so that one rounding and two agree.
+    fn mul_add_exact(self, a: Self::F64, b: Self::F64, c: Self::F64) -> Self::F64;
+    /// The sum of the lanes, folded by halves: lane `l` takes lane `l + F64_LANES / 2`, and so on down to one.
+    fn fold(self, value: Self::F64) -> f64;
+
+    /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
+    fn screen_tile<R: crate::screen::Record>(self, registers: usize, tile: crate::screen::Tile<'_>, record: &mut R);
+}
+
+/// A computation written once for every instruction set.
+pub(crate) trait Kernel {
+    type Output;
+    /// The body; implementations are `#[inline(always)]` so that it compiles under the token's instruction set.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The first `N` elements of a slice, for one register.
+#[inline(always)]
+pub(super) fn head<T, const N: usize>(slice: &[T]) -> &[T; N] {
+    slice.first_chunk().expect("a full register")
+}
+
+/// The first `N` elements of a slice, to be overwritten by one register.
+#[inline(always)]
+pub(super) fn head_mut<T, const N: usize>(slice: &mut [T]) -> &mut [T; N] {
+    slice.first_chunk_mut().expect("a full register")
+}

@@ -1,0 +1,178 @@
+//! AVX2 with FMA: 16 registers of 8 `f32` or 4 `f64`.
+
+use core::arch::x86_64::*;
+
+use crate::arch::simd::{Kernel, Simd, head, head_mut};
+use crate::screen::{Record, Tile, tile};
+
+/// Proof that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx2 {
+    _private: (),
+}
+
+impl Avx2 {
+    /// The token, if this CPU has AVX2 and FMA.
+    pub(crate) fn detect() -> Option<Avx2> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2 { _private: () })
+    }
+
+    /// Runs `kernel` compiled for AVX2 and FMA.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: an `Avx2` exists only where `detect` found both features.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+impl Simd for Avx2 {
+    type F32 = __m256;
+    type F64 = __m256d;
+    const F32_LANES: usize = 8;
+    const F64_LANES: usize = 4;
+    // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
+    const TILE_ANCHORS: usize = 4;
+    const TILE_REGISTERS: usize = 3;
+
+    #[inline(always)]
+    fn prefetch(self, source: &[f32], offset: usize) {
+        // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(source.as_ptr().wrapping_add(offset).cast()) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, source: &[f32]) -> __m256 {
+        let source: &[f32; 8] = head(source);
+        // SAFETY: `self` proves AVX2, and `source` is 8 readable `f32`; the load needs no alignment.
+        unsafe { _mm256_loadu_ps(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, value: __m256, target: &mut [f32]) {
+        let target: &mut [f32; 8] = head_mut(target);
+        // SAFETY: `self` proves AVX2, and `target` is 8 writable `f32`; the store needs no alignment.
+        unsafe { _mm256_storeu_ps(target.as_mut_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` proves FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn in_range(self, value: __m256, low: __m256, high: __m256) -> u32 {
+        // SAFETY: `self` proves AVX2.
+        let above = unsafe { _mm256_cmp_ps::<_CMP_GE_OQ>(value, low) };
+        // SAFETY: `self` proves AVX2.
+        let below = unsafe { _mm256_cmp_ps::<_CMP_LE_OQ>(value, high) };
+        // SAFETY: `self` proves AVX2.
+        let both = unsafe { _mm256_and_ps(above, below) };
+        // SAFETY: `self` proves AVX2. The mask has a bit for each of the 8 lanes, so the sign is never set.
+        unsafe { _mm256_movemask_ps(both) as u32 }
+    }
+
+    /// Three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.
+    #[inline(always)]
+    fn transpose(self, rows: impl Fn(usize) -> __m256, mut columns: impl FnMut(usize, __m256)) {
+        let rows: [__m256; 8] = core::array::from_fn(rows);
+        let pairs: [__m256; 8] = core::array::from_fn(|r| {
+            let (a, b) = (rows[r & !1], rows[r | 1]);
+            // SAFETY: `self` proves AVX2.
+            unsafe { if r % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) } }
+        });
+        // fours[4 g + c]: rows 4 g .. 4 g + 4 of column c in the low half and of column c + 4 in the high half.
+        let fours: [__m256; 8] = core::array::from_fn(|r| {
+            let (group, column) = (r & !3, r & 3);
+            let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
+            // SAFETY: `self` proves AVX2.
+            unsafe { if column % 2 == 0 { _mm256_shuffle_ps::<0x44>(a, b) } else { _mm256_shuffle_ps::<0xEE>(a, b) } }
+        });
+        for column in 0..4 {
+            let (a, b) = (fours[column], fours[4 + column]);
+            // SAFETY: `self` proves AVX2.
+            columns(column, unsafe { _mm256_permute2f128_ps::<0x20>(a, b) });
+            // SAFETY: `self` proves AVX2.
+            columns(column + 4, unsafe { _mm256_permute2f128_ps::<0x31>(a, b) });
+        }
+    }
+
+    #[inline(always)]
+    fn splat64(self, value: f64) -> __m256d {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_set1_pd(value) }
+    }
+
+    #[inline(always)]
+    fn load64(self, source: &[f64]) -> __m256d {
+        let source: &[f64; 4] = head(source);
+        // SAFETY: `self` proves AVX2, and `source` is 4 readable `f64`; the load needs no alignment.
+        unsafe { _mm256_loadu_pd(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store64(self, value: __m256d, target: &mut [f64]) {
+        let target: &mut [f64; 4] = head_mut(target);
+        // SAFETY: `self` proves AVX2, and `target` is 4 writable `f64`; the store needs no alignment.
+        unsafe { _mm256_storeu_pd(target.as_mut_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn widen(self, source: &[f32]) -> __m256d {
+        let source: &[f32; 4] = head(source);
+        // SAFETY: `self` proves AVX2, and `source` is 4 readable `f32`; the load needs no alignment.
+        let narrow = unsafe { _mm_loadu_ps(source.as_ptr()) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_cvtps_pd(narrow) }
+    }
+
+    #[inline(always)]
+    fn add64(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_pd(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul64(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_mul_pd(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add_exact(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        // SAFETY: `self` proves FMA.
+        unsafe { _mm256_fmadd_pd(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn fold(self, value: __m256d) -> f64 {
+        let mut lanes = [0.0; 4];
+        self.store64(value, &mut lanes);
+        let [a, b, c, d] = lanes;
+        (a + c) + (b + d)
+    }
+
+    #[inline(always)]
+    fn screen_tile<R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+        match registers {
+            3 => tile::<Self, R, 4, 3>(self, shape, record),
+            2 => tile::<Self, R, 4, 2>(self, shape, record),
+            _ => tile::<Self, R, 4, 1>(self, shape, record),
+        }
+    }
+}

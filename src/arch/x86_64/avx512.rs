@@ -1,0 +1,213 @@
+//! AVX-512: 32 registers of 16 `f32` or 8 `f64`.
+
+use core::arch::x86_64::*;
+
+use crate::arch::simd::{Kernel, Simd, head, head_mut};
+use crate::screen::{Record, Tile, tile};
+
+/// Proof that the CPU has AVX-512F.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512 {
+    _private: (),
+}
+
+impl Avx512 {
+    /// The token, if this CPU has AVX-512F (and AVX2 and FMA, as every such CPU has).
+    pub(crate) fn detect() -> Option<Avx512> {
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
+            .then_some(Avx512 { _private: () })
+    }
+
+    /// Whether 512-bit code should be the default here: cores of the Ice Lake and Zen 4 class and later. Older ones
+    /// lower their clock for the whole program when they meet a 512-bit multiplication.
+    pub(crate) fn is_preferred(self) -> bool {
+        is_x86_feature_detected!("avx512vbmi2")
+    }
+
+    /// Runs `kernel` compiled for AVX-512.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: an `Avx512` exists only where `detect` found these three features.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    type F64 = __m512d;
+    const F32_LANES: usize = 16;
+    const F64_LANES: usize = 8;
+    // 8 x 3 = 24 accumulators, 3 candidate registers and a broadcast anchor: 28 of 32 registers. 11 loads feed 24
+    // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
+    const TILE_ANCHORS: usize = 8;
+    const TILE_REGISTERS: usize = 3;
+
+    #[inline(always)]
+    fn prefetch(self, source: &[f32], offset: usize) {
+        // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(source.as_ptr().wrapping_add(offset).cast()) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, source: &[f32]) -> __m512 {
+        let source: &[f32; 16] = head(source);
+        // SAFETY: `self` proves AVX-512F, and `source` is 16 readable `f32`; the load needs no alignment.
+        unsafe { _mm512_loadu_ps(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, value: __m512, target: &mut [f32]) {
+        let target: &mut [f32; 16] = head_mut(target);
+        // SAFETY: `self` proves AVX-512F, and `target` is 16 writable `f32`; the store needs no alignment.
+        unsafe { _mm512_storeu_ps(target.as_mut_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn in_range(self, value: __m512, low: __m512, high: __m512) -> u32 {
+        // SAFETY: `self` proves AVX-512F.
+        let above = unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(value, low) };
+        // SAFETY: `self` proves AVX-512F.
+        u32::from(unsafe { _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(above, value, high) })
+    }
+
+    /// Four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.
+    #[inline(always)]
+    fn transpose(self, rows: impl Fn(usize) -> __m512, mut columns: impl FnMut(usize, __m512)) {
+        /// Interleaves the low (`HIGH` false) or high elements of each 128-bit quarter of `a` and `b`.
+        #[inline(always)]
+        fn unpack<const HIGH: bool>(_: Avx512, a: __m512, b: __m512) -> __m512 {
+            if HIGH {
+                // SAFETY: the token proves AVX-512F.
+                unsafe { _mm512_unpackhi_ps(a, b) }
+            } else {
+                // SAFETY: the token proves AVX-512F.
+                unsafe { _mm512_unpacklo_ps(a, b) }
+            }
+        }
+        /// The same for pairs of elements.
+        #[inline(always)]
+        fn unpack_pairs<const HIGH: bool>(_: Avx512, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the token proves AVX-512F; the casts are free.
+            let (a, b) = unsafe { (_mm512_castps_pd(a), _mm512_castps_pd(b)) };
+            if HIGH {
+                // SAFETY: the token proves AVX-512F.
+                unsafe { _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)) }
+            } else {
+                // SAFETY: the token proves AVX-512F.
+                unsafe { _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)) }
+            }
+        }
+        /// Two quarters of `a` followed by two quarters of `b`, as `PICK` says.
+        #[inline(always)]
+        fn quarters<const PICK: i32>(_: Avx512, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the token proves AVX-512F.
+            unsafe { _mm512_shuffle_f32x4::<PICK>(a, b) }
+        }
+
+        let rows: [__m512; 16] = core::array::from_fn(rows);
+        let pairs: [__m512; 16] = core::array::from_fn(|r| {
+            let (a, b) = (rows[r & !1], rows[r | 1]);
+            if r % 2 == 0 { unpack::<false>(self, a, b) } else { unpack::<true>(self, a, b) }
+        });
+        // fours[4 g + c]: rows 4 g .. 4 g + 4 of columns c, c + 4, c + 8, c + 12, one a quarter.
+        let fours: [__m512; 16] = core::array::from_fn(|r| {
+            let (group, column) = (r & !3, r & 3);
+            let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
+            if column % 2 == 0 { unpack_pairs::<false>(self, a, b) } else { unpack_pairs::<true>(self, a, b) }
+        });
+        for column in 0..4 {
+            let [a, b, c, d] = [fours[column], fours[4 + column], fours[8 + column], fours[12 + column]];
+            let (low_ab, low_cd) = (quarters::<0x88>(self, a, b), quarters::<0x88>(self, c, d));
+            let (high_ab, high_cd) = (quarters::<0xDD>(self, a, b), quarters::<0xDD>(self, c, d));
+            columns(column, quarters::<0x88>(self, low_ab, low_cd));
+            columns(column + 4, quarters::<0x88>(self, high_ab, high_cd));
+            columns(column + 8, quarters::<0xDD>(self, low_ab, low_cd));
+            columns(column + 12, quarters::<0xDD>(self, high_ab, high_cd));
+        }
+    }
+
+    #[inline(always)]
+    fn splat64(self, value: f64) -> __m512d {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_set1_pd(value) }
+    }
+
+    #[inline(always)]
+    fn load64(self, source: &[f64]) -> __m512d {
+        let source: &[f64; 8] = head(source);
+        // SAFETY: `self` proves AVX-512F, and `source` is 8 readable `f64`; the load needs no alignment.
+        unsafe { _mm512_loadu_pd(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store64(self, value: __m512d, target: &mut [f64]) {
+        let target: &mut [f64; 8] = head_mut(target);
+        // SAFETY: `self` proves AVX-512F, and `target` is 8 writable `f64`; the store needs no alignment.
+        unsafe { _mm512_storeu_pd(target.as_mut_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn widen(self, source: &[f32]) -> __m512d {
+        let source: &[f32; 8] = head(source);
+        // SAFETY: `self` proves AVX2, and `source` is 8 readable `f32`; the load needs no alignment.
+        let narrow = unsafe { _mm256_loadu_ps(source.as_ptr()) };
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_cvtps_pd(narrow) }
+    }
+
+    #[inline(always)]
+    fn add64(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_add_pd(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul64(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_mul_pd(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add_exact(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_fmadd_pd(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn fold(self, value: __m512d) -> f64 {
+        let mut lanes = [0.0; 8];
+        self.store64(value, &mut lanes);
+        let [a, b, c, d, e, f, g, h] = lanes;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    #[inline(always)]
+    fn screen_tile<R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+        match registers {
+            3 => tile::<Self, R, 8, 3>(self, shape, record),
+            2 => tile::<Self, R, 8, 2>(self, shape, record),
+            _ => tile::<Self, R, 8, 1>(self, shape, record),
+        }
+    }
+}

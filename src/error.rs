@@ -1,0 +1,134 @@
+//! What can be wrong with an input, said with the side and the row where it is.
+
+use core::fmt;
+
+/// The argument that an [`Error`] speaks of.
+///
+/// Functions of two vectors call the first one the anchor and the second one the candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Side {
+    /// The anchors, or the first of two vectors.
+    Anchors,
+    /// The candidates (in a paired batch the positives), or the second of two vectors.
+    Candidates,
+    /// The slice of positive indices.
+    Positives,
+    /// A similarity matrix given by the caller.
+    Similarities,
+    /// A buffer that the call would have written.
+    Output,
+    /// Row statistics given by the caller.
+    RowStats,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Anchors => "anchors",
+            Side::Candidates => "candidates",
+            Side::Positives => "positive indices",
+            Side::Similarities => "similarities",
+            Side::Output => "output",
+            Side::RowStats => "row statistics",
+        })
+    }
+}
+
+/// Why a call was refused. Nothing was written to the caller's buffers.
+///
+/// Where several things are wrong, the first in this order is reported: options, shapes, positive indices, anchors that
+/// are not finite, candidates that are not finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// `dim` is 0.
+    ZeroDim,
+    /// There are no rows on this side.
+    Empty {
+        /// The side without rows.
+        side: Side,
+    },
+    /// A slice does not hold a whole number of rows.
+    PartialRow {
+        /// The side that the slice belongs to.
+        side: Side,
+        /// The length of a row; a multiple of it was expected.
+        dim: usize,
+        /// The length of the slice.
+        actual: usize,
+    },
+    /// A slice has another length than the other arguments ask for.
+    Length {
+        /// The side that the slice belongs to.
+        side: Side,
+        /// The length that the other arguments ask for.
+        expected: usize,
+        /// The length of the slice.
+        actual: usize,
+    },
+    /// The number of elements does not fit into a `usize`, or into an allocation.
+    SizeOverflow {
+        /// The side whose size it is.
+        side: Side,
+        /// Its rows.
+        rows: usize,
+        /// The elements that each row needs.
+        columns: usize,
+    },
+    /// There is one candidate only, so that no row has a negative.
+    NoNegative,
+    /// The positive of a row is not one of the candidates.
+    PositiveOutOfRange {
+        /// The first such row.
+        row: usize,
+        /// The index of its positive.
+        index: usize,
+        /// How many candidates there are.
+        candidates: usize,
+    },
+    /// A row holds a NaN or an infinity.
+    NotFinite {
+        /// The side of the row.
+        side: Side,
+        /// The first such row.
+        row: usize,
+    },
+    /// The margin is NaN or infinite.
+    MarginNotFinite {
+        /// The margin.
+        margin: f32,
+    },
+    /// The allocator refused the memory that the workspace needs.
+    OutOfMemory {
+        /// The bytes that were asked for.
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::ZeroDim => write!(f, "dim is 0"),
+            Error::Empty { side } => write!(f, "{side}: no rows"),
+            Error::PartialRow { side, dim, actual } => {
+                write!(f, "{side}: expected a multiple of dim {dim}, got {actual} elements")
+            }
+            Error::Length { side, expected, actual } => {
+                write!(f, "{side}: expected {expected} elements, got {actual}")
+            }
+            Error::SizeOverflow { side, rows, columns } => {
+                write!(f, "{side}: {rows} rows of {columns} elements do not fit into memory")
+            }
+            Error::NoNegative => write!(f, "candidates: a single row leaves no negative"),
+            Error::PositiveOutOfRange { row, index, candidates } => {
+                write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
+            }
+            Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
+            Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
+            Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes of workspace"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,169 @@
+//! What is computed once for each row before pairs are looked at: norms, the screen's copy of the candidates, and the
+//! candidates' sum, from which every row's mean negative follows without a pass over pairs.
+
+use crate::arch::{Backend, Kernel, Simd};
+use crate::error::{Error, Side};
+use crate::join::{Divide, Join, for_each_block};
+use crate::rows::Rows;
+use crate::screen::{MAX_WIDTH, pack};
+use crate::similarity::{inverse, norm_row};
+
+/// The rows in a block of the candidates' sum. It is part of the definition of the mean negative: blocks are summed in
+/// ascending order, and then combined as a fixed tree. It is a multiple of every panel width, so that a block of
+/// candidates owns whole panels.
+pub(crate) const SUM_BLOCK: usize = 192;
+
+/// The norms of anchors, on their own because a bad row must be found before anything is written.
+struct NormBlocks<'a> {
+    rows: &'a [f32],
+    dim: usize,
+    norms: &'a mut [f64],
+}
+
+impl Divide for NormBlocks<'_> {
+    fn blocks(&self) -> usize {
+        self.norms.len().div_ceil(SUM_BLOCK)
+    }
+
+    fn divide(self, blocks: usize) -> (Self, Self) {
+        let at = blocks * SUM_BLOCK;
+        let dim = self.dim;
+        let (rows, norms) = (self.rows.split_at(at * dim), self.norms.split_at_mut(at));
+        (Self { rows: rows.0, dim, norms: norms.0 }, Self { rows: rows.1, dim, norms: norms.1 })
+    }
+}
+
+impl Kernel for NormBlocks<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (norm, row) in self.norms.iter_mut().zip(self.rows.chunks_exact(self.dim)) {
+            *norm = norm_row(simd, row);
+        }
+    }
+}
+
+/// Computes the norm of every anchor, and reports the first row that is not finite.
+pub(crate) fn anchors(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64]) -> Result<(), Error> {
+    let work = NormBlocks { rows: rows.data(), dim: rows.dim(), norms: &mut *norms };
+    for_each_block(join, work, &|block| backend.run(block));
+    check_norms(Side::Anchors, norms)
+}
+
+/// A norm is finite if, and only if, its row is.
+fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
+    match norms.iter().position(|norm| !norm.is_finite()) {
+        Some(row) => Err(Error::NotFinite { side, row }),
+        None => Ok(()),
+    }
+}
+
+/// Candidates and everything that is computed of them.
+struct CandidateBlocks<'a> {
+    rows: &'a [f32],
+    dim: usize,
+    norms: &'a mut [f64],
+    panels: &'a mut [f32],
+    sums: &'a mut [f64],
+}
+
+impl Divide for CandidateBlocks<'_> {
+    fn blocks(&self) -> usize {
+        self.norms.len().div_ceil(SUM_BLOCK)
+    }
+
+    fn divide(self, blocks: usize) -> (Self, Self) {
+        let at = blocks * SUM_BLOCK;
+        let dim = self.dim;
+        let (rows, norms) = (self.rows.split_at(at * dim), self.norms.split_at_mut(at));
+        let (panels, sums) = (self.panels.split_at_mut(at * dim), self.sums.split_at_mut(blocks * dim));
+        (
+            Self { rows: rows.0, dim, norms: norms.0, panels: panels.0, sums: sums.0 },
+            Self { rows: rows.1, dim, norms: norms.1, panels: panels.1, sums: sums.1 },
+        )
+    }
+}
+
+impl Kernel for CandidateBlocks<'_> {
+    type Output = ();
+    /// One block: a panel's rows at a time, so that they are still in the cache when they are read again.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows, dim, norms, panels, sums } = self;
+        let width = S::TILE_REGISTERS * S::F32_LANES;
+        sums.fill(0.0);
+        let panels = panels.chunks_mut(width * dim);
+        for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
+            for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(dim)) {
+                *norm = norm_row(simd, row);
+            }
+            pack(simd, rows, norms, dim, width, panel);
+            add_unit_rows(simd, rows, norms, sums);
+        }
+    }
+}
+
+/// Adds every row of a panel, scaled to norm 1, to `sums`, in ascending order of rows. The product is rounded before it is added.
+#[inline(always)]
+fn add_unit_rows<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
+    /// Registers of sums that are held while the rows pass by: enough to hide the latency of an addition.
+    const HELD: usize = 4;
+    let dim = sums.len();
+    let step = HELD * S::F64_LANES;
+    let whole = dim - dim % step;
+    let mut scales = [0.0; MAX_WIDTH];
+    for (scale, &norm) in scales.iter_mut().zip(norms) {
+        *scale = inverse(norm);
+    }
+    for from in (0..whole).step_by(step) {
+        let held = &mut sums[from..from + step];
+        let mut sum: [S::F64; HELD] = core::array::from_fn(|h| simd.load64(&held[h * S::F64_LANES..]));
+        for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
+            let scale = simd.splat64(scale);
+            for (sum, values) in sum.iter_mut().zip(row[from..from + step].chunks_exact(S::F64_LANES)) {
+                *sum = simd.add64(*sum, simd.mul64(simd.widen(values), scale));
+            }
+        }
+        for (sum, held) in sum.into_iter().zip(held.chunks_exact_mut(S::F64_LANES)) {
+            simd.store64(sum, held);
+        }
+    }
+    for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
+        for (sum, &value) in sums[whole..].iter_mut().zip(&row[whole..]) {
+            *sum += f64::from(value) * scale;
+        }
+    }
+}
+
+/// Adds up the blocks of `sums`, each of `dim` elements, into the first one: neighbours first, then neighbours of
+/// neighbours, a tree that depends on the number of blocks alone.
+fn combine_blocks(sums: &mut [f64], dim: usize) {
+    let mut stride = dim;
+    while stride < sums.len() {
+        for pair in sums.chunks_mut(2 * stride).filter(|pair| pair.len() > stride) {
+            let (left, right) = pair.split_at_mut(stride);
+            for (left, right) in left[..dim].iter_mut().zip(right) {
+                *left += *right;
+            }
+        }
+        stride *= 2;
+    }
+}
+
+/// Computes the norm of every candidate, the panels of unit candidates, and in the first `dim` elements of `sums` the
+/// sum of all unit candidates. Reports the first row that is not finite.
+pub(crate) fn candidates(
+    backend: Backend,
+    join: Join,
+    rows: Rows<'_>,
+    norms: &mut [f64],
+    panels: &mut [f32],
+    sums: &mut [f64],
+) -> Result<(), Error> {
+    let dim = rows.dim();
+    let work = CandidateBlocks { rows: rows.data(), dim, norms: &mut *norms, panels, sums: &mut *sums };
+    for_each_block(join, work, &|block| backend.run(block));
+    check_norms(Side::Candidates, norms)?;
+    combine_blocks(sums, dim);
+    Ok(())
+}

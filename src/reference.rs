@@ -1,0 +1,201 @@
+//! The definition of everything this crate computes, as the shortest readable code: the oracle of its tests.
+//!
+//! It is as slow as it looks, allocates freely, and shares nothing with the fast path but the types of arguments and
+//! results, so that agreement, bit for bit, means something. The constants are part of the definition.
+
+use crate::{Batch, ClosestNegative, Error, Loss, Negatives, Positives, Reduction, RowStats, Side};
+
+/// Element `k` of a row is added in lane `k % LANES`.
+const LANES: usize = 32;
+/// Candidates that are summed one after the other before blocks are combined.
+const CANDIDATE_BLOCK: usize = 192;
+/// Row losses that are summed one after the other before blocks are combined.
+const ROW_BLOCK: usize = 256;
+
+/// The sum of `terms` in lanes, folded by halves.
+fn lane_sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let mut lanes = vec![0.0; LANES];
+    for (k, term) in terms.enumerate() {
+        lanes[k % LANES] += term;
+    }
+    while lanes.len() > 1 {
+        let upper = lanes.split_off(lanes.len() / 2);
+        lanes = lanes.iter().zip(upper).map(|(low, high)| low + high).collect();
+    }
+    lanes[0]
+}
+
+/// The sum of vectors: blocks of `block` in ascending order, then neighbouring blocks, then neighbours of those.
+fn tree_sum(vectors: &[Vec<f64>], block: usize) -> Vec<f64> {
+    let add = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<f64>>();
+    let zero = vec![0.0; vectors[0].len()];
+    let mut sums: Vec<Vec<f64>> =
+        vectors.chunks(block).map(|block| block.iter().fold(zero.clone(), |sum, vector| add(&sum, vector))).collect();
+    while sums.len() > 1 {
+        sums = sums
+            .chunks(2)
+            .map(|pair| if pair.len() == 2 { add(&pair[0], &pair[1]) } else { pair[0].clone() })
+            .collect();
+    }
+    sums.remove(0)
+}
+
+/// See [`crate::dot`].
+#[must_use]
+pub fn dot(x: &[f32], y: &[f32]) -> f64 {
+    lane_sum(x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)))
+}
+
+/// See [`crate::norm`].
+#[must_use]
+pub fn norm(x: &[f32]) -> f64 {
+    dot(x, x).sqrt()
+}
+
+/// The cosine similarity before it is rounded to `f32`.
+fn cosine64(x: &[f32], y: &[f32]) -> f64 {
+    let norms = norm(x) * norm(y);
+    if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
+}
+
+/// See [`crate::cosine_similarity`].
+#[must_use]
+pub fn cosine_similarity(x: &[f32], y: &[f32]) -> f32 {
+    cosine64(x, y) as f32
+}
+
+/// A row scaled to norm 1, before it is rounded to `f32`.
+fn unit_row(row: &[f32]) -> Vec<f64> {
+    let norm = norm(row);
+    let scale = if norm == 0.0 { 0.0 } else { 1.0 / norm };
+    row.iter().map(|&value| f64::from(value) * scale).collect()
+}
+
+/// See [`crate::normalize_into`].
+#[must_use]
+pub fn normalize(row: &[f32]) -> Vec<f32> {
+    unit_row(row).into_iter().map(|value| value as f32).collect()
+}
+
+/// See [`crate::similarity_matrix_into`].
+#[must_use]
+pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec<f32> {
+    let row = |anchor| candidates.chunks(dim).map(move |candidate| cosine_similarity(anchor, candidate));
+    anchors.chunks(dim).flat_map(row).collect()
+}
+
+/// The closest negative of a row of similarities.
+fn closest_negative(similarities: &[f32], positive: usize, negatives: Negatives) -> Option<ClosestNegative> {
+    let limit = similarities[positive];
+    let mut closest: Option<ClosestNegative> = None;
+    for (index, &similarity) in similarities.iter().enumerate() {
+        let qualifies = match negatives {
+            Negatives::Below => similarity < limit,
+            Negatives::AtOrBelow => similarity <= limit,
+            Negatives::Any => true,
+        };
+        if index != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity) {
+            closest = Some(ClosestNegative { index, similarity });
+        }
+    }
+    closest
+}
+
+/// The statistics that [`crate::TripletLoss::forward`] leaves in the workspace.
+///
+/// # Errors
+/// A row is not finite.
+pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>, Error> {
+    let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
+    let dim = batch.dim();
+    for (side, rows) in [(Side::Anchors, anchors), (Side::Candidates, candidates)] {
+        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { side, row: index / dim });
+        }
+    }
+    let units: Vec<Vec<f64>> = candidates.chunks(dim).map(unit_row).collect();
+    let sum = tree_sum(&units, CANDIDATE_BLOCK);
+    let matrix = similarity_matrix(anchors, candidates, dim);
+    let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
+    Ok(rows
+        .map(|(row, (anchor, similarities))| {
+            let positive = match batch.positives() {
+                Positives::Identity => row,
+                Positives::Offset(offset) => offset + row,
+                Positives::Indices(indices) => indices[row],
+            };
+            let total = lane_sum(anchor.iter().zip(&sum).map(|(&a, sum)| f64::from(a) * sum));
+            let total = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
+            let positive64 = cosine64(anchor, &candidates[positive * dim..][..dim]);
+            RowStats {
+                positive: similarities[positive],
+                mean_negative: ((total - positive64) / (units.len() - 1) as f64) as f32,
+                closest_negative: closest_negative(similarities, positive, negatives),
+            }
+        })
+        .collect())
+}
+
+/// The statistics that [`crate::TripletLoss::forward_from_similarities`] leaves in the workspace, of a matrix of finite
+/// similarities with a row for each index in `positives`.
+#[must_use]
+pub fn row_stats_from_similarities(matrix: &[f32], positives: &[usize], negatives: Negatives) -> Vec<RowStats> {
+    let rows = matrix.chunks(matrix.len() / positives.len()).zip(positives);
+    rows.map(|(row, &positive)| {
+        let sum = |part: &[f32]| lane_sum(part.iter().map(|&value| f64::from(value)));
+        let total = sum(&row[..positive]) + sum(&row[positive + 1..]);
+        RowStats {
+            positive: row[positive],
+            mean_negative: (total / (row.len() - 1) as f64) as f32,
+            closest_negative: closest_negative(row, positive, negatives),
+        }
+    })
+    .collect()
+}
+
+/// The loss that [`crate::TripletLoss::reduce`] computes of at least one row.
+pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
+    let hinge = |similarity: f32, positive: f32| {
+        let violation = f64::from(similarity) - f64::from(positive) + f64::from(margin);
+        if violation <= 0.0 { 0.0 } else { violation }
+    };
+    let terms = |row: &RowStats| {
+        let mean = hinge(row.mean_negative, row.positive);
+        let closest = row.closest_negative.map_or(0.0, |closest| hinge(closest.similarity, row.positive));
+        vec![mean, closest]
+    };
+    let terms: Vec<Vec<f64>> = rows.iter().map(terms).collect();
+    let sums = tree_sum(&terms, ROW_BLOCK);
+    let divisor = match reduction {
+        Reduction::Sum => 1.0,
+        Reduction::Mean => rows.len() as f64,
+    };
+    let (mean_term, closest_term) = (sums[0] / divisor, sums[1] / divisor);
+    Loss {
+        loss: mean_term + closest_term,
+        mean_term,
+        closest_term,
+        active_mean: terms.iter().filter(|term| term[0] > 0.0).count(),
+        active_closest: terms.iter().filter(|term| term[1] > 0.0).count(),
+        without_closest_negative: rows.iter().filter(|row| row.closest_negative.is_none()).count(),
+        zero_anchors: 0,
+        zero_candidates: 0,
+    }
+}
+
+/// The result of [`crate::TripletLoss::forward`], with the statistics of the rows.
+///
+/// # Errors
+/// A row is not finite.
+pub fn forward(
+    batch: Batch<'_>,
+    margin: f32,
+    negatives: Negatives,
+    reduction: Reduction,
+) -> Result<(Loss, Vec<RowStats>), Error> {
+    let rows = row_stats(batch, negatives)?;
+    let zeros = |rows: &[f32]| rows.chunks(batch.dim()).filter(|row| row.iter().all(|&value| value == 0.0)).count();
+    let zero_anchors = zeros(batch.anchor_rows().data());
+    let zero_candidates = zeros(batch.candidate_rows().data());
+    Ok((Loss { zero_anchors, zero_candidates, ..loss(&rows, margin, reduction) }, rows))
+}

@@ -1,0 +1,63 @@
+//! `Rows`: a row-major matrix that was validated once.
+
+use crate::error::{Error, Side};
+
+/// A row-major view of at least one row of at least one `f32`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    data: &'a [f32],
+    dim: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Checks that `data` is a whole, positive number of rows of `dim` elements.
+    pub(crate) fn new(side: Side, data: &'a [f32], dim: usize) -> Result<Rows<'a>, Error> {
+        if dim == 0 {
+            return Err(Error::ZeroDim);
+        }
+        if data.is_empty() {
+            return Err(Error::Empty { side });
+        }
+        if !data.len().is_multiple_of(dim) {
+            return Err(Error::PartialRow { side, dim, actual: data.len() });
+        }
+        Ok(Rows { data, dim })
+    }
+
+    /// Two vectors of one length, as one row each.
+    pub(crate) fn pair(x: &'a [f32], y: &'a [f32]) -> Result<(Rows<'a>, Rows<'a>), Error> {
+        if x.is_empty() {
+            return Err(Error::ZeroDim);
+        }
+        if x.len() != y.len() {
+            return Err(Error::Length { side: Side::Candidates, expected: x.len(), actual: y.len() });
+        }
+        Ok((Rows { data: x, dim: x.len() }, Rows { data: y, dim: x.len() }))
+    }
+
+    /// How many rows there are.
+    pub(crate) fn count(self) -> usize {
+        self.data.len() / self.dim
+    }
+
+    /// The length of a row.
+    pub(crate) fn dim(self) -> usize {
+        self.dim
+    }
+
+    /// All elements, row after row.
+    pub(crate) fn data(self) -> &'a [f32] {
+        self.data
+    }
+
+    /// Row `index`.
+    #[inline(always)]
+    pub(crate) fn row(self, index: usize) -> &'a [f32] {
+        &self.data[index * self.dim..][..self.dim]
+    }
+
+    /// The rows in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
+        self.data.chunks_exact(self.dim)
+    }
+}

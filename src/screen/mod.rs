@@ -1,0 +1,92 @@
+//! Screens: how most pairs are ruled out without being computed exactly.
+//!
+//! # The idea
+//!
+//! The answer is defined by the exact similarity: `f64` sums in a fixed order. Computing it for every pair would cost
+//! several times as much as a matrix product in `f32`. But of a row's n similarities only one matters, the closest
+//! negative, and an approximation tells where it can be. So every pair is computed in `f32`, in whatever order is
+//! fastest, and whatever the error bound E of that computation allows to matter is computed again, exactly. With
+//!
+//! ```text
+//! s    the exact similarity of a pair (an f32)
+//! s'   what the screen computes for it,   |s' - s| <= E
+//! p    the exact similarity of the row's positive
+//! ```
+//!
+//! and the rule that the closest negative is the largest s with s < p, three facts decide about a pair:
+//!
+//! 1. `s' > p + E` means s > p: the pair does not qualify, and is ruled out.
+//! 2. `s' <= p - E` (rounded down) means s < p: the pair qualifies for sure. Then the closest negative is at least as
+//!    similar as this pair, so at least `s' - E`.
+//! 3. Let b be the largest lower bound so far, from 2 or from a pair that was computed exactly. `s' < b - E` means
+//!    s < b: the pair is not the closest negative, and is ruled out.
+//!
+//! What is left are the pairs with `b - E <= s' <= p + E`, the row's [`Window`]. For `AtOrBelow` the same window serves,
+//! since it is only too wide. For `Any` there is no upper end, and every pair qualifies for sure.
+//!
+//! # Why the winner is never lost
+//!
+//! Let w be the closest negative by the exact rule. Fact 1 does not rule it out, as it qualifies. Fact 3 does not rule
+//! it out either: b never exceeds the exact similarity of some qualifying pair, hence never that of w. So w is in the
+//! window whenever it is looked at, however far b has risen, and is put on the row's [`Shortlist`]. A pair leaves the
+//! list in two ways only: it falls below the window, which w cannot, or it is computed exactly and offered to the
+//! search, which is the exact rule itself. All pairs that tie with w are kept for the same reason, so that the lowest
+//! index wins wherever it stands.
+//!
+//! # The bound
+//!
+//! See [`bound`].
+//!
+//! # Order of work
+//!
+//! 1. The shortlist has room for a few pairs. Most rows never fill it: b rises quickly, and each row of random data
+//!    meets a new best pair about ln n times. Exact scores wait until all candidates were seen and b is as high as it
+//!    gets; then one or two pairs are left.
+//! 2. A full list is pruned by b. If that frees less than half of it, its pairs are computed exactly, which raises b as
+//!    far as they can. Data on which the screen rules out nothing (all rows alike, say) costs n exact scores a row, and
+//!    the answer is the same.
+//! 3. The positive itself falls into its own window. It is dropped by index.
+//!
+//! # What was tried
+//!
+//! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair: two
+//!   shuffles a pair, on the port that also multiplies. At dim 128 that is half as much as the products themselves.
+//! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 5 % at dim 768: the
+//!   second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch is worth
+//!   12 % at 4096 x 768.
+
+mod pack;
+mod shortlist;
+mod tile;
+
+pub(crate) use pack::pack;
+pub(crate) use shortlist::{Exact, Shortlist};
+pub(crate) use tile::{MAX_WIDTH, Record, Tile, Window, tile};
+
+/// The largest `|screen - cosine|` over all pairs of rows of `dim` elements, whatever they hold.
+///
+/// With `g = 2^-24` (the relative error of one `f32` rounding), `u` and `v` the exact unit rows of a pair, `u'` and `v'`
+/// the screen's copies, and `S` the real number `sum u_k v_k`:
+///
+/// 1. *Normalisation.* `u'_k` is `a_k` times a power of two, times a factor that was rounded to `f32`, rounded to
+///    `f32`: two roundings, so `|u'_k - u_k| <= (2 g + g^2 + t) |u_k|`, where t stands for errors of `f64` sums and
+///    quotients. Underflow of an element, before or after the last factor, adds at most `2^-117`. By Cauchy-Schwarz,
+///    and as `|u| = |v| = 1`,  `|sum u'_k v'_k - S| <= 4 g + 8 g^2 + ..`
+/// 2. *The sum.* A lane adds up `dim` products one after the other, with a fused multiply-add or (portable backend)
+///    with a product rounded before it is added. Each term passes through at most `dim + 1` roundings, so that the
+///    computed sum differs from `sum u'_k v'_k` by at most
+///    `d g / (1 - d g) * sum |u'_k v'_k|` with `d = dim + 1`, and `sum |u'_k v'_k| <= |u'| |v'| <= 1 + 5 g` by
+///    Cauchy-Schwarz again. There is no reduction across lanes: a lane is a pair.
+/// 3. *The exact side.* `cosine` differs from `S` by its rounding to `f32`, at most `g` as `|S| <= 1`, and by errors of
+///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
+///
+/// Together `(dim + 1) g + 4 g + g` and products of these. `(dim + 8) g / (1 - (dim + 8) g)` leaves two more `g` for the
+/// small terms that stand above as t and dots. Longer rows than `2^22` get a bound that rules out nothing.
+pub(crate) fn bound(dim: usize) -> f64 {
+    const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+    if dim >= 1 << 22 {
+        return 4.0;
+    }
+    let roundings = (dim + 8) as f64 * ROUNDING;
+    roundings / (1.0 - roundings)
+}

@@ -1,0 +1,97 @@
+//! The tile: the inner loop in which nearly all of the time goes.
+//!
+//! ```text
+//!                    one panel: TILE_REGISTERS registers of candidates
+//!                      +--------+--------+--------+
+//!              k = 0   | v v .. | v v .. | v v .. |     candidates lie [k][candidate], so that a load
+//!              k = 1   | v v .. | v v .. | v v .. |     is one element of a register's worth of them
+//!               ...    +--------+--------+--------+
+//!     k = 0 1 ...
+//!   +---------+        +--------+--------+--------+
+//!   | u u ... |  --->  | accum. | accum. | accum. |     anchors lie [k][anchor]; each element is
+//!   | u u ... |  --->  | accum. | accum. | accum. |     broadcast and meets every register of the
+//!   |   ...   |        |        |        |        |     panel: an outer product for each k
+//!   +---------+        +--------+--------+--------+
+//!   TILE_ANCHORS rows
+//! ```
+//!
+//! A lane of an accumulator is one pair and ends as its similarity: there is nothing to reduce across lanes, so that
+//! the end of a tile is two comparisons a register, and short rows cost hardly more than long ones.
+
+use crate::arch::Simd;
+
+/// The registers of candidates in the widest tile, times their lanes.
+pub(crate) const MAX_WIDTH: usize = 48;
+
+/// What a tile is computed from.
+pub(crate) struct Tile<'a> {
+    /// Unit anchors, `[k][TILE_ANCHORS]`.
+    pub(crate) anchors: &'a [f32],
+    /// Unit candidates, `[k][width]`, with a width of a whole number of registers.
+    pub(crate) candidates: &'a [f32],
+    /// Where the next panel of candidates begins. While this tile computes, one line for each `k` of it is fetched.
+    pub(crate) ahead: &'a [f32],
+}
+
+/// The screened similarities that matter to a row: `low <= similarity <= high`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+/// Who is told of the similarities that a tile found inside the windows of its rows.
+pub(crate) trait Record {
+    /// The window of row `row` of the tile.
+    fn window(&self, row: usize) -> Window;
+    /// Bit `l` of `hits` says that `similarities[l]` is in the window of row `row`. At least one bit is set.
+    fn record(&mut self, row: usize, hits: u64, similarities: &[f32; MAX_WIDTH]);
+}
+
+/// Computes one tile and tells `record` what lies in the windows.
+#[inline(always)]
+pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
+    simd: S,
+    tile: Tile<'_>,
+    record: &mut R,
+) {
+    const { assert!(REGISTERS * S::F32_LANES <= MAX_WIDTH) }
+    let sums = products::<S, ANCHORS, REGISTERS>(simd, tile);
+    for (row, sums) in sums.into_iter().enumerate() {
+        let window = record.window(row);
+        let (low, high) = (simd.splat(window.low), simd.splat(window.high));
+        let mut hits = 0;
+        for (register, &sum) in sums.iter().enumerate() {
+            hits |= u64::from(simd.in_range(sum, low, high)) << (register * S::F32_LANES);
+        }
+        if hits != 0 {
+            let mut similarities = [0.0; MAX_WIDTH];
+            for (sum, target) in sums.into_iter().zip(similarities.chunks_exact_mut(S::F32_LANES)) {
+                simd.store(sum, target);
+            }
+            record.record(row, hits, &similarities);
+        }
+    }
+}
+
+/// The dot products of a tile: one multiply-add for each pair and `k`, in ascending `k`.
+#[inline(always)]
+fn products<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(
+    simd: S,
+    tile: Tile<'_>,
+) -> [[S::F32; REGISTERS]; ANCHORS] {
+    let width = REGISTERS * S::F32_LANES;
+    let mut sums = [[simd.splat(0.0); REGISTERS]; ANCHORS];
+    let steps = tile.anchors.chunks_exact(ANCHORS).zip(tile.candidates.chunks_exact(width));
+    for (k, (anchors, candidates)) in steps.enumerate() {
+        simd.prefetch(tile.ahead, k * width);
+        let candidates: [S::F32; REGISTERS] = core::array::from_fn(|c| simd.load(&candidates[c * S::F32_LANES..]));
+        for (sums, &anchor) in sums.iter_mut().zip(anchors) {
+            let anchor = simd.splat(anchor);
+            for (sum, &candidate) in sums.iter_mut().zip(&candidates) {
+                *sum = simd.mul_add(anchor, candidate, *sum);
+            }
+        }
+    }
+    sums
+}
