@@ -95,7 +95,7 @@ struct Shared<'a> {
     panels: &'a [f32],
     sum: &'a [f64],
     negatives: Negatives,
-    bound: f64,
+    bound: f32,
 }
 
 /// Consecutive blocks of anchors, with the parts of the workspace that are theirs alone.
@@ -154,16 +154,17 @@ impl Kernel for AnchorBlocks<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         pack(simd, self.anchors, self.norms, self.shared.batch.dim(), S::TILE_ANCHORS, self.unit);
-        self.open_rows(simd);
-        self.screen(simd);
-        self.finish_rows(simd);
+        let mut windows = [Window::CLOSED; MAX_BLOCK];
+        self.open_rows(simd, &mut windows);
+        self.screen(simd, &mut windows);
+        self.finish_rows(simd, &windows);
     }
 }
 
 impl AnchorBlocks<'_> {
     /// The first two numbers of every row, which need no pass over candidates; they set the row's window.
     #[inline(always)]
-    fn open_rows<S: Simd>(&mut self, simd: S) {
+    fn open_rows<S: Simd>(&mut self, simd: S, windows: &mut [Window; MAX_BLOCK]) {
         let Shared { batch, sum, negatives, bound, .. } = self.shared;
         let others = (batch.candidates() - 1) as f64;
         for row in 0..self.norms.len() {
@@ -171,26 +172,23 @@ impl AnchorBlocks<'_> {
             let positive = batch.positives().of(self.first + row);
             let similarity = exact.cosine(simd, positive);
             let shortlist = &mut self.shortlists[row];
-            shortlist.open(negatives, positive, similarity as f32, bound);
+            windows[row] = shortlist.open(negatives, positive, similarity as f32, bound);
             let stats = &mut self.stats[row];
             stats.positive = similarity as f32;
             if exact.anchor_norm == 0.0 {
-                shortlist.settle_zero_row();
+                windows[row] = shortlist.settle_zero_row();
                 stats.mean_negative = 0.0;
             } else {
                 let total = dot_sum(simd, exact.anchor, sum) / exact.anchor_norm;
                 stats.mean_negative = ((total - similarity) / others) as f32;
             }
         }
-        for padding in &mut self.shortlists[self.norms.len()..] {
-            padding.close();
-        }
     }
 
     /// Takes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
     /// away once and from the cache for the other anchors.
     #[inline(always)]
-    fn screen<S: Simd>(&mut self, simd: S) {
+    fn screen<S: Simd>(&mut self, simd: S, windows: &mut [Window; MAX_BLOCK]) {
         let dim = self.shared.batch.dim();
         let padded = self.shared.batch.candidates().next_multiple_of(S::F32_LANES);
         let panels = &self.shared.panels[..padded * dim];
@@ -209,6 +207,7 @@ impl AnchorBlocks<'_> {
                     anchors: &self.anchors[row * dim..],
                     norms: &self.norms[row..],
                     shortlists: &mut self.shortlists[row..],
+                    windows: &mut windows[row..row + S::TILE_ANCHORS],
                     first_candidate: panel * width,
                 };
                 let registers = candidates.len() / dim / S::F32_LANES;
@@ -219,10 +218,10 @@ impl AnchorBlocks<'_> {
 
     /// The last number of every row: exact scores of what the screen left.
     #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S) {
+    fn finish_rows<S: Simd>(&mut self, simd: S, windows: &[Window; MAX_BLOCK]) {
         for row in 0..self.norms.len() {
             let exact = self.shared.exact(self.anchors, self.norms, row);
-            self.stats[row].closest_negative = self.shortlists[row].finish(simd, &exact);
+            self.stats[row].closest_negative = self.shortlists[row].finish(simd, &exact, windows[row]);
         }
     }
 }
@@ -249,25 +248,20 @@ struct TileRecord<'a, 'b, S> {
     anchors: &'a [f32],
     norms: &'b [f64],
     shortlists: &'b mut [Shortlist],
+    windows: &'b mut [Window],
     first_candidate: usize,
 }
 
 impl<S: Simd> Record for TileRecord<'_, '_, S> {
     #[inline(always)]
     fn window(&self, row: usize) -> Window {
-        self.shortlists[row].window()
+        self.windows[row]
     }
 
     #[inline(always)]
-    fn record(&mut self, row: usize, mut hits: u64, similarities: &[f32; MAX_WIDTH]) {
+    fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]) {
         let exact = self.shared.exact(self.anchors, self.norms, row);
-        while hits != 0 {
-            let lane = hits.trailing_zeros() as usize;
-            hits &= hits - 1;
-            let candidate = self.first_candidate + lane;
-            if candidate < self.shared.batch.candidates() {
-                self.shortlists[row].push(self.simd, &exact, candidate, similarities[lane]);
-            }
-        }
+        let window = &mut self.windows[row];
+        self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, similarities);
     }
 }

@@ -117,7 +117,10 @@ fn add_unit_rows<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]
     }
     for from in (0..whole).step_by(step) {
         let held = &mut sums[from..from + step];
-        let mut sum: [S::F64; HELD] = core::array::from_fn(|h| simd.load64(&held[h * S::F64_LANES..]));
+        let mut sum = [simd.splat64(0.0); HELD];
+        for (sum, held) in sum.iter_mut().zip(held.chunks_exact(S::F64_LANES)) {
+            *sum = simd.load64(held);
+        }
         for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
             let scale = simd.splat64(scale);
             for (sum, values) in sum.iter_mut().zip(row[from..from + step].chunks_exact(S::F64_LANES)) {

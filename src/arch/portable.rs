@@ -59,11 +59,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn transpose(self, rows: impl Fn(usize) -> f32x8, mut columns: impl FnMut(usize, f32x8)) {
-        let square = f32x8::transpose(core::array::from_fn(rows));
-        for (k, column) in square.into_iter().enumerate() {
-            columns(k, column);
-        }
+    fn max_up_to(self, best: f32x8, value: f32x8, limit: f32x8) -> f32x8 {
+        value.simd_le(limit).select(value, best).fast_max(best)
+    }
+
+    #[inline(always)]
+    fn largest(self, value: f32x8) -> f32 {
+        value.to_array().into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: &mut [f32x8]) {
+        let square: &mut [f32x8; 8] = head_mut(square);
+        *square = f32x8::transpose(*square);
     }
 
     #[inline(always)]

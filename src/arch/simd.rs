@@ -9,6 +9,9 @@
 /// Slices stand where a register meets memory. A method that loads or stores reads or writes exactly one register's
 /// worth from the start of the slice and panics if the slice is shorter; callers pass `chunks_exact` or constant
 /// ranges, from which the compiler sees that it never is.
+///
+/// Kernels do without closures around these methods: a closure is a function of its own, compiled without the
+/// instruction set, and an intrinsic that is not inlined costs a call through memory.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// A register of `f32`.
     type F32: Copy;
@@ -33,8 +36,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
-    /// Transposes a square of `F32_LANES` rows: `columns(k, v)` receives lane `k` of every row.
-    fn transpose(self, rows: impl Fn(usize) -> Self::F32, columns: impl FnMut(usize, Self::F32));
+    /// Lane by lane the larger of `best` and `value`, where `value` is at most `limit`; elsewhere `best`.
+    fn max_up_to(self, best: Self::F32, value: Self::F32, limit: Self::F32) -> Self::F32;
+    /// The largest lane.
+    fn largest(self, value: Self::F32) -> f32;
+    /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register
+    /// `k`. Like loads, it works on the first `F32_LANES` elements of the slice.
+    fn transpose(self, square: &mut [Self::F32]);
 
     fn splat64(self, value: f64) -> Self::F64;
     fn load64(self, source: &[f64]) -> Self::F64;

@@ -80,13 +80,18 @@ pub(crate) use tile::{MAX_WIDTH, Record, Tile, Window, tile};
 /// 3. *The exact side.* `cosine` differs from `S` by its rounding to `f32`, at most `g` as `|S| <= 1`, and by errors of
 ///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
 ///
-/// Together `(dim + 1) g + 4 g + g` and products of these. `(dim + 8) g / (1 - (dim + 8) g)` leaves two more `g` for the
-/// small terms that stand above as t and dots. Longer rows than `2^22` get a bound that rules out nothing.
-pub(crate) fn bound(dim: usize) -> f64 {
+/// 4. *The window.* Its ends are sums and differences of similarities and this bound in `f32`: a chain of at most two,
+///    of numbers below 2 in magnitude, each rounded by at most `g`. To be shared with the other end of a comparison, two
+///    `g` a pair.
+///
+/// Together `(dim + 1) g + 4 g + g + 2 g` and products of these. `(dim + 12) g / (1 - (dim + 12) g)` leaves four more `g`
+/// for the small terms that stand above as t and dots, and for the rounding of the bound itself. Longer rows than
+/// `2^22` get a bound that rules out nothing.
+pub(crate) fn bound(dim: usize) -> f32 {
     const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
     if dim >= 1 << 22 {
         return 4.0;
     }
-    let roundings = (dim + 8) as f64 * ROUNDING;
-    roundings / (1.0 - roundings)
+    let roundings = (dim + 12) as f64 * ROUNDING;
+    (roundings / (1.0 - roundings)) as f32
 }

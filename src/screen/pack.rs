@@ -30,51 +30,87 @@ fn unit_factors(norm: f64) -> [f32; 2] {
 #[inline(always)]
 pub(crate) fn pack<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
     let padded = norms.len().next_multiple_of(S::F32_LANES);
-    for (square, (rows, norms)) in rows.chunks(S::F32_LANES * dim).zip(norms.chunks(S::F32_LANES)).enumerate() {
-        let mut factors = [[0.0; 2]; MAX_LANES];
-        for (factors, &norm) in factors.iter_mut().zip(norms) {
-            *factors = unit_factors(norm);
-        }
+    let squares = rows.chunks(S::F32_LANES * dim).zip(norms.chunks(S::F32_LANES));
+    for (square, (rows, norms)) in squares.enumerate() {
         let first = square * S::F32_LANES;
-        let piece = width.min(S::F32_LANES);
-        let load = |k: usize, r: usize| {
-            let [power, rest] = factors[r].map(|factor| simd.splat(factor));
-            let elements = rows.get(r * dim..(r + 1) * dim).map_or(&[][..], |row| &row[k..]);
-            let elements = match elements.get(..S::F32_LANES) {
-                Some(full) => simd.load(full),
-                None => {
-                    let mut block = [0.0; MAX_LANES];
-                    block[..elements.len()].copy_from_slice(elements);
-                    simd.load(&block)
-                }
-            };
-            simd.mul(simd.mul(elements, power), rest)
-        };
-        for k in (0..dim).step_by(S::F32_LANES) {
-            simd.transpose(
-                |r| load(k, r),
-                |column, values| {
-                    let k = k + column;
-                    if k >= dim {
-                        return;
-                    }
-                    let mut lanes = [0.0; MAX_LANES];
-                    if piece < S::F32_LANES {
-                        simd.store(values, &mut lanes);
-                    }
-                    for from in (0..S::F32_LANES).step_by(piece) {
-                        let row = first + from;
-                        let (panel, within) = (row / width, row % width);
-                        let panel_width = width.min(padded - panel * width);
-                        let target = &mut panels[panel * width * dim + k * panel_width + within..][..piece];
-                        if piece < S::F32_LANES {
-                            target.copy_from_slice(&lanes[from..from + piece]);
-                        } else {
-                            simd.store(values, target);
-                        }
-                    }
-                },
-            );
+        if width >= S::F32_LANES {
+            // The square is a part of the columns of one panel.
+            let (start, within) = (first - first % width, first % width);
+            let panel = &mut panels[start * dim + within..];
+            pack_square(simd, rows, norms, dim, width.min(padded - start), panel);
+        } else {
+            // The square is several whole panels.
+            let panels = &mut panels[first * dim..][..S::F32_LANES * dim];
+            pack_narrow(simd, rows, norms, dim, width, panels);
         }
     }
+}
+
+/// Packs a square of rows into a register's worth of columns of a panel of `width` rows.
+#[inline(always)]
+fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panel: &mut [f32]) {
+    let factors = square_factors(norms);
+    let mut targets = panel.chunks_mut(width);
+    for k in (0..dim).step_by(S::F32_LANES) {
+        let columns = load_square(simd, rows, &factors, dim, k);
+        for (&column, target) in columns.iter().take(S::F32_LANES.min(dim - k)).zip(&mut targets) {
+            simd.store(column, target);
+        }
+    }
+}
+
+/// Packs a square of rows into several panels of `width` rows.
+#[inline(always)]
+fn pack_narrow<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
+    let factors = square_factors(norms);
+    for k in (0..dim).step_by(S::F32_LANES) {
+        let columns = load_square(simd, rows, &factors, dim, k);
+        for (column, &values) in columns.iter().take(S::F32_LANES.min(dim - k)).enumerate() {
+            let mut lanes = [0.0; MAX_LANES];
+            simd.store(values, &mut lanes);
+            let pieces = lanes[..S::F32_LANES].chunks_exact(width).zip(panels.chunks_exact_mut(width * dim));
+            for (piece, panel) in pieces {
+                panel[(k + column) * width..][..width].copy_from_slice(piece);
+            }
+        }
+    }
+}
+
+/// The factors of a square of rows; 0 for those beyond the last.
+#[inline(always)]
+fn square_factors(norms: &[f64]) -> [[f32; 2]; MAX_LANES] {
+    let mut factors = [[0.0; 2]; MAX_LANES];
+    for (factors, &norm) in factors.iter_mut().zip(norms) {
+        *factors = unit_factors(norm);
+    }
+    factors
+}
+
+/// Elements `k` and on of a square of rows, scaled and transposed.
+#[inline(always)]
+fn load_square<S: Simd>(
+    simd: S,
+    rows: &[f32],
+    factors: &[[f32; 2]; MAX_LANES],
+    dim: usize,
+    k: usize,
+) -> [S::F32; MAX_LANES] {
+    let mut square = [simd.splat(0.0); MAX_LANES];
+    for ((register, row), &[power, rest]) in square.iter_mut().zip(rows.chunks_exact(dim)).zip(factors) {
+        let elements = load_some(simd, &row[k..]);
+        *register = simd.mul(simd.mul(elements, simd.splat(power)), simd.splat(rest));
+    }
+    simd.transpose(&mut square);
+    square
+}
+
+/// Loads a register, with zeros after the end of a shorter slice.
+#[inline(always)]
+fn load_some<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
+    if source.len() >= S::F32_LANES {
+        return simd.load(source);
+    }
+    let mut block = [0.0; MAX_LANES];
+    block[..source.len()].copy_from_slice(source);
+    simd.load(&block)
 }

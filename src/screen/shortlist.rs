@@ -1,6 +1,6 @@
 //! The pairs of a row that may still matter, and what is known of the row's closest negative.
 
-use super::Window;
+use super::{MAX_WIDTH, Window};
 use crate::arch::Simd;
 use crate::rows::Rows;
 use crate::similarity::cosine_rows;
@@ -20,7 +20,6 @@ struct Survivor {
 /// The state of one row while candidates pass by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortlist {
-    window: Window,
     /// A screened similarity up to here belongs to a pair that qualifies for sure.
     sure: f32,
     positive: usize,
@@ -37,7 +36,7 @@ pub(crate) struct Exact<'a> {
     pub(crate) candidates: Rows<'a>,
     pub(crate) candidate_norms: &'a [f64],
     /// The screen's error bound.
-    pub(crate) bound: f64,
+    pub(crate) bound: f32,
 }
 
 impl Exact<'_> {
@@ -52,7 +51,6 @@ impl Exact<'_> {
 impl Default for Shortlist {
     fn default() -> Shortlist {
         Shortlist {
-            window: CLOSED,
             sure: f32::NEG_INFINITY,
             positive: 0,
             search: ClosestSearch::new(Negatives::Below, 0.0, 0),
@@ -62,83 +60,103 @@ impl Default for Shortlist {
     }
 }
 
-/// The window of a row that is not looking for anything.
-const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
+/// Takes note that the closest negative of a row is at least `similarity`.
+#[inline(always)]
+fn raise(window: &mut Window, similarity: f32, bound: f32) {
+    let low = similarity - bound;
+    window.low = if low > window.low { low } else { window.low };
+}
 
-/// The `f32` below `value`, whichever way it was rounded.
-fn below(value: f64) -> f32 {
-    (value as f32).next_down()
+/// The largest of `values` that is at most `limit`, and negative infinity without one.
+#[inline(always)]
+fn largest_up_to<S: Simd>(simd: S, limit: f32, values: &[f32; MAX_WIDTH]) -> f32 {
+    let (mut best, limit) = (simd.splat(f32::NEG_INFINITY), simd.splat(limit));
+    for values in values.chunks_exact(S::F32_LANES) {
+        best = simd.max_up_to(best, simd.load(values), limit);
+    }
+    simd.largest(best)
 }
 
 impl Shortlist {
-    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`.
+    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`, and opens its window.
     #[inline(always)]
-    pub(crate) fn open(&mut self, negatives: Negatives, positive: usize, similarity: f32, bound: f64) {
-        let exact = f64::from(similarity);
-        (self.sure, self.window.high) = match negatives {
+    pub(crate) fn open(&mut self, negatives: Negatives, positive: usize, similarity: f32, bound: f32) -> Window {
+        let (sure, high) = match negatives {
             Negatives::Any => (f32::INFINITY, f32::INFINITY),
-            Negatives::Below | Negatives::AtOrBelow => (below(exact - bound), -below(-exact - bound)),
+            Negatives::Below | Negatives::AtOrBelow => (similarity - bound, similarity + bound),
         };
-        self.window.low = f32::NEG_INFINITY;
+        self.sure = sure;
         self.positive = positive;
         self.search = ClosestSearch::new(negatives, similarity, positive);
         self.length = 0;
-    }
-
-    /// A row beyond the last anchor: nothing is recorded.
-    pub(crate) fn close(&mut self) {
-        self.window = CLOSED;
+        Window { low: f32::NEG_INFINITY, high }
     }
 
     /// Ends a zero row at once. All its similarities are 0, so that its first negative stands for all.
-    pub(crate) fn settle_zero_row(&mut self) {
+    pub(crate) fn settle_zero_row(&mut self) -> Window {
         self.search.offer(usize::from(self.positive == 0), 0.0);
-        self.close();
+        Window::CLOSED
     }
 
+    /// Adds the pairs of a tile's row that lie in the window. The first of `similarities` belongs to candidate `first`.
     #[inline(always)]
-    pub(crate) fn window(&self) -> Window {
-        self.window
+    pub(crate) fn add<S: Simd>(
+        &mut self,
+        simd: S,
+        exact: &Exact<'_>,
+        window: &mut Window,
+        first: usize,
+        similarities: &mut [f32; MAX_WIDTH],
+    ) {
+        // What is no negative is blanked out: NaN lies in no window.
+        if let Some(positive) = similarities.get_mut(self.positive.wrapping_sub(first)) {
+            *positive = f32::NAN;
+        }
+        if let Some(padding) = similarities.get_mut(exact.candidates.count() - first..) {
+            padding.fill(f32::NAN);
+        }
+        // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
+        let best = largest_up_to(simd, self.sure, similarities);
+        raise(window, best - exact.bound, exact.bound);
+        let mut hits = window.hits(simd, similarities);
+        while hits != 0 {
+            let lane = hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            self.push(simd, exact, window, Survivor { candidate: first + lane, screened: similarities[lane] });
+        }
     }
 
-    /// Adds a pair that lies in the window.
+    /// Adds a pair, after making room if there is none.
     #[inline(always)]
-    pub(crate) fn push<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, candidate: usize, screened: f32) {
-        if candidate == self.positive || screened < self.window.low {
-            return;
-        }
-        if screened <= self.sure {
-            self.raise(f64::from(screened) - exact.bound, exact.bound);
-        }
+    fn push<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window, survivor: Survivor) {
         if self.length == CAPACITY {
-            self.prune();
+            self.prune(window.low);
             if self.length > CAPACITY / 2 {
-                self.score(simd, exact);
+                self.score(simd, exact, window);
             }
         }
-        self.survivors[self.length] = Survivor { candidate, screened };
+        self.survivors[self.length] = survivor;
         self.length += 1;
     }
 
     /// Computes what is left of the list exactly, and ends the row.
     #[inline(always)]
-    pub(crate) fn finish<S: Simd>(&mut self, simd: S, exact: &Exact<'_>) -> Option<ClosestNegative> {
-        self.score(simd, exact);
+    pub(crate) fn finish<S: Simd>(
+        &mut self,
+        simd: S,
+        exact: &Exact<'_>,
+        mut window: Window,
+    ) -> Option<ClosestNegative> {
+        self.score(simd, exact, &mut window);
         self.search.found()
     }
 
-    /// Takes note that the closest negative is at least `similarity`.
-    #[inline(always)]
-    fn raise(&mut self, similarity: f64, bound: f64) {
-        self.window.low = self.window.low.max(below(similarity - bound));
-    }
-
     /// Drops the pairs that fell below the window.
-    fn prune(&mut self) {
+    fn prune(&mut self, low: f32) {
         let mut kept = 0;
         for index in 0..self.length {
             let survivor = self.survivors[index];
-            if survivor.screened >= self.window.low {
+            if survivor.screened >= low {
                 self.survivors[kept] = survivor;
                 kept += 1;
             }
@@ -148,16 +166,16 @@ impl Shortlist {
 
     /// Computes every pair of the list that is still in the window exactly, and empties the list.
     #[inline(always)]
-    fn score<S: Simd>(&mut self, simd: S, exact: &Exact<'_>) {
+    fn score<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
         for index in 0..self.length {
             let Survivor { candidate, screened } = self.survivors[index];
-            if screened >= self.window.low {
+            if screened >= window.low {
                 self.search.offer(candidate, exact.cosine(simd, candidate) as f32);
             }
         }
         self.length = 0;
         if let Some(found) = self.search.found() {
-            self.raise(f64::from(found.similarity), exact.bound);
+            raise(window, found.similarity, exact.bound);
         }
     }
 }

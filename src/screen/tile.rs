@@ -40,12 +40,29 @@ pub(crate) struct Window {
     pub(crate) high: f32,
 }
 
+impl Window {
+    /// The window of a row that is not looking for anything.
+    pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
+
+    /// Bit `l` is set where `similarities[l]` lies in the window.
+    #[inline(always)]
+    pub(crate) fn hits<S: Simd>(self, simd: S, similarities: &[f32; MAX_WIDTH]) -> u64 {
+        let (low, high) = (simd.splat(self.low), simd.splat(self.high));
+        let mut hits = 0;
+        for (register, similarities) in similarities.chunks_exact(S::F32_LANES).enumerate() {
+            hits |= u64::from(simd.in_range(simd.load(similarities), low, high)) << (register * S::F32_LANES);
+        }
+        hits
+    }
+}
+
 /// Who is told of the similarities that a tile found inside the windows of its rows.
 pub(crate) trait Record {
     /// The window of row `row` of the tile.
     fn window(&self, row: usize) -> Window;
-    /// Bit `l` of `hits` says that `similarities[l]` is in the window of row `row`. At least one bit is set.
-    fn record(&mut self, row: usize, hits: u64, similarities: &[f32; MAX_WIDTH]);
+    /// Some of `similarities` are in the window of row `row`. Those beyond the width of the tile are NaN. They are the
+    /// callee's to change.
+    fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]);
 }
 
 /// Computes one tile and tells `record` what lies in the windows.
@@ -57,20 +74,30 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
 ) {
     const { assert!(REGISTERS * S::F32_LANES <= MAX_WIDTH) }
     let sums = products::<S, ANCHORS, REGISTERS>(simd, tile);
-    for (row, sums) in sums.into_iter().enumerate() {
+    let mut rows_hit = 0_u32;
+    for (row, sums) in sums.iter().enumerate() {
         let window = record.window(row);
         let (low, high) = (simd.splat(window.low), simd.splat(window.high));
         let mut hits = 0;
-        for (register, &sum) in sums.iter().enumerate() {
-            hits |= u64::from(simd.in_range(sum, low, high)) << (register * S::F32_LANES);
+        for &sum in sums {
+            hits |= simd.in_range(sum, low, high);
         }
-        if hits != 0 {
-            let mut similarities = [0.0; MAX_WIDTH];
-            for (sum, target) in sums.into_iter().zip(similarities.chunks_exact_mut(S::F32_LANES)) {
-                simd.store(sum, target);
-            }
-            record.record(row, hits, &similarities);
+        rows_hit |= u32::from(hits != 0) << row;
+    }
+    if rows_hit == 0 {
+        return;
+    }
+    // Everything goes to memory before the first call, so that no register is live across it.
+    let mut similarities = [[f32::NAN; MAX_WIDTH]; ANCHORS];
+    for (sums, similarities) in sums.into_iter().zip(&mut similarities) {
+        for (sum, target) in sums.into_iter().zip(similarities.chunks_exact_mut(S::F32_LANES)) {
+            simd.store(sum, target);
         }
+    }
+    while rows_hit != 0 {
+        let row = rows_hit.trailing_zeros() as usize;
+        rows_hit &= rows_hit - 1;
+        record.record(row, &mut similarities[row]);
     }
 }
 
@@ -82,14 +109,17 @@ fn products<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(
 ) -> [[S::F32; REGISTERS]; ANCHORS] {
     let width = REGISTERS * S::F32_LANES;
     let mut sums = [[simd.splat(0.0); REGISTERS]; ANCHORS];
-    let steps = tile.anchors.chunks_exact(ANCHORS).zip(tile.candidates.chunks_exact(width));
+    let steps = tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width));
     for (k, (anchors, candidates)) in steps.enumerate() {
         simd.prefetch(tile.ahead, k * width);
-        let candidates: [S::F32; REGISTERS] = core::array::from_fn(|c| simd.load(&candidates[c * S::F32_LANES..]));
-        for (sums, &anchor) in sums.iter_mut().zip(anchors) {
-            let anchor = simd.splat(anchor);
-            for (sum, &candidate) in sums.iter_mut().zip(&candidates) {
-                *sum = simd.mul_add(anchor, candidate, *sum);
+        let mut loaded = [simd.splat(0.0); REGISTERS];
+        for c in 0..REGISTERS {
+            loaded[c] = simd.load(&candidates[c * S::F32_LANES..]);
+        }
+        for r in 0..ANCHORS {
+            let anchor = simd.splat(anchors[r]);
+            for c in 0..REGISTERS {
+                sums[r][c] = simd.mul_add(anchor, loaded[c], sums[r][c]);
             }
         }
     }

@@ -87,28 +87,45 @@ impl Simd for Avx2 {
         unsafe { _mm256_movemask_ps(both) as u32 }
     }
 
+    #[inline(always)]
+    fn max_up_to(self, best: __m256, value: __m256, limit: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        let allowed = unsafe { _mm256_cmp_ps::<_CMP_LE_OQ>(value, limit) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_ps(_mm256_blendv_ps(best, value, allowed), best) }
+    }
+
+    #[inline(always)]
+    fn largest(self, value: __m256) -> f32 {
+        let mut lanes = [0.0; 8];
+        self.store(value, &mut lanes);
+        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
     /// Three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.
     #[inline(always)]
-    fn transpose(self, rows: impl Fn(usize) -> __m256, mut columns: impl FnMut(usize, __m256)) {
-        let rows: [__m256; 8] = core::array::from_fn(rows);
-        let pairs: [__m256; 8] = core::array::from_fn(|r| {
-            let (a, b) = (rows[r & !1], rows[r | 1]);
+    fn transpose(self, square: &mut [__m256]) {
+        let square: &mut [__m256; 8] = head_mut(square);
+        for r in (0..8).step_by(2) {
+            let (a, b) = (square[r], square[r + 1]);
             // SAFETY: `self` proves AVX2.
-            unsafe { if r % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) } }
-        });
-        // fours[4 g + c]: rows 4 g .. 4 g + 4 of column c in the low half and of column c + 4 in the high half.
-        let fours: [__m256; 8] = core::array::from_fn(|r| {
-            let (group, column) = (r & !3, r & 3);
-            let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
+            (square[r], square[r + 1]) = unsafe { (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)) };
+        }
+        for r in (0..8).step_by(4) {
+            let [a, b, c, d] = [square[r], square[r + 1], square[r + 2], square[r + 3]];
             // SAFETY: `self` proves AVX2.
-            unsafe { if column % 2 == 0 { _mm256_shuffle_ps::<0x44>(a, b) } else { _mm256_shuffle_ps::<0xEE>(a, b) } }
-        });
-        for column in 0..4 {
-            let (a, b) = (fours[column], fours[4 + column]);
+            (square[r], square[r + 1]) = unsafe { (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c)) };
             // SAFETY: `self` proves AVX2.
-            columns(column, unsafe { _mm256_permute2f128_ps::<0x20>(a, b) });
+            (square[r + 2], square[r + 3]) =
+                unsafe { (_mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d)) };
+        }
+        // Now half h of register 4 g + c holds column 4 h + c of rows 4 g .. 4 g + 4.
+        for c in 0..4 {
+            let (a, b) = (square[c], square[4 + c]);
             // SAFETY: `self` proves AVX2.
-            columns(column + 4, unsafe { _mm256_permute2f128_ps::<0x31>(a, b) });
+            square[c] = unsafe { _mm256_permute2f128_ps::<0x20>(a, b) };
+            // SAFETY: `self` proves AVX2.
+            square[4 + c] = unsafe { _mm256_permute2f128_ps::<0x31>(a, b) };
         }
     }
 

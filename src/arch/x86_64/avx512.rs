@@ -91,9 +91,23 @@ impl Simd for Avx512 {
         u32::from(unsafe { _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(above, value, high) })
     }
 
+    #[inline(always)]
+    fn max_up_to(self, best: __m512, value: __m512, limit: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        let allowed = unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(value, limit) };
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_mask_max_ps(best, allowed, best, value) }
+    }
+
+    #[inline(always)]
+    fn largest(self, value: __m512) -> f32 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_reduce_max_ps(value) }
+    }
+
     /// Four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.
     #[inline(always)]
-    fn transpose(self, rows: impl Fn(usize) -> __m512, mut columns: impl FnMut(usize, __m512)) {
+    fn transpose(self, square: &mut [__m512]) {
         /// Interleaves the low (`HIGH` false) or high elements of each 128-bit quarter of `a` and `b`.
         #[inline(always)]
         fn unpack<const HIGH: bool>(_: Avx512, a: __m512, b: __m512) -> __m512 {
@@ -125,25 +139,27 @@ impl Simd for Avx512 {
             unsafe { _mm512_shuffle_f32x4::<PICK>(a, b) }
         }
 
-        let rows: [__m512; 16] = core::array::from_fn(rows);
-        let pairs: [__m512; 16] = core::array::from_fn(|r| {
-            let (a, b) = (rows[r & !1], rows[r | 1]);
-            if r % 2 == 0 { unpack::<false>(self, a, b) } else { unpack::<true>(self, a, b) }
-        });
-        // fours[4 g + c]: rows 4 g .. 4 g + 4 of columns c, c + 4, c + 8, c + 12, one a quarter.
-        let fours: [__m512; 16] = core::array::from_fn(|r| {
-            let (group, column) = (r & !3, r & 3);
-            let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
-            if column % 2 == 0 { unpack_pairs::<false>(self, a, b) } else { unpack_pairs::<true>(self, a, b) }
-        });
-        for column in 0..4 {
-            let [a, b, c, d] = [fours[column], fours[4 + column], fours[8 + column], fours[12 + column]];
-            let (low_ab, low_cd) = (quarters::<0x88>(self, a, b), quarters::<0x88>(self, c, d));
-            let (high_ab, high_cd) = (quarters::<0xDD>(self, a, b), quarters::<0xDD>(self, c, d));
-            columns(column, quarters::<0x88>(self, low_ab, low_cd));
-            columns(column + 4, quarters::<0x88>(self, high_ab, high_cd));
-            columns(column + 8, quarters::<0xDD>(self, low_ab, low_cd));
-            columns(column + 12, quarters::<0xDD>(self, high_ab, high_cd));
+        let square: &mut [__m512; 16] = head_mut(square);
+        for r in (0..16).step_by(2) {
+            let (a, b) = (square[r], square[r + 1]);
+            (square[r], square[r + 1]) = (unpack::<false>(self, a, b), unpack::<true>(self, a, b));
+        }
+        // Now each quarter q of registers 4 g .. 4 g + 4 holds columns 4 q .. 4 q + 4 of rows 4 g .. 4 g + 4, in pairs.
+        for r in (0..16).step_by(4) {
+            let [a, b, c, d] = [square[r], square[r + 1], square[r + 2], square[r + 3]];
+            (square[r], square[r + 1]) = (unpack_pairs::<false>(self, a, c), unpack_pairs::<true>(self, a, c));
+            (square[r + 2], square[r + 3]) = (unpack_pairs::<false>(self, b, d), unpack_pairs::<true>(self, b, d));
+        }
+        // Now quarter q of register 4 g + c holds column 4 q + c of rows 4 g .. 4 g + 4.
+        for c in 0..4 {
+            let [a, b] = [square[c], square[4 + c]];
+            let (low_first, high_first) = (quarters::<0x88>(self, a, b), quarters::<0xDD>(self, a, b));
+            let [a, b] = [square[8 + c], square[12 + c]];
+            let (low_last, high_last) = (quarters::<0x88>(self, a, b), quarters::<0xDD>(self, a, b));
+            square[c] = quarters::<0x88>(self, low_first, low_last);
+            square[4 + c] = quarters::<0x88>(self, high_first, high_last);
+            square[8 + c] = quarters::<0xDD>(self, low_first, low_last);
+            square[12 + c] = quarters::<0xDD>(self, high_first, high_last);
         }
     }
 
