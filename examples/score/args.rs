@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use hardneg::{Backend, Negatives, Reduction, TripletLoss};
+
+use crate::pool::Pool;
+
+/// The modified triplet loss of two files of embeddings, and what it is made of.
+#[derive(Parser)]
+#[command(name = "score")]
+pub struct Args {
+    /// The anchors: a 2-D array of little-endian f32 in C order
+    #[arg(value_name = "ANCHORS.npy")]
+    pub anchors: PathBuf,
+    /// The positives: row i belongs to anchor i, and is a negative of every other anchor
+    #[arg(value_name = "POSITIVES.npy")]
+    pub positives: PathBuf,
+    /// By how much the positive must be more similar than a negative to cost nothing
+    #[arg(long, default_value_t = 0.25, allow_hyphen_values = true)]
+    pub margin: f32,
+    /// Which negatives may be the closest: those less similar than the positive, also those as similar, or all
+    #[arg(long, value_enum, default_value_t = NegativesArg::Below)]
+    pub negatives: NegativesArg,
+    /// How the losses of the rows become one number
+    #[arg(long, value_enum, default_value_t = ReductionArg::Sum)]
+    pub reduction: ReductionArg,
+    /// The instruction set
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
+    pub backend: BackendArg,
+    /// The number of threads; without it one for each core
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Write the numbers of every row to this file
+    #[arg(long, value_name = "OUT.csv")]
+    pub rows: Option<PathBuf>,
+    /// Compute so many times, and report the median time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: NonZeroUsize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NegativesArg {
+    Below,
+    AtOrBelow,
+    Any,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ReductionArg {
+    Sum,
+    Mean,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum BackendArg {
+    Auto,
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl From<NegativesArg> for Negatives {
+    fn from(argument: NegativesArg) -> Negatives {
+        match argument {
+            NegativesArg::Below => Negatives::Below,
+            NegativesArg::AtOrBelow => Negatives::AtOrBelow,
+            NegativesArg::Any => Negatives::Any,
+        }
+    }
+}
+
+impl From<ReductionArg> for Reduction {
+    fn from(argument: ReductionArg) -> Reduction {
+        match argument {
+            ReductionArg::Sum => Reduction::Sum,
+            ReductionArg::Mean => Reduction::Mean,
+        }
+    }
+}
+
+impl BackendArg {
+    /// The backend, if this CPU has it.
+    pub fn backend(self) -> Result<Backend, String> {
+        let (name, backend) = match self {
+            BackendArg::Auto => return Ok(Backend::detect()),
+            BackendArg::Portable => return Ok(Backend::portable()),
+            BackendArg::Avx2 => ("avx2", Backend::avx2()),
+            BackendArg::Avx512 => ("avx512", Backend::avx512()),
+        };
+        backend.ok_or_else(|| format!("--backend {name}: this CPU does not have it"))
+    }
+}
+
+impl Args {
+    /// The options as the library takes them.
+    pub fn plan(&self, backend: Backend, pool: &Pool) -> TripletLoss {
+        TripletLoss::new()
+            .margin(self.margin)
+            .negatives(self.negatives.into())
+            .reduction(self.reduction.into())
+            .backend(backend)
+            .threads(pool.threads())
+    }
+}

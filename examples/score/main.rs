@@ -1,0 +1,152 @@
+//! The modified triplet loss of your own embeddings, no code needed:
+//!
+//! ```text
+//! cargo run --release --example score -- ANCHORS.npy POSITIVES.npy
+//! ```
+//!
+//! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
+//! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend` and `--threads`
+//! change the time, never a bit of either.
+
+mod args;
+mod chunks;
+mod npy;
+mod pool;
+mod report;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use hardneg::{Backend, Error, Side, TripletLoss, Workspace};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use args::Args;
+use chunks::{Scored, Work};
+use npy::Embeddings;
+use pool::Pool;
+use report::Report;
+
+/// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
+const LONG: f64 = 2e10;
+/// The fewest anchors of a call on long work. Every call prepares all candidates again, which from here on is little
+/// beside its products.
+const CHUNK: usize = 1024;
+/// Long work is not split into more calls than a progress bar can show.
+const CALLS: usize = 100;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Not `eprintln!`, which panics where nobody listens.
+            let _ = writeln!(io::stderr(), "score: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let backend = args.backend.backend()?;
+    let pool = Pool::new(args.threads)?;
+    let job = Job::read(args, args.plan(backend, &pool))?;
+    let table = args.rows.as_deref().map(|path| table::open(path).map(|file| (file, path))).transpose()?;
+    let (scored, seconds) = job.repeat(args.repeat.get(), &pool).map_err(|error| describe(error, args))?;
+    if let Some((file, path)) = table {
+        table::write(file, path, &scored.stats, args.margin)?;
+    }
+    job.report(&scored, backend, pool.size(), seconds).print()
+}
+
+/// What to compute, and of what.
+struct Job {
+    plan: TripletLoss,
+    anchors: Embeddings,
+    candidates: Embeddings,
+}
+
+impl Job {
+    fn read(args: &Args, plan: TripletLoss) -> Result<Job, String> {
+        let (anchors, candidates) = (npy::read(&args.anchors)?, npy::read(&args.positives)?);
+        if anchors.dim != candidates.dim {
+            let (anchors, candidates) = (anchors.dim, candidates.dim);
+            let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
+            return Err(format!("{of_anchors} has dim {anchors}, but {of_candidates} has dim {candidates}"));
+        }
+        Ok(Job { plan, anchors, candidates })
+    }
+
+    /// Computes the same several times; the time is the median, in seconds.
+    fn repeat(&self, times: usize, pool: &Pool) -> Result<(Scored, f64), Error> {
+        let (bar, mut workspace) = (self.progress_bar(times), Workspace::new());
+        let work = Work { plan: &self.plan, anchors: &self.anchors, candidates: &self.candidates, chunk: self.chunk() };
+        let mut timed = || {
+            let start = Instant::now();
+            let scored = pool.run(|| work.forward(&mut workspace, |rows| bar.inc(rows as u64)))?;
+            Ok((scored, start.elapsed().as_secs_f64()))
+        };
+        let (mut scored, first) = timed()?;
+        let mut seconds = vec![first];
+        for _ in 1..times {
+            let again;
+            (scored, again) = timed()?;
+            seconds.push(again);
+        }
+        Ok((scored, median(seconds)))
+    }
+
+    fn is_long(&self) -> bool {
+        self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
+    }
+
+    /// The anchors of a call.
+    fn chunk(&self) -> usize {
+        let rows = self.anchors.rows.max(1);
+        if self.is_long() { CHUNK.max(rows.div_ceil(CALLS)) } else { rows }
+    }
+
+    /// A bar on the standard error, which stays hidden on short work and where that is no terminal.
+    fn progress_bar(&self, times: usize) -> ProgressBar {
+        if !self.is_long() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} anchors, {eta} left");
+        ProgressBar::new(self.anchors.rows as u64 * times as u64)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            .with_finish(ProgressFinish::AndClear)
+    }
+
+    fn report(&self, scored: &Scored, backend: Backend, threads: usize, seconds: f64) -> Report {
+        Report {
+            rows: self.anchors.rows,
+            candidates: self.candidates.rows,
+            dim: self.anchors.dim,
+            loss: scored.loss,
+            zero_rows: scored.zero_rows,
+            backend,
+            threads,
+            seconds,
+        }
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
+}
+
+/// The library knows the side that is wrong; the user knows it as a file.
+fn describe(error: Error, args: &Args) -> String {
+    let side = match error {
+        Error::Empty { side } | Error::NotFinite { side, .. } => Some(side),
+        _ => None,
+    };
+    match side {
+        Some(Side::Anchors) => format!("{}: {error}", args.anchors.display()),
+        Some(Side::Candidates) => format!("{}: {error}", args.positives.display()),
+        _ => error.to_string(),
+    }
+}

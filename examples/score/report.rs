@@ -1,0 +1,57 @@
+//! What is printed: one `key: value` a line, for eyes and for scripts.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use hardneg::{Backend, Loss};
+
+/// Everything that is printed.
+pub struct Report {
+    pub rows: usize,
+    pub candidates: usize,
+    pub dim: usize,
+    pub loss: Loss,
+    pub zero_rows: usize,
+    pub backend: Backend,
+    pub threads: usize,
+    /// The median time of a forward pass.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Prints to the standard output. A reader that has seen enough (`score ... | head -4`) is no error.
+    pub fn print(&self) -> Result<(), String> {
+        match self.write(&mut io::stdout().lock()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Report { loss, seconds, .. } = self;
+        let lines: [(&str, &dyn Display); 15] = [
+            ("rows", &self.rows),
+            ("candidates", &self.candidates),
+            ("dim", &self.dim),
+            ("loss", &loss.loss),
+            ("mean_term", &loss.mean_term),
+            ("closest_term", &loss.closest_term),
+            ("active_mean", &loss.active_mean),
+            ("active_closest", &loss.active_closest),
+            ("without_closest_negative", &loss.without_closest_negative),
+            ("zero_rows", &self.zero_rows),
+            ("backend", &self.backend),
+            ("screen", &"f32"),
+            ("threads", &self.threads),
+            ("milliseconds", &format!("{:.3}", 1e3 * seconds)),
+            ("effective_gflops", &format!("{:.1}", self.flops() / seconds / 1e9)),
+        ];
+        lines.iter().try_for_each(|(key, value)| writeln!(out, "{key}: {value}"))?;
+        out.flush()
+    }
+
+    /// The operations of all similarities, a multiply-add being two: what a matrix product would do.
+    fn flops(&self) -> f64 {
+        2.0 * self.rows as f64 * self.candidates as f64 * self.dim as f64
+    }
+}
