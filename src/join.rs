@@ -24,6 +24,15 @@ impl Join {
         }
     }
 
+    /// The number of the thread that asks, below [`Join::threads`], while it works on a block.
+    pub(crate) fn thread(self) -> usize {
+        match self {
+            Join::Serial => 0,
+            #[cfg(feature = "rayon")]
+            Join::Rayon => rayon::current_thread_index().unwrap_or(0),
+        }
+    }
+
     /// How many threads may run at once.
     pub(crate) fn threads(self) -> usize {
         match self {

@@ -3,11 +3,11 @@
 
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::join::{Divide, Join, for_each_block};
-use crate::prepare::{self, SUM_BLOCK};
+use crate::prepare::{self, SUM_BLOCK, check_norms};
 use crate::screen::{self, Exact, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
-use crate::similarity::dot_sum;
+use crate::similarity::{dot_sum, norm_row};
 use crate::stats::{Negatives, RowStats};
 use crate::workspace::{Sizes, Workspace};
 
@@ -41,42 +41,41 @@ pub(crate) struct ZeroRows {
 
 /// Writes the statistics of every anchor into the workspace.
 pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> Result<ZeroRows, Error> {
-    let (rows, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
-    let work = rows.saturating_mul(candidates).saturating_mul(dim);
+    let (rows, count, dim) = (batch.rows(), batch.candidates(), batch.dim());
+    let work = rows.saturating_mul(count).saturating_mul(dim);
     let join = if work < SERIAL_WORK { Join::Serial } else { plan.join };
+    let block = anchor_block(rows, dim, join.threads());
     let buffers = workspace.buffers(Sizes {
         anchors: rows,
-        padded_anchors: rows.next_multiple_of(ROW_UNIT),
-        candidates,
-        padded_candidates: candidates.next_multiple_of(ROW_UNIT),
-        sums: candidates.div_ceil(SUM_BLOCK),
+        candidates: count,
+        padded_candidates: count.next_multiple_of(ROW_UNIT),
+        sums: count.div_ceil(SUM_BLOCK),
         dim,
+        threads: join.threads(),
+        block,
     })?;
-    let (backend, anchor_norms, candidate_norms) = (plan.backend, buffers.anchor_norms, buffers.candidate_norms);
-    prepare::anchors(backend, join, batch.anchor_rows(), anchor_norms)?;
+    let (backend, anchors, candidates) = (plan.backend, batch.anchor_rows(), batch.candidate_rows());
+    let (anchor_norms, candidate_norms) = (buffers.anchor_norms, buffers.candidate_norms);
     let (panels, sums) = (buffers.unit_candidates, buffers.candidate_sums);
-    prepare::candidates(backend, join, batch.candidate_rows(), candidate_norms, panels, sums)?;
-    let work = AnchorBlocks {
-        shared: Shared {
-            batch,
-            candidate_norms,
-            panels,
-            sum: &sums[..dim],
-            negatives: plan.negatives,
-            bound: screen::bound(dim),
-        },
-        first: 0,
-        block: anchor_block(rows, dim, join.threads()),
-        anchors: batch.anchor_rows().data(),
-        norms: anchor_norms,
-        unit: buffers.unit_anchors,
-        shortlists: buffers.shortlists,
-        stats: buffers.stats,
-    };
-    for_each_block(join, work, &|block| backend.run(block));
+    if let Err(error) = prepare::candidates(backend, join, candidates, candidate_norms, panels, sums) {
+        // Anchors are reported first.
+        return backend.check_finite(Side::Anchors, anchors).and(Err(error));
+    }
+    let (negatives, bound, sum) = (plan.negatives, screen::bound(dim), &sums[..dim]);
+    let shared = Shared { batch, candidate_norms, panels, sum, negatives, bound };
+    let (rows, norms, stats) = (anchors.data(), &mut *anchor_norms, buffers.stats);
+    for_each_block(join, AnchorBlocks { shared, first: 0, block, rows, norms, stats }, &|block| {
+        let mut slot = buffers.slots[join.thread()].lock();
+        let (unit, shortlists) = slot.parts();
+        let mut block = AnchorBlock { block, windows: [Window::CLOSED; MAX_BLOCK], unit, shortlists };
+        backend.run(OpenRows(&mut block));
+        backend.run(Screen(&mut block));
+        backend.run(FinishRows(&mut block));
+    });
+    check_norms(Side::Anchors, anchor_norms)?;
     let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
     let zero_rows = ZeroRows { anchors: zeros(anchor_norms), candidates: zeros(candidate_norms) };
-    workspace.keep(rows);
+    workspace.keep(batch.rows());
     Ok(zero_rows)
 }
 
@@ -98,17 +97,15 @@ struct Shared<'a> {
     bound: f32,
 }
 
-/// Consecutive blocks of anchors, with the parts of the workspace that are theirs alone.
+/// Consecutive blocks of anchors, with what is to be written of them.
 struct AnchorBlocks<'a> {
     shared: Shared<'a>,
     /// The index of the first anchor.
     first: usize,
     /// Anchors in a block, a multiple of `ROW_UNIT`.
     block: usize,
-    anchors: &'a [f32],
-    norms: &'a [f64],
-    unit: &'a mut [f32],
-    shortlists: &'a mut [Shortlist],
+    rows: &'a [f32],
+    norms: &'a mut [f64],
     stats: &'a mut [RowStats],
 }
 
@@ -119,64 +116,80 @@ impl Divide for AnchorBlocks<'_> {
 
     fn divide(self, blocks: usize) -> (Self, Self) {
         let Self { shared, first, block, .. } = self;
-        let (at, dim) = (blocks * block, shared.batch.dim());
-        let (anchors, norms) = (self.anchors.split_at(at * dim), self.norms.split_at(at));
-        let (unit, shortlists) = (self.unit.split_at_mut(at * dim), self.shortlists.split_at_mut(at));
+        let at = blocks * block;
+        let (rows, norms) = (self.rows.split_at(at * shared.batch.dim()), self.norms.split_at_mut(at));
         let stats = self.stats.split_at_mut(at);
         (
-            Self {
-                shared,
-                first,
-                block,
-                anchors: anchors.0,
-                norms: norms.0,
-                unit: unit.0,
-                shortlists: shortlists.0,
-                stats: stats.0,
-            },
-            Self {
-                shared,
-                first: first + at,
-                block,
-                anchors: anchors.1,
-                norms: norms.1,
-                unit: unit.1,
-                shortlists: shortlists.1,
-                stats: stats.1,
-            },
+            Self { shared, first, block, rows: rows.0, norms: norms.0, stats: stats.0 },
+            Self { shared, first: first + at, block, rows: rows.1, norms: norms.1, stats: stats.1 },
         )
     }
 }
 
-impl Kernel for AnchorBlocks<'_> {
+/// One block of anchors with its thread's scratch.
+struct AnchorBlock<'a, 'b> {
+    block: AnchorBlocks<'a>,
+    windows: [Window; MAX_BLOCK],
+    unit: &'b mut [f32],
+    shortlists: &'b mut [Shortlist],
+}
+
+// The steps of a block, each compiled as a function of its own.
+struct OpenRows<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
+struct Screen<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
+struct FinishRows<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
+
+impl Kernel for OpenRows<'_, '_, '_> {
     type Output = ();
-    /// One block of anchors, from raw rows to statistics.
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        pack(simd, self.anchors, self.norms, self.shared.batch.dim(), S::TILE_ANCHORS, self.unit);
-        let mut windows = [Window::CLOSED; MAX_BLOCK];
-        self.open_rows(simd, &mut windows);
-        self.screen(simd, &mut windows);
-        self.finish_rows(simd, &windows);
+    fn run<S: Simd>(self, simd: S) {
+        self.0.prepare(simd);
+        self.0.open_rows(simd);
     }
 }
 
-impl AnchorBlocks<'_> {
+impl Kernel for Screen<'_, '_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.0.screen(simd);
+    }
+}
+
+impl Kernel for FinishRows<'_, '_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.0.finish_rows(simd);
+    }
+}
+
+impl AnchorBlock<'_, '_> {
+    /// Norms and unit rows. A row that is not finite is found by its norm when all blocks are done; until then its
+    /// similarities are NaN or anything else, and decide nothing.
+    #[inline(always)]
+    fn prepare<S: Simd>(&mut self, simd: S) {
+        let (rows, dim) = (self.block.rows, self.block.shared.batch.dim());
+        for (norm, row) in self.block.norms.iter_mut().zip(rows.chunks_exact(dim)) {
+            *norm = norm_row(simd, row);
+        }
+        pack(simd, rows, self.block.norms, dim, S::TILE_ANCHORS, self.unit);
+    }
+
     /// The first two numbers of every row, which need no pass over candidates; they set the row's window.
     #[inline(always)]
-    fn open_rows<S: Simd>(&mut self, simd: S, windows: &mut [Window; MAX_BLOCK]) {
-        let Shared { batch, sum, negatives, bound, .. } = self.shared;
+    fn open_rows<S: Simd>(&mut self, simd: S) {
+        let Shared { batch, sum, negatives, bound, .. } = self.block.shared;
         let others = (batch.candidates() - 1) as f64;
-        for row in 0..self.norms.len() {
-            let exact = self.shared.exact(self.anchors, self.norms, row);
-            let positive = batch.positives().of(self.first + row);
+        let rows = self.block.stats.iter_mut().zip(&mut self.windows).zip(&mut *self.shortlists).enumerate();
+        for (row, ((stats, window), shortlist)) in rows {
+            let exact = self.block.shared.exact(self.block.rows, self.block.norms, row);
+            let positive = batch.positives().of(self.block.first + row);
             let similarity = exact.cosine(simd, positive);
-            let shortlist = &mut self.shortlists[row];
-            windows[row] = shortlist.open(negatives, positive, similarity as f32, bound);
-            let stats = &mut self.stats[row];
             stats.positive = similarity as f32;
+            *window = shortlist.open(negatives, positive, stats.positive, bound);
             if exact.anchor_norm == 0.0 {
-                windows[row] = shortlist.settle_zero_row();
+                *window = shortlist.settle_zero_row();
                 stats.mean_negative = 0.0;
             } else {
                 let total = dot_sum(simd, exact.anchor, sum) / exact.anchor_norm;
@@ -188,12 +201,13 @@ impl AnchorBlocks<'_> {
     /// Takes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
     /// away once and from the cache for the other anchors.
     #[inline(always)]
-    fn screen<S: Simd>(&mut self, simd: S, windows: &mut [Window; MAX_BLOCK]) {
-        let dim = self.shared.batch.dim();
-        let padded = self.shared.batch.candidates().next_multiple_of(S::F32_LANES);
-        let panels = &self.shared.panels[..padded * dim];
+    fn screen<S: Simd>(&mut self, simd: S) {
+        let shared = &self.block.shared;
+        let dim = shared.batch.dim();
+        let padded = shared.batch.candidates().next_multiple_of(S::F32_LANES);
+        let panels = &shared.panels[..padded * dim];
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let tiles = self.norms.len().div_ceil(S::TILE_ANCHORS);
+        let tiles = self.block.norms.len().div_ceil(S::TILE_ANCHORS);
         for (panel, candidates) in panels.chunks(width * dim).enumerate() {
             let next = panels.get((panel + 1) * width * dim..).unwrap_or_default();
             for (tile, anchors) in self.unit.chunks_exact(S::TILE_ANCHORS * dim).take(tiles).enumerate() {
@@ -203,11 +217,11 @@ impl AnchorBlocks<'_> {
                 let ahead = next.get(register * S::F32_LANES..).unwrap_or_default();
                 let mut record = TileRecord {
                     simd,
-                    shared: &self.shared,
-                    anchors: &self.anchors[row * dim..],
-                    norms: &self.norms[row..],
+                    shared,
+                    rows: &self.block.rows[row * dim..],
+                    norms: &self.block.norms[row..],
                     shortlists: &mut self.shortlists[row..],
-                    windows: &mut windows[row..row + S::TILE_ANCHORS],
+                    windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                     first_candidate: panel * width,
                 };
                 let registers = candidates.len() / dim / S::F32_LANES;
@@ -216,23 +230,27 @@ impl AnchorBlocks<'_> {
         }
     }
 
-    /// The last number of every row: exact scores of what the screen left.
+    /// The last number of every row: exact scores of what the screen left, with the next row's on their way.
     #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S, windows: &[Window; MAX_BLOCK]) {
-        for row in 0..self.norms.len() {
-            let exact = self.shared.exact(self.anchors, self.norms, row);
-            self.stats[row].closest_negative = self.shortlists[row].finish(simd, &exact, windows[row]);
+    fn finish_rows<S: Simd>(&mut self, simd: S) {
+        let shared = &self.block.shared;
+        for (row, stats) in self.block.stats.iter_mut().enumerate() {
+            if let (Some(next), Some(&window)) = (self.shortlists.get(row + 1), self.windows.get(row + 1)) {
+                next.prefetch(simd, shared.batch.candidate_rows(), window);
+            }
+            let exact = shared.exact(self.block.rows, self.block.norms, row);
+            stats.closest_negative = self.shortlists[row].finish(simd, &exact, self.windows[row]);
         }
     }
 }
 
 impl<'a> Shared<'a> {
-    /// What is needed to compute pairs of row `row` of `anchors` exactly.
+    /// What is needed to compute pairs of row `row` of `rows` exactly.
     #[inline(always)]
-    fn exact(&self, anchors: &'a [f32], norms: &[f64], row: usize) -> Exact<'a> {
+    fn exact(&self, rows: &'a [f32], norms: &[f64], row: usize) -> Exact<'a> {
         let dim = self.batch.dim();
         Exact {
-            anchor: &anchors[row * dim..][..dim],
+            anchor: &rows[row * dim..][..dim],
             anchor_norm: norms[row],
             candidates: self.batch.candidate_rows(),
             candidate_norms: self.candidate_norms,
@@ -245,7 +263,7 @@ impl<'a> Shared<'a> {
 struct TileRecord<'a, 'b, S> {
     simd: S,
     shared: &'b Shared<'a>,
-    anchors: &'a [f32],
+    rows: &'a [f32],
     norms: &'b [f64],
     shortlists: &'b mut [Shortlist],
     windows: &'b mut [Window],
@@ -260,7 +278,7 @@ impl<S: Simd> Record for TileRecord<'_, '_, S> {
 
     #[inline(always)]
     fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]) {
-        let exact = self.shared.exact(self.anchors, self.norms, row);
+        let exact = self.shared.exact(self.rows, self.norms, row);
         let window = &mut self.windows[row];
         self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, similarities);
     }

@@ -13,45 +13,8 @@ use crate::similarity::{inverse, norm_row};
 /// candidates owns whole panels.
 pub(crate) const SUM_BLOCK: usize = 192;
 
-/// The norms of anchors, on their own because a bad row must be found before anything is written.
-struct NormBlocks<'a> {
-    rows: &'a [f32],
-    dim: usize,
-    norms: &'a mut [f64],
-}
-
-impl Divide for NormBlocks<'_> {
-    fn blocks(&self) -> usize {
-        self.norms.len().div_ceil(SUM_BLOCK)
-    }
-
-    fn divide(self, blocks: usize) -> (Self, Self) {
-        let at = blocks * SUM_BLOCK;
-        let dim = self.dim;
-        let (rows, norms) = (self.rows.split_at(at * dim), self.norms.split_at_mut(at));
-        (Self { rows: rows.0, dim, norms: norms.0 }, Self { rows: rows.1, dim, norms: norms.1 })
-    }
-}
-
-impl Kernel for NormBlocks<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        for (norm, row) in self.norms.iter_mut().zip(self.rows.chunks_exact(self.dim)) {
-            *norm = norm_row(simd, row);
-        }
-    }
-}
-
-/// Computes the norm of every anchor, and reports the first row that is not finite.
-pub(crate) fn anchors(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64]) -> Result<(), Error> {
-    let work = NormBlocks { rows: rows.data(), dim: rows.dim(), norms: &mut *norms };
-    for_each_block(join, work, &|block| backend.run(block));
-    check_norms(Side::Anchors, norms)
-}
-
 /// A norm is finite if, and only if, its row is.
-fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
+pub(crate) fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
     match norms.iter().position(|norm| !norm.is_finite()) {
         Some(row) => Err(Error::NotFinite { side, row }),
         None => Ok(()),

@@ -54,8 +54,9 @@ fn padded<T: Copy + Default>(tail: &[T]) -> [T; LANES] {
 pub(crate) fn dot_rows<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f64 {
     #[inline(always)]
     fn step<S: Simd>(simd: S, lanes: &mut Lanes<S>, x: &[f32; LANES], y: &[f32; LANES]) {
-        for (lane, (x, y)) in lanes.iter_mut().zip(x.chunks_exact(S::F64_LANES).zip(y.chunks_exact(S::F64_LANES))) {
-            *lane = simd.mul_add_exact(simd.widen(x), simd.widen(y), *lane);
+        for r in 0..LANES / S::F64_LANES {
+            let (x, y) = (simd.widen(&x[r * S::F64_LANES..]), simd.widen(&y[r * S::F64_LANES..]));
+            lanes[r] = simd.mul_add_exact(x, y, lanes[r]);
         }
     }
     let mut lanes = zero_lanes(simd);
@@ -75,8 +76,9 @@ pub(crate) fn dot_rows<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f64 {
 pub(crate) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
     #[inline(always)]
     fn step<S: Simd>(simd: S, lanes: &mut Lanes<S>, x: &[f32; LANES], sum: &[f64; LANES]) {
-        for (lane, (x, sum)) in lanes.iter_mut().zip(x.chunks_exact(S::F64_LANES).zip(sum.chunks_exact(S::F64_LANES))) {
-            *lane = simd.add64(*lane, simd.mul64(simd.widen(x), simd.load64(sum)));
+        for r in 0..LANES / S::F64_LANES {
+            let (x, sum) = (simd.widen(&x[r * S::F64_LANES..]), simd.load64(&sum[r * S::F64_LANES..]));
+            lanes[r] = simd.add64(lanes[r], simd.mul64(x, sum));
         }
     }
     let mut lanes = zero_lanes(simd);
@@ -258,7 +260,7 @@ impl Backend {
     }
 
     /// The error that names the first row with an element that is not finite, if there is one.
-    fn check_finite(self, side: Side, rows: Rows<'_>) -> Result<(), Error> {
+    pub(crate) fn check_finite(self, side: Side, rows: Rows<'_>) -> Result<(), Error> {
         self.run(FirstNotFinite(rows)).map_or(Ok(()), |row| Err(Error::NotFinite { side, row }))
     }
 }

@@ -1,5 +1,7 @@
 //! All scratch memory, its alignment and all arithmetic on sizes.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::error::{Error, Side};
 use crate::screen::Shortlist;
 use crate::stats::RowStats;
@@ -9,7 +11,8 @@ const ALIGNMENT: usize = 64;
 
 /// The scratch memory of a call, reusable for calls of any shape, and the place where the row statistics stay.
 ///
-/// It holds about `(m + n) * dim` numbers of `f32` for `m` anchors and `n` candidates, never `m * n`. It grows when a
+/// It holds about `n * dim` numbers of `f32` for `n` candidates, a block of anchors for each thread, and a few numbers
+/// for each row; never the m x n matrix. It grows when a
 /// larger shape arrives and does not shrink; what an earlier call left in it does not matter to a later one. After the
 /// first call of a shape, a serial call of that or a smaller shape allocates nothing.
 ///
@@ -30,12 +33,39 @@ pub struct Workspace {
     anchor_norms: Vec<f64>,
     candidate_norms: Vec<f64>,
     candidate_sums: Vec<f64>,
-    unit_anchors: AlignedVec,
     unit_candidates: AlignedVec,
-    shortlists: Vec<Shortlist>,
+    slots: Vec<Slot>,
     stats: Vec<RowStats>,
     /// How many of `stats` the last successful call wrote.
     rows: usize,
+}
+
+/// The scratch of one thread for one block of anchors. Blocks take turns in it, so that it stays in the thread's cache.
+///
+/// A thread knows its slot, so that the lock is always free; it is there to make that a fact rather than a claim.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(Mutex<SlotBuffers>);
+
+/// The buffers of a [`Slot`].
+#[derive(Debug, Default)]
+pub(crate) struct SlotBuffers {
+    unit_anchors: AlignedVec,
+    /// The state of each anchor's search.
+    pub(crate) shortlists: Vec<Shortlist>,
+}
+
+impl Slot {
+    /// The buffers, for one block. What a thread that panicked left in them does not matter.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SlotBuffers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlotBuffers {
+    /// The room for unit anchors and the shortlists.
+    pub(crate) fn parts(&mut self) -> (&mut [f32], &mut [Shortlist]) {
+        (self.unit_anchors.aligned(), &mut self.shortlists)
+    }
 }
 
 /// How much of each buffer a call needs, in rows and elements a row.
@@ -43,8 +73,6 @@ pub struct Workspace {
 pub(crate) struct Sizes {
     /// Anchors.
     pub(crate) anchors: usize,
-    /// Anchors, rounded up to whole tiles.
-    pub(crate) padded_anchors: usize,
     /// Candidates.
     pub(crate) candidates: usize,
     /// Candidates, rounded up to whole registers.
@@ -53,16 +81,19 @@ pub(crate) struct Sizes {
     pub(crate) sums: usize,
     /// The length of an embedding.
     pub(crate) dim: usize,
+    /// Threads that may work at once.
+    pub(crate) threads: usize,
+    /// Anchors that a thread works on at a time, rounded up to whole tiles.
+    pub(crate) block: usize,
 }
 
-/// The buffers of one call, each exactly as long as its [`Sizes`] say. Their contents are whatever was there.
+/// The buffers of one call, as long as its [`Sizes`] say; a slot may be longer. Their contents are whatever was there.
 pub(crate) struct Buffers<'a> {
     pub(crate) anchor_norms: &'a mut [f64],
     pub(crate) candidate_norms: &'a mut [f64],
     pub(crate) candidate_sums: &'a mut [f64],
-    pub(crate) unit_anchors: &'a mut [f32],
     pub(crate) unit_candidates: &'a mut [f32],
-    pub(crate) shortlists: &'a mut [Shortlist],
+    pub(crate) slots: &'a [Slot],
     pub(crate) stats: &'a mut [RowStats],
 }
 
@@ -87,14 +118,19 @@ impl Workspace {
 
     /// Grows every buffer to at least `sizes` and lends them out.
     pub(crate) fn buffers(&mut self, sizes: Sizes) -> Result<Buffers<'_>, Error> {
-        let Sizes { anchors, padded_anchors, candidates, padded_candidates, sums, dim } = sizes;
+        let Sizes { anchors, candidates, padded_candidates, sums, dim, threads, block } = sizes;
+        grow(&mut self.slots, Side::Anchors, threads, 1)?;
+        for Slot(slot) in &mut self.slots[..threads] {
+            let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+            slot.unit_anchors.grow(Side::Anchors, block, dim)?;
+            grow(&mut slot.shortlists, Side::Anchors, block, 1)?;
+        }
         Ok(Buffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, anchors, 1)?,
             candidate_norms: grow(&mut self.candidate_norms, Side::Candidates, candidates, 1)?,
             candidate_sums: grow(&mut self.candidate_sums, Side::Candidates, sums, dim)?,
-            unit_anchors: self.unit_anchors.grow(Side::Anchors, padded_anchors, dim)?,
             unit_candidates: self.unit_candidates.grow(Side::Candidates, padded_candidates, dim)?,
-            shortlists: grow(&mut self.shortlists, Side::Anchors, padded_anchors, 1)?,
+            slots: &self.slots,
             stats: grow(&mut self.stats, Side::Anchors, anchors, 1)?,
         })
     }
@@ -111,14 +147,14 @@ impl Workspace {
 }
 
 /// `rows * columns` elements of `buffer`, which grows if it is shorter.
-fn grow<T: Clone + Default>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize) -> Result<&mut [T], Error> {
+fn grow<T: Default>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize) -> Result<&mut [T], Error> {
     let overflow = Error::SizeOverflow { side, rows, columns };
     let length = rows.checked_mul(columns).ok_or(overflow)?;
     if buffer.len() < length {
         let bytes = length.checked_mul(size_of::<T>()).ok_or(overflow)?;
         let missing = length - buffer.len();
         buffer.try_reserve_exact(missing).map_err(|_| Error::OutOfMemory { bytes })?;
-        buffer.resize(length, T::default());
+        buffer.resize_with(length, T::default);
     }
     Ok(&mut buffer[..length])
 }
@@ -128,13 +164,21 @@ fn grow<T: Clone + Default>(buffer: &mut Vec<T>, side: Side, rows: usize, column
 struct AlignedVec(Vec<f32>);
 
 impl AlignedVec {
+    /// The elements that alignment may cost.
+    const SLACK: usize = ALIGNMENT / size_of::<f32>();
+
+    /// `rows * columns` elements from a cache line on, after growing if there are fewer.
     fn grow(&mut self, side: Side, rows: usize, columns: usize) -> Result<&mut [f32], Error> {
-        const SLACK: usize = ALIGNMENT / size_of::<f32>();
         let overflow = Error::SizeOverflow { side, rows, columns };
         let length = rows.checked_mul(columns).ok_or(overflow)?;
-        let buffer = grow(&mut self.0, side, length.checked_add(SLACK).ok_or(overflow)?, 1)?;
+        grow(&mut self.0, side, length.checked_add(Self::SLACK).ok_or(overflow)?, 1)?;
+        Ok(&mut self.aligned()[..length])
+    }
+
+    /// All elements from a cache line on.
+    fn aligned(&mut self) -> &mut [f32] {
         // `align_offset` may decline to answer; then the slice is unaligned, which costs time only.
-        let start = buffer.as_ptr().align_offset(ALIGNMENT).min(SLACK);
-        Ok(&mut buffer[start..][..length])
+        let start = self.0.as_ptr().align_offset(ALIGNMENT).min(Self::SLACK);
+        self.0.get_mut(start..).unwrap_or_default()
     }
 }

@@ -9,13 +9,6 @@ use crate::screen::{Record, Tile, tile};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Portable;
 
-impl Portable {
-    /// Runs `kernel`.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        kernel.run(self)
-    }
-}
-
 impl Simd for Portable {
     type F32 = f32x8;
     type F64 = f64x4;
@@ -24,6 +17,11 @@ impl Simd for Portable {
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
+
+    #[inline(never)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn prefetch(self, _source: &[f32], _offset: usize) {}

@@ -1,7 +1,7 @@
 //! The pairs of a row that may still matter, and what is known of the row's closest negative.
 
 use super::{MAX_WIDTH, Window};
-use crate::arch::Simd;
+use crate::arch::{Kernel, Simd};
 use crate::rows::Rows;
 use crate::similarity::cosine_rows;
 use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
@@ -132,11 +132,23 @@ impl Shortlist {
         if self.length == CAPACITY {
             self.prune(window.low);
             if self.length > CAPACITY / 2 {
-                self.score(simd, exact, window);
+                simd.run(Score { shortlist: self, exact, window });
             }
         }
         self.survivors[self.length] = survivor;
         self.length += 1;
+    }
+
+    /// Asks for the rows of the pairs that are left to be brought near.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>, window: Window) {
+        const LINE: usize = 16;
+        for survivor in self.survivors[..self.length].iter().filter(|survivor| survivor.screened >= window.low) {
+            let row = candidates.row(survivor.candidate);
+            for offset in (0..row.len()).step_by(LINE) {
+                simd.prefetch(row, offset);
+            }
+        }
     }
 
     /// Computes what is left of the list exactly, and ends the row.
@@ -147,7 +159,7 @@ impl Shortlist {
         exact: &Exact<'_>,
         mut window: Window,
     ) -> Option<ClosestNegative> {
-        self.score(simd, exact, &mut window);
+        simd.run(Score { shortlist: self, exact, window: &mut window });
         self.search.found()
     }
 
@@ -163,18 +175,28 @@ impl Shortlist {
         }
         self.length = kept;
     }
+}
 
-    /// Computes every pair of the list that is still in the window exactly, and empties the list.
+/// Computes every pair of a shortlist that is still in the window exactly, and empties the list.
+struct Score<'a> {
+    shortlist: &'a mut Shortlist,
+    exact: &'a Exact<'a>,
+    window: &'a mut Window,
+}
+
+impl Kernel for Score<'_> {
+    type Output = ();
     #[inline(always)]
-    fn score<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
-        for index in 0..self.length {
-            let Survivor { candidate, screened } = self.survivors[index];
-            if screened >= window.low {
-                self.search.offer(candidate, exact.cosine(simd, candidate) as f32);
+    fn run<S: Simd>(self, simd: S) {
+        let Self { shortlist, exact, window } = self;
+        for survivor in &shortlist.survivors[..shortlist.length] {
+            if survivor.screened >= window.low {
+                let similarity = exact.cosine(simd, survivor.candidate) as f32;
+                shortlist.search.offer(survivor.candidate, similarity);
             }
         }
-        self.length = 0;
-        if let Some(found) = self.search.found() {
+        shortlist.length = 0;
+        if let Some(found) = shortlist.search.found() {
             raise(window, found.similarity, exact.bound);
         }
     }

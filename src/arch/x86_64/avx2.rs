@@ -16,16 +16,6 @@ impl Avx2 {
     pub(crate) fn detect() -> Option<Avx2> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2 { _private: () })
     }
-
-    /// Runs `kernel` compiled for AVX2 and FMA.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma")]
-        fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
-        // SAFETY: an `Avx2` exists only where `detect` found both features.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 impl Simd for Avx2 {
@@ -36,6 +26,17 @@ impl Simd for Avx2 {
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` exists only where `detect` found these features.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn prefetch(self, source: &[f32], offset: usize) {

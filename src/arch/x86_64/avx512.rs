@@ -23,16 +23,6 @@ impl Avx512 {
     pub(crate) fn is_preferred(self) -> bool {
         is_x86_feature_detected!("avx512vbmi2")
     }
-
-    /// Runs `kernel` compiled for AVX-512.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx2,fma")]
-        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
-            kernel.run(simd)
-        }
-        // SAFETY: an `Avx512` exists only where `detect` found these three features.
-        unsafe { inner(self, kernel) }
-    }
 }
 
 impl Simd for Avx512 {
@@ -44,6 +34,17 @@ impl Simd for Avx512 {
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` exists only where `detect` found these features.
+        unsafe { inner(self, kernel) }
+    }
 
     #[inline(always)]
     fn prefetch(self, source: &[f32], offset: usize) {
