@@ -6,7 +6,7 @@
 use crate::{Batch, ClosestNegative, Error, Loss, Negatives, Positives, Reduction, RowStats, Side};
 
 /// Element `k` of a row is added in lane `k % LANES`.
-const LANES: usize = 32;
+const LANES: usize = 16;
 /// Candidates that are summed one after the other before blocks are combined.
 const CANDIDATE_BLOCK: usize = 192;
 /// Row losses that are summed one after the other before blocks are combined.

@@ -158,3 +158,11 @@ pub fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Wor
         }
     }
 }
+
+/// Every reduction.
+pub const ALL_REDUCTIONS: [Reduction; 2] = [Reduction::Sum, Reduction::Mean];
+
+/// The bits of vectors of `f32`: the only comparison that tells `0.0` from `-0.0`.
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
