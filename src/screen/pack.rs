@@ -49,10 +49,10 @@ pub(crate) fn pack<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, wi
 /// Packs a square of rows into a register's worth of columns of a panel of `width` rows.
 #[inline(always)]
 fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panel: &mut [f32]) {
-    let factors = square_factors(norms);
+    let square = Square::new(rows, norms, dim);
     let mut targets = panel.chunks_mut(width);
     for k in (0..dim).step_by(S::F32_LANES) {
-        let columns = load_square(simd, rows, &factors, dim, k);
+        let columns = square.columns(simd, k);
         for (&column, target) in columns.iter().take(S::F32_LANES.min(dim - k)).zip(&mut targets) {
             simd.store(column, target);
         }
@@ -62,9 +62,9 @@ fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width:
 /// Packs a square of rows into several panels of `width` rows.
 #[inline(always)]
 fn pack_narrow<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
-    let factors = square_factors(norms);
+    let square = Square::new(rows, norms, dim);
     for k in (0..dim).step_by(S::F32_LANES) {
-        let columns = load_square(simd, rows, &factors, dim, k);
+        let columns = square.columns(simd, k);
         for (column, &values) in columns.iter().take(S::F32_LANES.min(dim - k)).enumerate() {
             let mut lanes = [0.0; MAX_LANES];
             simd.store(values, &mut lanes);
@@ -76,41 +76,49 @@ fn pack_narrow<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width:
     }
 }
 
-/// The factors of a square of rows; 0 for those beyond the last.
-#[inline(always)]
-fn square_factors(norms: &[f64]) -> [[f32; 2]; MAX_LANES] {
-    let mut factors = [[0.0; 2]; MAX_LANES];
-    for (factors, &norm) in factors.iter_mut().zip(norms) {
-        *factors = unit_factors(norm);
-    }
-    factors
-}
-
-/// Elements `k` and on of a square of rows, scaled and transposed.
-#[inline(always)]
-fn load_square<S: Simd>(
-    simd: S,
-    rows: &[f32],
-    factors: &[[f32; 2]; MAX_LANES],
+/// Up to a register's worth of rows.
+struct Square<'a> {
+    rows: &'a [f32],
     dim: usize,
-    k: usize,
-) -> [S::F32; MAX_LANES] {
-    let mut square = [simd.splat(0.0); MAX_LANES];
-    for ((register, row), &[power, rest]) in square.iter_mut().zip(rows.chunks_exact(dim)).zip(factors) {
-        let elements = load_some(simd, &row[k..]);
-        *register = simd.mul(simd.mul(elements, simd.splat(power)), simd.splat(rest));
-    }
-    simd.transpose(&mut square);
-    square
+    /// Where each row begins, and the factors that scale it. A row beyond the last is the first one times 0.
+    starts: [usize; MAX_LANES],
+    factors: [[f32; 2]; MAX_LANES],
 }
 
-/// Loads a register, with zeros after the end of a shorter slice.
-#[inline(always)]
-fn load_some<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
-    if source.len() >= S::F32_LANES {
-        return simd.load(source);
+impl<'a> Square<'a> {
+    #[inline(always)]
+    fn new(rows: &'a [f32], norms: &[f64], dim: usize) -> Square<'a> {
+        let (mut starts, mut factors) = ([0; MAX_LANES], [[0.0; 2]; MAX_LANES]);
+        for (row, &norm) in norms.iter().enumerate() {
+            starts[row] = row * dim;
+            factors[row] = unit_factors(norm);
+        }
+        Square { rows, dim, starts, factors }
     }
-    let mut block = [0.0; MAX_LANES];
-    block[..source.len()].copy_from_slice(source);
-    simd.load(&block)
+
+    /// Elements `k` and on, one of each row in a register.
+    #[inline(always)]
+    fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
+        let mut square = [simd.splat(0.0); MAX_LANES];
+        let rest = self.dim - k;
+        if rest >= S::F32_LANES {
+            for r in 0..S::F32_LANES {
+                square[r] = self.scale(simd, r, simd.load(&self.rows[self.starts[r] + k..]));
+            }
+        } else {
+            for r in 0..S::F32_LANES {
+                let mut block = [0.0; MAX_LANES];
+                block[..rest].copy_from_slice(&self.rows[self.starts[r] + k..][..rest]);
+                square[r] = self.scale(simd, r, simd.load(&block));
+            }
+        }
+        simd.transpose(&mut square);
+        square
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(&self, simd: S, row: usize, elements: S::F32) -> S::F32 {
+        let [power, rest] = self.factors[row];
+        simd.mul(simd.mul(elements, simd.splat(power)), simd.splat(rest))
+    }
 }

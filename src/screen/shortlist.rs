@@ -10,6 +10,9 @@ use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
 /// the bulk a few more; more room costs memory and, in the rows that fill it, a longer pass over it.
 const CAPACITY: usize = 16;
 
+/// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
+const FEW: u32 = 2;
+
 /// A pair that the screen could not rule out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Survivor {
@@ -115,14 +118,20 @@ impl Shortlist {
         if let Some(padding) = similarities.get_mut(exact.candidates.count() - first..) {
             padding.fill(f32::NAN);
         }
-        // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
-        let best = largest_up_to(simd, self.sure, similarities);
-        raise(window, best - exact.bound, exact.bound);
         let mut hits = window.hits(simd, similarities);
+        if hits.count_ones() > FEW {
+            // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
+            raise(window, largest_up_to(simd, self.sure, similarities) - exact.bound, exact.bound);
+            hits = window.hits(simd, similarities);
+        }
         while hits != 0 {
             let lane = hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            self.push(simd, exact, window, Survivor { candidate: first + lane, screened: similarities[lane] });
+            let screened = similarities[lane];
+            if screened <= self.sure {
+                raise(window, screened - exact.bound, exact.bound);
+            }
+            self.push(simd, exact, window, Survivor { candidate: first + lane, screened });
         }
     }
 

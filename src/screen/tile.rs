@@ -33,6 +33,10 @@ pub(crate) struct Tile<'a> {
     pub(crate) ahead: &'a [f32],
 }
 
+/// A value that starts at a cache line, so that no store of a register crosses two.
+#[repr(align(64))]
+struct Aligned<T>(T);
+
 /// The screened similarities that matter to a row: `low <= similarity <= high`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
@@ -88,10 +92,12 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
         return;
     }
     // Everything goes to memory before the first call, so that no register is live across it.
-    let mut similarities = [[f32::NAN; MAX_WIDTH]; ANCHORS];
-    for (sums, similarities) in sums.into_iter().zip(&mut similarities) {
-        for (sum, target) in sums.into_iter().zip(similarities.chunks_exact_mut(S::F32_LANES)) {
-            simd.store(sum, target);
+    let mut similarities = Aligned([[0.0; MAX_WIDTH]; ANCHORS]);
+    let similarities = &mut similarities.0;
+    for r in 0..ANCHORS {
+        for c in 0..MAX_WIDTH / S::F32_LANES {
+            let sum = if c < REGISTERS { sums[r][c] } else { simd.splat(f32::NAN) };
+            simd.store(sum, &mut similarities[r][c * S::F32_LANES..]);
         }
     }
     while rows_hit != 0 {

@@ -1,0 +1,142 @@
+//! After the first call of a shape, a serial call allocates nothing: a counting allocator proves it.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use common::{ALL_NEGATIVES, Data};
+use hardneg::{Backend, Batch, Positives, SimilarityMatrix, Threads, TripletLoss, Workspace};
+
+/// The system's allocator, which counts what the calling thread asks of it.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    /// Allocations of this thread. Tests run side by side, and each looks at its own.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // The counter needs neither an allocation nor a destructor, so that it may be used in here at any time.
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator with the arguments that it came with; counting touches
+// nothing but an integer of the calling thread.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same there.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`; `pointer` came from the system's allocator, as all do.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`; `pointer` came from the system's allocator, as all do.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// How often `call` asks for memory on this thread.
+fn allocations<T>(call: impl FnOnce() -> T) -> usize {
+    let before = ALLOCATIONS.get();
+    black_box(call());
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations(|| 1), 0);
+    assert_eq!(allocations(|| vec![1_u8; 100]), 1);
+    assert_eq!(allocations(|| vec![0_u8; 100]), 1);
+    let mut grown = Vec::<u8>::with_capacity(1);
+    assert_eq!(allocations(|| grown.reserve_exact(1000)), 1);
+    // The others' allocations are theirs.
+    assert_eq!(std::thread::spawn(|| allocations(|| Box::new(1))).join().unwrap(), 1);
+}
+
+#[test]
+fn the_second_call_and_calls_of_smaller_shapes() {
+    for backend in Backend::available() {
+        for data in [Data::Random, Data::NearTies, Data::Duplicates, Data::ZeroRows] {
+            let mut workspace = Workspace::new();
+            let mut largest = true;
+            // The last shape has fewer of everything than the first one, but more of one thing than those between.
+            for (rows, candidates, dim) in [(300, 420, 40), (17, 100, 40), (299, 419, 3), (1, 2, 1), (250, 400, 39)] {
+                let (a, c) = data.batch(1, rows, candidates, dim);
+                let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
+                for negatives in ALL_NEGATIVES {
+                    let plan = TripletLoss::new().negatives(negatives).backend(backend).threads(Threads::Serial);
+                    let mut call = || plan.forward(batch, &mut workspace).unwrap();
+                    let first = allocations(&mut call);
+                    assert_eq!(first > 0, largest, "{backend}, {data:?}, {rows} x {candidates} x {dim}: {first}");
+                    assert_eq!(allocations(&mut call), 0, "{backend}, {data:?}, {rows} x {candidates} x {dim}");
+                    largest = false;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn failing_calls() {
+    let (a, mut c) = Data::Random.batch(2, 50, 60, 20);
+    let plan = TripletLoss::new().threads(Threads::Serial);
+    let mut workspace = Workspace::new();
+    let good = Batch::new(&a, &c, 20, Positives::Identity).unwrap();
+    let _ = plan.forward(good, &mut workspace).unwrap();
+    c[777] = f32::NAN;
+    let bad = Batch::new(&a, &c, 20, Positives::Identity).unwrap();
+    assert_eq!(allocations(|| plan.forward(bad, &mut workspace)), 0);
+    assert_eq!(allocations(|| plan.margin(f32::NAN).forward(bad, &mut workspace)), 0);
+    assert_eq!(allocations(|| Batch::paired(&a, &c, 20)), 0);
+}
+
+#[test]
+fn from_similarities_and_reduce() {
+    let matrix = common::Random(3).rows(70, 90);
+    let square = SimilarityMatrix::square(&matrix[..3600], 60).unwrap();
+    let whole = SimilarityMatrix::new(&matrix, 70, 90, Positives::Offset(20)).unwrap();
+    let mut workspace = Workspace::new();
+    let plan = TripletLoss::new();
+    let first = allocations(|| plan.forward_from_similarities(whole, &mut workspace).unwrap());
+    assert!(first > 0, "the first call has to grow the workspace");
+    assert_eq!(allocations(|| plan.forward_from_similarities(whole, &mut workspace).unwrap()), 0);
+    assert_eq!(allocations(|| plan.reduce(workspace.row_stats()).unwrap()), 0);
+    assert_eq!(allocations(|| plan.forward_from_similarities(square, &mut workspace).unwrap()), 0);
+    assert_eq!(allocations(|| plan.reduce(workspace.row_stats()).unwrap()), 0);
+}
+
+#[test]
+fn kernels() {
+    let (x, y) = Data::Random.batch(4, 7, 150, 37);
+    let mut output = vec![0.0; 7 * 150];
+    for backend in Backend::available() {
+        assert_eq!(allocations(|| backend.dot(&x[..37], &y[..37]).unwrap()), 0, "{backend}");
+        assert_eq!(allocations(|| backend.norm(&x[..37]).unwrap()), 0, "{backend}");
+        assert_eq!(allocations(|| backend.cosine_similarity(&x[..37], &y[..37]).unwrap()), 0, "{backend}");
+        assert_eq!(allocations(|| backend.normalize_into(&x[..37], &mut output[..37]).unwrap()), 0, "{backend}");
+        assert_eq!(allocations(|| backend.similarity_matrix_into(&x, &y, 37, &mut output).unwrap()), 0, "{backend}");
+    }
+    // The same without naming a backend.
+    assert_eq!(allocations(|| hardneg::dot(&x[..37], &y[..37]).unwrap()), 0);
+    assert_eq!(allocations(|| hardneg::norm(&x[..37]).unwrap()), 0);
+    assert_eq!(allocations(|| hardneg::cosine_similarity(&x[..37], &y[..37]).unwrap()), 0);
+    assert_eq!(allocations(|| hardneg::normalize_into(&x[..37], &mut output[..37]).unwrap()), 0);
+    assert_eq!(allocations(|| hardneg::similarity_matrix_into(&x, &y, 37, &mut output).unwrap()), 0);
+}

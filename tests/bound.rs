@@ -1,0 +1,259 @@
+//! An attack on the screen's error bound: pairs that an `f32` sum gets as wrong as it can, among exact near-ties.
+//!
+//! A screen may rule out a pair only if its error bound says so. A bound that is too small shows when the pair that
+//! should win is screened far too low, or far too high, while its rivals differ from it by a unit in the last place.
+//! So each batch is built in three steps: rows whose `f32` sums go wrong by much, in both directions; a last element
+//! for each, which brings its exact similarity to within 3 units in the last place of one target; and positives in
+//! the midst of them. That the data is what it should be is asserted, as a harmless batch would prove nothing.
+
+mod common;
+
+use common::{ALL_NEGATIVES, Random, check_forward};
+use hardneg::{Batch, Positives, Workspace, reference};
+
+const DIMS: [usize; 14] = [1, 2, 3, 7, 16, 17, 64, 100, 255, 384, 768, 1024, 2048, 4096];
+const ROWS: usize = 8;
+const CANDIDATES: usize = 60;
+
+/// The relative error of one rounding to `f32`.
+const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+
+/// Elements from which sums in `f32` go wrong, each kind in its own way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Attack {
+    /// One huge element, then products of almost exactly half a unit in the last place of the sum: every one of them
+    /// is lost, or every one is rounded up to a whole unit.
+    Tail,
+    /// The same with alternating signs in both rows, whose products are positive.
+    AlternatingTail,
+    /// The same with products of alternating signs: those of one sign are lost, the others are doubled.
+    CancellingTail,
+    /// Equal magnitudes, all positive.
+    Equal,
+    /// Equal magnitudes, alternating signs.
+    Alternating,
+    /// One element a million times as large as the others.
+    Huge,
+    /// A rising ramp.
+    Ramp,
+    /// A falling ramp: large terms first, so that the rest is added to a large sum.
+    Fall,
+    /// Elements just above and below boundaries at which normalisation and products are rounded.
+    Boundaries,
+    /// Nothing in particular.
+    Random,
+}
+
+const ALL_ATTACKS: [Attack; 10] = [
+    Attack::Tail,
+    Attack::AlternatingTail,
+    Attack::CancellingTail,
+    Attack::Equal,
+    Attack::Alternating,
+    Attack::Huge,
+    Attack::Ramp,
+    Attack::Fall,
+    Attack::Boundaries,
+    Attack::Random,
+];
+
+/// 1 and -1 in turn.
+fn sign(k: usize) -> f32 {
+    if k.is_multiple_of(2) { 1.0 } else { -1.0 }
+}
+
+impl Attack {
+    fn is_tail(self) -> bool {
+        matches!(self, Attack::Tail | Attack::AlternatingTail | Attack::CancellingTail)
+    }
+
+    fn anchor(self, random: &mut Random, dim: usize) -> Vec<f32> {
+        // Together with a candidate's tail of the same size, half a unit in the last place of sums from 1/2 to 1.
+        let half_unit = 2.0_f32.powf(-12.5);
+        let element = |k: usize| match self {
+            Attack::Tail if k > 0 => half_unit,
+            Attack::AlternatingTail | Attack::CancellingTail if k > 0 => half_unit * sign(k),
+            Attack::Tail | Attack::AlternatingTail | Attack::CancellingTail | Attack::Equal => 1.0,
+            Attack::Alternating => sign(k),
+            Attack::Huge => [1e6, 1.0 + k as f32 * 1e-3][usize::from(k > 0)],
+            Attack::Ramp => (k + 1) as f32,
+            Attack::Fall => (dim - k) as f32,
+            Attack::Boundaries => [1.0 + f32::EPSILON, 1.0 - f32::EPSILON / 2.0, 1.0 + 2.0_f32.powi(-12)][k % 3],
+            Attack::Random => 0.0,
+        };
+        match self {
+            Attack::Random => random.rows(1, dim),
+            _ => (0..dim).map(element).collect(),
+        }
+    }
+
+    /// A candidate that resembles `anchor`, but for its last element.
+    fn candidate(self, random: &mut Random, anchor: &[f32]) -> Vec<f32> {
+        let mut row = anchor.to_vec();
+        let above = random.below(2) == 0;
+        for (k, value) in row.iter_mut().enumerate() {
+            // A little above or below one half unit: the tails' direction, which follows the sign of the product.
+            let up = above != (self == Attack::CancellingTail && k % 2 == 1);
+            let off = if up { 1.0 + 2.0_f32.powi(-11) } else { 1.0 - 2.0_f32.powi(-11) };
+            match self {
+                Attack::Tail | Attack::AlternatingTail if k > 0 => *value *= off,
+                Attack::CancellingTail if k > 0 => *value = value.abs() * off,
+                Attack::Tail | Attack::AlternatingTail | Attack::CancellingTail => {}
+                Attack::Boundaries => *value = f32::from_bits(value.to_bits() + random.below(3) as u32),
+                Attack::Equal | Attack::Alternating if random.below(16) > 0 => {}
+                Attack::Huge if k == 0 => {}
+                _ => *value *= 1.0 + random.unit() * 0.5,
+            }
+        }
+        row
+    }
+}
+
+/// What a sum in `f32` gets wrong: the similarity of the unit rows, added up in order, less the exact one.
+fn error(x: &[f32], y: &[f32]) -> f64 {
+    let unit = |row: &[f32]| {
+        let scale = (1.0 / reference::norm(row)) as f32;
+        row.iter().map(|value| value * scale).collect::<Vec<f32>>()
+    };
+    let sum = unit(x).iter().zip(unit(y)).fold(0.0_f32, |sum, (x, y)| x.mul_add(y, sum));
+    f64::from(sum) - cosine(x, y)
+}
+
+/// The similarity in `f64`.
+fn cosine(x: &[f32], y: &[f32]) -> f64 {
+    reference::dot(x, y) / (reference::norm(x) * reference::norm(y))
+}
+
+/// The last element with which `row` has the similarity `target` with `anchor`, by Newton's method.
+fn aim(anchor: &[f32], row: &mut [f32], target: f64) {
+    let (last, rest) = row.split_last_mut().unwrap();
+    let (anchor_last, anchor_rest) = anchor.split_last().unwrap();
+    let dot = reference::dot(anchor_rest, rest);
+    let (square, norm) = (reference::dot(rest, rest), reference::norm(anchor));
+    let mut x = f64::from(*last);
+    for _ in 0..6 {
+        let own = (square + x * x).sqrt();
+        let similarity = (dot + f64::from(*anchor_last) * x) / (norm * own);
+        let slope = f64::from(*anchor_last) / (norm * own) - similarity * x / (own * own);
+        x -= (similarity - target) / slope;
+    }
+    *last = x as f32;
+}
+
+/// Changes the last bit of some elements.
+fn disturb(random: &mut Random, row: &mut [f32]) {
+    for _ in 0..3 {
+        let element = &mut row[random.below(row.len())];
+        *element = f32::from_bits(element.to_bits() ^ 1);
+    }
+}
+
+/// The row times a power of two: another way to normalise it, the same similarities.
+fn scaled(row: &[f32], index: usize) -> Vec<f32> {
+    let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1];
+    let scale = 2.0_f32.powi(exponents[index % exponents.len()]);
+    row.iter().map(|value| value * scale).collect()
+}
+
+/// Which number in the sequence of all `f32` this is: neighbours differ by 1.
+fn rank(value: f32) -> i64 {
+    let magnitude = i64::from(value.to_bits() & 0x7FFF_FFFF);
+    if value.is_sign_negative() { -magnitude } else { magnitude }
+}
+
+/// Anchors and candidates.
+struct Attacked {
+    anchors: Vec<f32>,
+    candidates: Vec<f32>,
+}
+
+impl Attacked {
+    fn new(attack: Attack, dim: usize, seed: u64) -> Attacked {
+        let mut random = Random(seed);
+        let anchor = attack.anchor(&mut random, dim);
+        let mut pool: Vec<Vec<f32>> = (0..16).map(|_| attack.candidate(&mut random, &anchor)).collect();
+        for row in &mut pool {
+            // An element beside the anchor's direction, to aim with. What comes before it is left with a similarity
+            // of about 3/4, where sums are rounded to the largest units.
+            let beside = reference::norm(row) * if dim > 1 { 0.8 } else { 1.0 };
+            row[dim - 1] = (beside as f32).copysign(anchor[dim - 1]);
+            if attack.is_tail() && dim > 2 {
+                // The tail's products have their size after normalisation.
+                let norms = (reference::norm(&anchor) * reference::norm(row)) as f32;
+                row[1..dim - 1].iter_mut().for_each(|value| *value *= norms);
+            }
+        }
+        pool.sort_by(|x, y| error(&anchor, x).total_cmp(&error(&anchor, y)));
+        let (low, high) = (&pool[0], &pool[15]);
+        if attack.is_tail() && dim > 16 {
+            let spread = error(&anchor, high) - error(&anchor, low);
+            assert!(spread > 0.9 * (dim - 2) as f64 * ROUNDING, "{attack:?}, dim {dim}: a spread of {spread:e} only");
+        }
+        let target = f64::from(cosine(&anchor, low) as f32);
+        let unit = f64::from((target as f32).next_up()) - target;
+        let mut candidates = Vec::new();
+        for index in 0..CANDIDATES {
+            let mut row = if random.below(2) == 0 { low.clone() } else { high.clone() };
+            disturb(&mut random, &mut row);
+            if dim > 1 {
+                aim(&anchor, &mut row, target + unit * (index % 7) as f64 - 3.0 * unit);
+            }
+            candidates.extend(scaled(&row, index));
+        }
+        let mut anchors = anchor.clone();
+        for row in 1..ROWS {
+            let mut other = anchor.clone();
+            if row > 2 {
+                disturb(&mut random, &mut other);
+            }
+            anchors.extend(scaled(&other, row));
+        }
+        Attacked { anchors, candidates }
+    }
+
+    /// For each anchor another place in the order of its similarities.
+    fn positives(&self, dim: usize, turn: usize) -> Vec<usize> {
+        let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, dim);
+        let choose = |(row, similarities): (usize, &[f32])| {
+            let mut order: Vec<usize> = (0..CANDIDATES).collect();
+            order.sort_by(|&i, &j| similarities[i].total_cmp(&similarities[j]));
+            order[(CANDIDATES / 2 + 13 * row + 7 * turn) % CANDIDATES]
+        };
+        matrix.chunks(CANDIDATES).enumerate().map(choose).collect()
+    }
+
+    /// Panics unless, for each of the first anchors, many candidates are exactly as similar as another one, and many are
+    /// 1, 2 and 3 units in the last place from another one.
+    fn assert_near_ties(&self, dim: usize, what: &str) {
+        let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, dim);
+        for similarities in matrix.chunks(CANDIDATES).take(3) {
+            let ranks: Vec<i64> = similarities.iter().map(|&similarity| rank(similarity)).collect();
+            for distance in 0..=3 {
+                let pairs =
+                    ranks.iter().enumerate().flat_map(|(at, x)| ranks[at + 1..].iter().map(move |y| x.abs_diff(*y)));
+                let found = pairs.filter(|&other| other == distance).count();
+                assert!(found >= 10, "{what}: {found} pairs of candidates {distance} units apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn near_ties_that_an_f32_sum_gets_wrong() {
+    let mut workspace = Workspace::new();
+    for dim in DIMS {
+        for (turn, attack) in ALL_ATTACKS.into_iter().enumerate() {
+            let what = format!("{attack:?}, dim {dim}");
+            let attacked = Attacked::new(attack, dim, (dim * 16 + turn) as u64);
+            if dim > 1 {
+                attacked.assert_near_ties(dim, &what);
+            }
+            for (turn, negatives) in ALL_NEGATIVES.into_iter().enumerate() {
+                let positives = attacked.positives(dim, turn);
+                let positives = Positives::Indices(&positives);
+                let batch = Batch::new(&attacked.anchors, &attacked.candidates, dim, positives).unwrap();
+                check_forward(batch, negatives, &mut workspace, &what);
+            }
+        }
+    }
+}

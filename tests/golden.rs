@@ -1,0 +1,191 @@
+//! Against numbers that other programs computed: the course lab's, NumPy's and PyTorch's, in double precision.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::all_threads;
+use hardneg::{Backend, Batch, Loss, Negatives, RowStats, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity};
+use npyz::npz::NpzArchive;
+use serde_json::Value;
+
+/// How far a similarity may be off: it is rounded to `f32`, the expected one is not.
+const SIMILARITY: f64 = 1e-6;
+/// How far a term of the loss may be off: as many roundings as there are rows, most of which cancel.
+const TERM: f64 = 2e-6;
+
+/// What another program says of a row.
+#[derive(Debug)]
+struct Row {
+    positive: f64,
+    mean_negative: f64,
+    closest: Option<(usize, f64)>,
+}
+
+impl Row {
+    /// From the files' notation: -1 and NaN where no negative qualified.
+    fn new(positive: f64, mean_negative: f64, index: f64, similarity: f64) -> Row {
+        assert_eq!(index < 0.0, similarity.is_nan(), "the file contradicts itself");
+        let closest = (index >= 0.0).then_some((index as usize, similarity));
+        Row { positive, mean_negative, closest }
+    }
+}
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_reader(std::fs::File::open(path(file)).unwrap()).unwrap()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(number).collect()
+}
+
+fn rule(name: &str) -> Negatives {
+    match name {
+        "below" => Negatives::Below,
+        "at_or_below" => Negatives::AtOrBelow,
+        "any" => Negatives::Any,
+        other => panic!("unknown rule {other}"),
+    }
+}
+
+fn assert_near(expected: f64, actual: f64, tolerance: f64, what: &str) {
+    assert!((expected - actual).abs() <= tolerance, "{what}: expected {expected}, got {actual}");
+}
+
+fn assert_rows_near(expected: &[Row], actual: &[RowStats], what: &str) {
+    assert_eq!(expected.len(), actual.len(), "{what}: rows");
+    for (row, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+        let what = format!("{what}, row {row}");
+        assert_near(expected.positive, actual.positive.into(), SIMILARITY, &what);
+        assert_near(expected.mean_negative, actual.mean_negative.into(), SIMILARITY, &what);
+        let closest = actual.closest_negative;
+        assert_eq!(expected.closest.map(|(index, _)| index), closest.map(|closest| closest.index), "{what}");
+        if let (Some((_, expected)), Some(actual)) = (expected.closest, closest) {
+            assert_near(expected, actual.similarity.into(), SIMILARITY, &what);
+        }
+    }
+}
+
+/// The loss and its two terms.
+fn assert_loss_near(expected: [f64; 3], actual: &Loss, what: &str) {
+    for (expected, actual) in expected.into_iter().zip([actual.loss, actual.mean_term, actual.closest_term]) {
+        assert_near(expected, actual, TERM, what);
+    }
+}
+
+#[test]
+fn the_labs_two_vectors() {
+    let lab = json("lab.json");
+    let vector = |name: &str| numbers(&lab["two_vectors"][name]).iter().map(|&value| value as f32).collect::<Vec<_>>();
+    let (v1, v2) = (vector("v1"), vector("v2"));
+    let expected = number(&lab["two_vectors"]["cosine"]);
+    // The vectors are exact in `f32`, so that only the result is rounded.
+    assert_eq!(cosine_similarity(&v1, &v2).unwrap(), expected as f32);
+    for backend in Backend::available() {
+        assert_eq!(backend.cosine_similarity(&v1, &v2).unwrap(), expected as f32, "{backend}");
+    }
+}
+
+#[test]
+fn the_labs_matrix_of_similarities() {
+    let lab = json("lab.json");
+    let rows = lab["matrix"].as_array().unwrap();
+    let matrix: Vec<f32> = rows.iter().flat_map(numbers).map(|value| value as f32).collect();
+    let matrix = SimilarityMatrix::square(&matrix, rows.len()).unwrap();
+    let mut workspace = Workspace::new();
+    for (name, total) in [("below", 0.516_667), ("at_or_below", 0.516_667), ("any", 1.466_667)] {
+        let column = |key: &str| numbers(&lab[name][key]);
+        let (index, similarity) = (column("closest_index"), column("closest_similarity"));
+        let rows = column("positive").into_iter().zip(column("mean_negative")).zip(index.into_iter().zip(similarity));
+        let rows: Vec<Row> = rows.map(|((p, mean), (index, s))| Row::new(p, mean, index, s)).collect();
+        let terms = ["mean_term", "closest_term", "loss"].map(column);
+        let margin = number(&lab["margin"]) as f32;
+        let plan = TripletLoss::new().margin(margin).negatives(rule(name));
+
+        let loss = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
+
+        assert_rows_near(&rows, workspace.row_stats(), name);
+        for (row, stats) in workspace.row_stats().iter().enumerate() {
+            let (mean, closest) = (stats.mean_term(margin), stats.closest_term(margin));
+            for (terms, actual) in terms.iter().zip([mean, closest, mean + closest]) {
+                assert_near(terms[row], actual, SIMILARITY, &format!("{name}, row {row}"));
+            }
+        }
+        assert_near(total, loss.loss, 1e-6, name);
+        let sums = terms.map(|term| term.iter().sum::<f64>());
+        assert_loss_near([number(&lab[name]["total"]), sums[0], sums[1]], &loss, name);
+    }
+}
+
+/// A batch with its results.
+struct Case {
+    name: String,
+    anchors: Vec<f32>,
+    positives: Vec<f32>,
+    dim: usize,
+    plan: TripletLoss,
+    rows: Vec<Row>,
+    /// The loss and its two terms.
+    loss: [f64; 3],
+}
+
+impl Case {
+    fn read(case: &Value) -> Case {
+        let mut archive = NpzArchive::open(path(case["file"].as_str().unwrap())).unwrap();
+        let [anchors, positives] = ["anchors", "positives"].map(|name| array::<f32>(&mut archive, name));
+        let [positive, mean, similarity] =
+            ["positive", "mean_negative", "closest_similarity"].map(|name| array::<f64>(&mut archive, name));
+        let index = array::<i64>(&mut archive, "closest_index");
+        let rows = (0..index.len()).map(|row| Row::new(positive[row], mean[row], index[row] as f64, similarity[row]));
+        Case {
+            name: case["name"].as_str().unwrap().to_owned(),
+            anchors,
+            positives,
+            dim: case["dim"].as_u64().unwrap() as usize,
+            plan: TripletLoss::new()
+                .margin(number(&case["margin"]) as f32)
+                .negatives(rule(case["negatives"].as_str().unwrap())),
+            rows: rows.collect(),
+            loss: ["total", "mean_term", "closest_term"].map(|key| number(&case[key])),
+        }
+    }
+
+    fn check(&self, workspace: &mut Workspace) {
+        let batch = Batch::paired(&self.anchors, &self.positives, self.dim).unwrap();
+        for backend in Backend::available() {
+            for threads in all_threads() {
+                let what = format!("{}, {backend}, {threads:?}", self.name);
+                let loss = self.plan.backend(backend).threads(threads).forward(batch, workspace).unwrap();
+                assert_rows_near(&self.rows, workspace.row_stats(), &what);
+                assert_loss_near(self.loss, &loss, &what);
+                let absent = self.rows.iter().filter(|row| row.closest.is_none()).count();
+                assert_eq!(absent, loss.without_closest_negative, "{what}");
+            }
+        }
+    }
+}
+
+/// One array of an archive, flat.
+fn array<T: npyz::Deserialize>(archive: &mut NpzArchive<std::io::BufReader<std::fs::File>>, name: &str) -> Vec<T> {
+    archive.by_name(name).unwrap().unwrap_or_else(|| panic!("no array {name}")).into_vec().unwrap()
+}
+
+#[test]
+fn batches_that_numpy_mined() {
+    let cases = json("cases.json");
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 8, "the list of cases");
+    let mut workspace = Workspace::new();
+    for case in cases.iter().map(Case::read) {
+        assert_eq!(case.rows.len() * case.dim, case.anchors.len(), "{}", case.name);
+        case.check(&mut workspace);
+    }
+}
