@@ -61,7 +61,7 @@ mod tile;
 
 pub(crate) use pack::pack;
 pub(crate) use shortlist::{Exact, Shortlist};
-pub(crate) use tile::{MAX_WIDTH, Record, Tile, Window, tile};
+pub(crate) use tile::{MAX_WIDTH, RUN, Record, Tile, Window, tile};
 
 /// The largest `|screen - cosine|` over all pairs of rows of `dim` elements, whatever they hold.
 ///
@@ -72,11 +72,11 @@ pub(crate) use tile::{MAX_WIDTH, Record, Tile, Window, tile};
 ///    `f32`: two roundings, so `|u'_k - u_k| <= (2 g + g^2 + t) |u_k|`, where t stands for errors of `f64` sums and
 ///    quotients. Underflow of an element, before or after the last factor, adds at most `2^-117`. By Cauchy-Schwarz,
 ///    and as `|u| = |v| = 1`,  `|sum u'_k v'_k - S| <= 4 g + 8 g^2 + ..`
-/// 2. *The sum.* A lane adds up `dim` products one after the other, with a fused multiply-add or (portable backend)
-///    with a product rounded before it is added. Each term passes through at most `dim + 1` roundings, so that the
-///    computed sum differs from `sum u'_k v'_k` by at most
-///    `d g / (1 - d g) * sum |u'_k v'_k|` with `d = dim + 1`, and `sum |u'_k v'_k| <= |u'| |v'| <= 1 + 5 g` by
-///    Cauchy-Schwarz again. There is no reduction across lanes: a lane is a pair.
+/// 2. *The sum.* A lane adds up a run of [`RUN`] products, one after the other, with a fused multiply-add or (portable
+///    backend) with a product rounded before it is added; the runs' sums are added up in turn. Each term passes through
+///    at most `d = min(dim, RUN) + runs + 1` roundings, so that the computed sum differs from `sum u'_k v'_k` by at most
+///    `d g / (1 - d g) * sum |u'_k v'_k|`, and `sum |u'_k v'_k| <= |u'| |v'| <= 1 + 5 g` by Cauchy-Schwarz again. There
+///    is no reduction across lanes: a lane is a pair.
 /// 3. *The exact side.* `cosine` differs from `S` by its rounding to `f32`, at most `g` as `|S| <= 1`, and by errors of
 ///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
 ///
@@ -84,14 +84,15 @@ pub(crate) use tile::{MAX_WIDTH, Record, Tile, Window, tile};
 ///    of numbers below 2 in magnitude, each rounded by at most `g`. To be shared with the other end of a comparison, two
 ///    `g` a pair.
 ///
-/// Together `(dim + 1) g + 4 g + g + 2 g` and products of these. `(dim + 12) g / (1 - (dim + 12) g)` leaves four more `g`
-/// for the small terms that stand above as t and dots, and for the rounding of the bound itself. Longer rows than
-/// `2^22` get a bound that rules out nothing.
+/// Together `d g + 4 g + g + 2 g` and products of these. `(d + 11) g / (1 - (d + 11) g)` leaves four more `g` for the
+/// small terms that stand above as t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a
+/// bound that rules out nothing.
 pub(crate) fn bound(dim: usize) -> f32 {
     const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
     if dim >= 1 << 22 {
         return 4.0;
     }
-    let roundings = (dim + 12) as f64 * ROUNDING;
+    let in_sum = dim.min(RUN) + dim.div_ceil(RUN) + 1;
+    let roundings = (in_sum + 11) as f64 * ROUNDING;
     (roundings / (1.0 - roundings)) as f32
 }

@@ -50,11 +50,10 @@ pub(crate) fn pack<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, wi
 #[inline(always)]
 fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panel: &mut [f32]) {
     let square = Square::new(rows, norms, dim);
-    let mut targets = panel.chunks_mut(width);
-    for k in (0..dim).step_by(S::F32_LANES) {
-        let columns = square.columns(simd, k);
-        for (&column, target) in columns.iter().take(S::F32_LANES.min(dim - k)).zip(&mut targets) {
-            simd.store(column, target);
+    for start in (0..dim).step_by(S::F32_LANES) {
+        let columns = square.columns(simd, start);
+        for k in start..dim.min(start + S::F32_LANES) {
+            simd.store(columns[k - start], &mut panel[k * width..]);
         }
     }
 }
@@ -63,14 +62,14 @@ fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width:
 #[inline(always)]
 fn pack_narrow<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
     let square = Square::new(rows, norms, dim);
-    for k in (0..dim).step_by(S::F32_LANES) {
-        let columns = square.columns(simd, k);
-        for (column, &values) in columns.iter().take(S::F32_LANES.min(dim - k)).enumerate() {
+    for start in (0..dim).step_by(S::F32_LANES) {
+        let columns = square.columns(simd, start);
+        for k in start..dim.min(start + S::F32_LANES) {
             let mut lanes = [0.0; MAX_LANES];
-            simd.store(values, &mut lanes);
-            let pieces = lanes[..S::F32_LANES].chunks_exact(width).zip(panels.chunks_exact_mut(width * dim));
-            for (piece, panel) in pieces {
-                panel[(k + column) * width..][..width].copy_from_slice(piece);
+            simd.store(columns[k - start], &mut lanes);
+            for first in (0..S::F32_LANES).step_by(width) {
+                let target = &mut panels[first * dim + k * width..][..width];
+                target.copy_from_slice(&lanes[first..first + width]);
             }
         }
     }
