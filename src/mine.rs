@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::join::{Divide, Join, for_each_block};
 use crate::prepare::{self, SUM_BLOCK, check_norms};
-use crate::screen::{self, Exact, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
+use crate::screen::{self, Ahead, Exact, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
 use crate::similarity::{dot_sum, norm_row};
 use crate::stats::{Negatives, RowStats};
 use crate::workspace::{Sizes, Workspace};
@@ -20,6 +20,9 @@ const MAX_BLOCK: usize = 96;
 /// The elements of a block of unit anchors, which should stay in the second-level cache while the candidates pass by:
 /// 256 KiB.
 const BLOCK_ELEMENTS: usize = 1 << 16;
+
+/// The elements of a cache line: the `dim` lines that a tile can fetch are as many rows.
+const LINE: usize = 16;
 
 /// Below this many multiply-adds a call stays on its thread: waking others takes longer than it saves.
 const SERIAL_WORK: usize = 5 << 19;
@@ -126,6 +129,23 @@ impl Divide for AnchorBlocks<'_> {
     }
 }
 
+impl<'a> AnchorBlocks<'a> {
+    /// A part of the rows that the next block will read first, its anchors and their positives: part `part` of as many
+    /// as there are.
+    fn next_rows(&self, part: usize) -> Option<Ahead<'a>> {
+        let batch = self.shared.batch;
+        let (dim, next) = (batch.dim(), self.first + self.block);
+        let parts = self.block.div_ceil(LINE);
+        let (rows, row) = match part / parts {
+            0 => (batch.anchor_rows(), next),
+            1 if next < batch.rows() => (batch.candidate_rows(), batch.positives().of(next)),
+            _ => return None,
+        };
+        let from = rows.data().get((row + part % parts * LINE) * dim..).filter(|from| !from.is_empty())?;
+        Some(Ahead { from, stride: LINE })
+    }
+}
+
 /// One block of anchors with its thread's scratch.
 struct AnchorBlock<'a, 'b> {
     block: AnchorBlocks<'a>,
@@ -205,16 +225,26 @@ impl AnchorBlock<'_, '_> {
         let shared = &self.block.shared;
         let dim = shared.batch.dim();
         let padded = shared.batch.candidates().next_multiple_of(S::F32_LANES);
-        let panels = &shared.panels[..padded * dim];
         let width = S::TILE_REGISTERS * S::F32_LANES;
+        let panels = shared.panels[..padded * dim].chunks(width * dim);
         let tiles = self.block.norms.len().div_ceil(S::TILE_ANCHORS);
-        for (panel, candidates) in panels.chunks(width * dim).enumerate() {
-            let next = panels.get((panel + 1) * width * dim..).unwrap_or_default();
+        for (panel, candidates) in panels.clone().enumerate() {
+            let next = panels.clone().nth(panel + 1).unwrap_or_default();
+            // Each register's worth of the next panel is fetched by a tile of its own; the other tiles of the last
+            // panels fetch what the next block begins with.
+            let spare = tiles.saturating_sub(S::TILE_REGISTERS);
+            let spare_after = (panels.len() - 1 - panel) * spare;
             for (tile, anchors) in self.unit.chunks_exact(S::TILE_ANCHORS * dim).take(tiles).enumerate() {
                 let row = tile * S::TILE_ANCHORS;
-                // Tile 0 fetches the first register's worth of each `k` of the next panel, tile 1 the second ..
-                let register = tile % S::TILE_REGISTERS;
-                let ahead = next.get(register * S::F32_LANES..).unwrap_or_default();
+                let ahead = match tile.checked_sub(S::TILE_REGISTERS) {
+                    None => next
+                        .get(tile * S::F32_LANES..)
+                        .filter(|from| !from.is_empty())
+                        .map(|from| Ahead { from, stride: width }),
+                    Some(tile) => self.block.next_rows(spare_after + tile),
+                };
+                // With nothing to fetch, a line that is there already: an address without memory would cost more.
+                let ahead = ahead.unwrap_or(Ahead { from: anchors, stride: 0 });
                 let mut record = TileRecord {
                     simd,
                     shared,

@@ -1,6 +1,6 @@
 //! The pairs of a row that may still matter, and what is known of the row's closest negative.
 
-use super::{MAX_WIDTH, Window};
+use super::{MAX_WIDTH, Window, shrunk};
 use crate::arch::{Kernel, Simd};
 use crate::rows::Rows;
 use crate::similarity::cosine_rows;
@@ -63,7 +63,7 @@ impl Default for Shortlist {
     }
 }
 
-/// Takes note that the closest negative of a row is at least `similarity`.
+/// Takes note that the closest negative of a row is at least `similarity`, in the screen's units.
 #[inline(always)]
 fn raise(window: &mut Window, similarity: f32, bound: f32) {
     let low = similarity - bound;
@@ -86,7 +86,7 @@ impl Shortlist {
     pub(crate) fn open(&mut self, negatives: Negatives, positive: usize, similarity: f32, bound: f32) -> Window {
         let (sure, high) = match negatives {
             Negatives::Any => (f32::INFINITY, f32::INFINITY),
-            Negatives::Below | Negatives::AtOrBelow => (similarity - bound, similarity + bound),
+            Negatives::Below | Negatives::AtOrBelow => (shrunk(similarity) - bound, shrunk(similarity) + bound),
         };
         self.sure = sure;
         self.positive = positive;
@@ -206,7 +206,7 @@ impl Kernel for Score<'_> {
         }
         shortlist.length = 0;
         if let Some(found) = shortlist.search.found() {
-            raise(window, found.similarity, exact.bound);
+            raise(window, shrunk(found.similarity), exact.bound);
         }
     }
 }

@@ -23,18 +23,23 @@ use crate::arch::Simd;
 /// The registers of candidates in the widest tile, times their lanes.
 pub(crate) const MAX_WIDTH: usize = 48;
 
-/// The elements that are summed in one chain of multiply-adds. Shorter chains round less, so that the screen's bound is
-/// smaller and fewer pairs need an exact score; each costs an addition a register at its end.
-pub(crate) const RUN: usize = 256;
-
 /// What a tile is computed from.
 pub(crate) struct Tile<'a> {
     /// Unit anchors, `[k][TILE_ANCHORS]`.
     pub(crate) anchors: &'a [f32],
     /// Unit candidates, `[k][width]`, with a width of a whole number of registers.
     pub(crate) candidates: &'a [f32],
-    /// Where the next panel of candidates begins. While this tile computes, one line for each `k` of it is fetched.
-    pub(crate) ahead: &'a [f32],
+    /// What is brought near while this tile computes.
+    pub(crate) ahead: Ahead<'a>,
+}
+
+/// Memory that will be needed soon: one cache line for each `k` of a tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead<'a> {
+    /// Where it begins. Lines beyond the end are asked for all the same, which does no harm.
+    pub(crate) from: &'a [f32],
+    /// The elements from one line to the next.
+    pub(crate) stride: usize,
 }
 
 /// A value that starts at a cache line, so that no store of a register crosses two.
@@ -111,40 +116,17 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
     }
 }
 
-/// The dot products of a tile: runs of [`RUN`] elements, added up one after the other.
+/// The dot products of a tile: one multiply-add for each pair and `k`, in ascending `k`.
 #[inline(always)]
 fn products<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
 ) -> [[S::F32; REGISTERS]; ANCHORS] {
     let width = REGISTERS * S::F32_LANES;
-    let Tile { anchors, candidates, mut ahead } = tile;
-    let mut totals = [[simd.splat(0.0); REGISTERS]; ANCHORS];
-    for (anchors, candidates) in anchors.chunks(RUN * ANCHORS).zip(candidates.chunks(RUN * width)) {
-        let sums = run::<S, ANCHORS, REGISTERS>(simd, anchors, candidates, ahead);
-        ahead = ahead.get(RUN * width..).unwrap_or_default();
-        for r in 0..ANCHORS {
-            for c in 0..REGISTERS {
-                totals[r][c] = simd.add(totals[r][c], sums[r][c]);
-            }
-        }
-    }
-    totals
-}
-
-/// The dot products of a run: one multiply-add for each pair and `k`, in ascending `k`.
-#[inline(always)]
-fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(
-    simd: S,
-    anchors: &[f32],
-    candidates: &[f32],
-    ahead: &[f32],
-) -> [[S::F32; REGISTERS]; ANCHORS] {
-    let width = REGISTERS * S::F32_LANES;
     let mut sums = [[simd.splat(0.0); REGISTERS]; ANCHORS];
-    let steps = anchors.as_chunks::<ANCHORS>().0.iter().zip(candidates.chunks_exact(width));
+    let steps = tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width));
     for (k, (anchors, candidates)) in steps.enumerate() {
-        simd.prefetch(ahead, k * width);
+        simd.prefetch(tile.ahead.from, k * tile.ahead.stride);
         let mut loaded = [simd.splat(0.0); REGISTERS];
         for c in 0..REGISTERS {
             loaded[c] = simd.load(&candidates[c * S::F32_LANES..]);
