@@ -102,14 +102,14 @@ impl<'a> Square<'a> {
         let mut square = [simd.splat(0.0); MAX_LANES];
         let rest = self.dim - k;
         if rest >= S::F32_LANES {
-            for r in 0..S::F32_LANES {
-                square[r] = self.scale(simd, r, simd.load(&self.rows[self.starts[r] + k..]));
+            for (r, elements) in square.iter_mut().enumerate().take(S::F32_LANES) {
+                *elements = self.scale(simd, r, simd.load(&self.rows[self.starts[r] + k..]));
             }
         } else {
-            for r in 0..S::F32_LANES {
+            for (r, elements) in square.iter_mut().enumerate().take(S::F32_LANES) {
                 let mut block = [0.0; MAX_LANES];
                 block[..rest].copy_from_slice(&self.rows[self.starts[r] + k..][..rest]);
-                square[r] = self.scale(simd, r, simd.load(&block));
+                *elements = self.scale(simd, r, simd.load(&block));
             }
         }
         simd.transpose(&mut square);

@@ -93,7 +93,9 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves AVX2.
         let allowed = unsafe { _mm256_cmp_ps::<_CMP_LE_OQ>(value, limit) };
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_max_ps(_mm256_blendv_ps(best, value, allowed), best) }
+        let value = unsafe { _mm256_blendv_ps(best, value, allowed) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_ps(value, best) }
     }
 
     #[inline(always)]
@@ -103,31 +105,10 @@ impl Simd for Avx2 {
         lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
 
-    /// Three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.
     #[inline(always)]
     fn transpose(self, square: &mut [__m256]) {
-        let square: &mut [__m256; 8] = head_mut(square);
-        for r in (0..8).step_by(2) {
-            let (a, b) = (square[r], square[r + 1]);
-            // SAFETY: `self` proves AVX2.
-            (square[r], square[r + 1]) = unsafe { (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)) };
-        }
-        for r in (0..8).step_by(4) {
-            let [a, b, c, d] = [square[r], square[r + 1], square[r + 2], square[r + 3]];
-            // SAFETY: `self` proves AVX2.
-            (square[r], square[r + 1]) = unsafe { (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c)) };
-            // SAFETY: `self` proves AVX2.
-            (square[r + 2], square[r + 3]) =
-                unsafe { (_mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d)) };
-        }
-        // Now half h of register 4 g + c holds column 4 h + c of rows 4 g .. 4 g + 4.
-        for c in 0..4 {
-            let (a, b) = (square[c], square[4 + c]);
-            // SAFETY: `self` proves AVX2.
-            square[c] = unsafe { _mm256_permute2f128_ps::<0x20>(a, b) };
-            // SAFETY: `self` proves AVX2.
-            square[4 + c] = unsafe { _mm256_permute2f128_ps::<0x31>(a, b) };
-        }
+        // SAFETY: `self` proves AVX2.
+        unsafe { transpose(head_mut(square)) }
     }
 
     #[inline(always)]
@@ -192,5 +173,25 @@ impl Simd for Avx2 {
             2 => tile::<Self, R, 4, 2>(self, shape, record),
             _ => tile::<Self, R, 4, 1>(self, shape, record),
         }
+    }
+}
+
+/// Transposes a square in three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose(square: &mut [__m256; 8]) {
+    for r in (0..8).step_by(2) {
+        let (a, b) = (square[r], square[r + 1]);
+        (square[r], square[r + 1]) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    }
+    for r in (0..8).step_by(4) {
+        let [a, b, c, d] = [square[r], square[r + 1], square[r + 2], square[r + 3]];
+        (square[r], square[r + 1]) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c));
+        (square[r + 2], square[r + 3]) = (_mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d));
+    }
+    // Now half h of register 4 g + c holds column 4 h + c of rows 4 g .. 4 g + 4.
+    for c in 0..4 {
+        let (a, b) = (square[c], square[4 + c]);
+        (square[c], square[4 + c]) = (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
     }
 }

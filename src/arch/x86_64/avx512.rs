@@ -106,62 +106,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_max_ps(value) }
     }
 
-    /// Four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.
     #[inline(always)]
     fn transpose(self, square: &mut [__m512]) {
-        /// Interleaves the low (`HIGH` false) or high elements of each 128-bit quarter of `a` and `b`.
-        #[inline(always)]
-        fn unpack<const HIGH: bool>(_: Avx512, a: __m512, b: __m512) -> __m512 {
-            if HIGH {
-                // SAFETY: the token proves AVX-512F.
-                unsafe { _mm512_unpackhi_ps(a, b) }
-            } else {
-                // SAFETY: the token proves AVX-512F.
-                unsafe { _mm512_unpacklo_ps(a, b) }
-            }
-        }
-        /// The same for pairs of elements.
-        #[inline(always)]
-        fn unpack_pairs<const HIGH: bool>(_: Avx512, a: __m512, b: __m512) -> __m512 {
-            // SAFETY: the token proves AVX-512F; the casts are free.
-            let (a, b) = unsafe { (_mm512_castps_pd(a), _mm512_castps_pd(b)) };
-            if HIGH {
-                // SAFETY: the token proves AVX-512F.
-                unsafe { _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)) }
-            } else {
-                // SAFETY: the token proves AVX-512F.
-                unsafe { _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)) }
-            }
-        }
-        /// Two quarters of `a` followed by two quarters of `b`, as `PICK` says.
-        #[inline(always)]
-        fn quarters<const PICK: i32>(_: Avx512, a: __m512, b: __m512) -> __m512 {
-            // SAFETY: the token proves AVX-512F.
-            unsafe { _mm512_shuffle_f32x4::<PICK>(a, b) }
-        }
-
-        let square: &mut [__m512; 16] = head_mut(square);
-        for r in (0..16).step_by(2) {
-            let (a, b) = (square[r], square[r + 1]);
-            (square[r], square[r + 1]) = (unpack::<false>(self, a, b), unpack::<true>(self, a, b));
-        }
-        // Now each quarter q of registers 4 g .. 4 g + 4 holds columns 4 q .. 4 q + 4 of rows 4 g .. 4 g + 4, in pairs.
-        for r in (0..16).step_by(4) {
-            let [a, b, c, d] = [square[r], square[r + 1], square[r + 2], square[r + 3]];
-            (square[r], square[r + 1]) = (unpack_pairs::<false>(self, a, c), unpack_pairs::<true>(self, a, c));
-            (square[r + 2], square[r + 3]) = (unpack_pairs::<false>(self, b, d), unpack_pairs::<true>(self, b, d));
-        }
-        // Now quarter q of register 4 g + c holds column 4 q + c of rows 4 g .. 4 g + 4.
-        for c in 0..4 {
-            let [a, b] = [square[c], square[4 + c]];
-            let (low_first, high_first) = (quarters::<0x88>(self, a, b), quarters::<0xDD>(self, a, b));
-            let [a, b] = [square[8 + c], square[12 + c]];
-            let (low_last, high_last) = (quarters::<0x88>(self, a, b), quarters::<0xDD>(self, a, b));
-            square[c] = quarters::<0x88>(self, low_first, low_last);
-            square[4 + c] = quarters::<0x88>(self, high_first, high_last);
-            square[8 + c] = quarters::<0xDD>(self, low_first, low_last);
-            square[12 + c] = quarters::<0xDD>(self, high_first, high_last);
-        }
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { transpose(head_mut(square)) }
     }
 
     #[inline(always)]
@@ -226,5 +174,36 @@ impl Simd for Avx512 {
             2 => tile::<Self, R, 8, 2>(self, shape, record),
             _ => tile::<Self, R, 8, 1>(self, shape, record),
         }
+    }
+}
+
+/// Transposes a square in four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(square: &mut [__m512; 16]) {
+    for r in (0..16).step_by(2) {
+        let (a, b) = (square[r], square[r + 1]);
+        (square[r], square[r + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    }
+    // Now quarter q of registers 4 g .. 4 g + 4 holds columns 4 q .. 4 q + 4 of rows 4 g .. 4 g + 4, in pairs.
+    for r in (0..16).step_by(4) {
+        let [a, b] = [_mm512_castps_pd(square[r]), _mm512_castps_pd(square[r + 1])];
+        let [c, d] = [_mm512_castps_pd(square[r + 2]), _mm512_castps_pd(square[r + 3])];
+        square[r] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        square[r + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        square[r + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        square[r + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    // Now quarter q of register 4 g + c holds column 4 q + c of rows 4 g .. 4 g + 4. 0x88 takes the even quarters of
+    // both operands, 0xDD the odd ones.
+    for c in 0..4 {
+        let [first, second] = [square[c], square[4 + c]];
+        let [third, fourth] = [square[8 + c], square[12 + c]];
+        let even = [_mm512_shuffle_f32x4::<0x88>(first, second), _mm512_shuffle_f32x4::<0x88>(third, fourth)];
+        let odd = [_mm512_shuffle_f32x4::<0xDD>(first, second), _mm512_shuffle_f32x4::<0xDD>(third, fourth)];
+        square[c] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+        square[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+        square[8 + c] = _mm512_shuffle_f32x4::<0xDD>(even[0], even[1]);
+        square[12 + c] = _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1]);
     }
 }
