@@ -3,9 +3,9 @@
 //!
 //! # What it computes
 //!
-//! There are two batches of embeddings: m *anchors* and n *candidates*. One candidate `p(i)` is the *positive* of anchor
-//! `i`; every other candidate is a *negative* of it. In a paired batch m = n and `p(i) = i`. With the cosine similarity
-//! `s_ij` of anchor `i` and candidate `j`:
+//! There are two batches of embeddings: m *anchors* and n *candidates*. One candidate `p(i)` is the *positive* of
+//! anchor `i`; every other candidate is a *negative* of it. In a paired batch m = n and `p(i) = i`. With the cosine
+//! similarity `s_ij` of anchor `i` and candidate `j`:
 //!
 //! ```text
 //! positive_i         = s_ip(i)
@@ -17,14 +17,14 @@
 //! loss               = sum (or mean) over i of (mean term_i + closest term_i)
 //! ```
 //!
-//! Which negatives qualify as the closest is the choice of [`Negatives`]: those less similar than the positive (`Below`, the
-//! default), also those as similar (`AtOrBelow`), or all of them (`Any`, batch-hard mining).
+//! Which negatives qualify as the closest is the choice of [`Negatives`]: those less similar than the positive
+//! (`Below`, the default), also those as similar (`AtOrBelow`), or all of them (`Any`, batch-hard mining).
 //!
 //! # Shapes and units
 //!
-//! Embeddings are `f32`, row-major, one a row, `dim` elements each, in slices of `m * dim` and `n * dim` elements. They may
-//! have any finite values and any length: similarities are cosines, so rows need not be normalised. Similarities are `f32`
-//! from -1 to 1 (a rounding may exceed that); the margin has their unit. The terms and the loss are `f64`.
+//! Embeddings are `f32`, row-major, one a row, `dim` elements each, in slices of `m * dim` and `n * dim` elements. They
+//! may have any finite values and any length: similarities are cosines, so rows need not be normalised. Similarities
+//! are `f32` from -1 to 1 (a rounding may exceed that); the margin has their unit. The terms and the loss are `f64`.
 //!
 //! # Example
 //!
@@ -62,7 +62,7 @@
 //! | its terms and counts; the numbers of each row | [`Loss`]; [`Workspace::row_stats`] and [`RowStats`] |
 //! | anchors in several calls | [`Positives::Offset`], [`TripletLoss::reduce`] |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |
-//! | the loss from similarities that are already there | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
+//! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`cosine_similarity`], [`similarity_matrix_into`] |
 //! | its parts | [`dot`], [`norm`], [`normalize_into`] |
 //! | the original triplet loss | [`triplet_loss`] |
@@ -73,33 +73,33 @@
 //! # The arithmetic
 //!
 //! Similarities decide which negative is chosen, and a comparison is not continuous: one unit in the last place of
-//! difference between two code paths picks another negative, and moves the loss by as much as the margin. So similarity has
-//! one definition, and every path returns exactly its bits:
+//! difference between two code paths picks another negative, and moves the loss by as much as the margin. So similarity
+//! has one definition, and every path returns exactly its bits:
 //!
 //! ```text
-//! dot(x, y)      sum of f64(x_k) * f64(y_k) in f64. Element k goes to lane k mod 16, in ascending k; then the 16 lanes are
-//!                folded by halves: lane l takes lane l + 8, then l + 4, l + 2, l + 1. The product of two f32 is exact in
-//!                f64, so that fused and unfused multiply-adds agree.
+//! dot(x, y)      sum of f64(x_k) * f64(y_k) in f64. Element k goes to lane k mod 16 in ascending k; then the lanes are
+//!                folded by halves: lane l takes lane l + 8, then l + 4, l + 2, l + 1. The product of two f32 is
+//!                exact in f64, so that fused and unfused multiply-adds agree.
 //! norm(x)        sqrt(dot(x, x)). No finite f32 row overflows or underflows it.
-//! cosine(x, y)   f32(dot(x, y) / (norm(x) * norm(y))), and 0 where either norm is 0. Never clamped: a clamp makes ties.
+//! cosine(x, y)   f32(dot(x, y) / (norm(x) * norm(y))), and 0 where either norm is 0. Not clamped: a clamp makes ties.
 //! ```
 //!
-//! Comparisons are made on those `f32` values. The mean needs no pairs: with V, the sum of all candidates scaled to norm 1,
-//! it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. V is added up in blocks of 192
-//! candidates, the losses of the rows in blocks of 256 rows; a block is summed in ascending order, and the blocks are
-//! combined as a fixed tree, neighbours first. None of it depends on the machine.
+//! Comparisons are made on those `f32` values. The mean needs no pairs: with V, the sum of all candidates scaled to
+//! norm 1, it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. V is added up in blocks
+//! of 192 candidates, the losses of the rows in blocks of 256 rows; a block is summed in ascending order, and the
+//! blocks are combined as a fixed tree, neighbours first. None of it depends on the machine.
 //!
 //! LANES = 16 and the two block sizes are part of the definition, and frozen: other values would be other results.
 //! [`mod@reference`] is the same in code.
 //!
 //! Computing every pair that way would be slow. So an `f32` kernel looks at all pairs first. It is a *screen*: it has a
-//! proven bound on its error, and only rules out pairs that by this bound cannot be the closest negative of their row. What
-//! survives is computed by the definition. The screen changes the time, never the answer.
+//! proven bound on its error, and only rules out pairs that by this bound cannot be the closest negative of their row.
+//! What survives is computed by the definition. The screen changes the time, never the answer.
 //!
 //! # Promises
 //!
-//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], on any number of threads, and
-//!   for every way of splitting the anchors into calls.
+//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], on any number of threads,
+//!   and for every way of splitting the anchors into calls.
 //! * **The n x m matrix never exists.** Every tile of it is reduced on the spot.
 //! * **NaN never becomes a number.** A hinge made of `f32::max` turns NaN into 0; here NaN and infinity in an input are
 //!   errors, and [`triplet_loss`], which has no error, returns NaN for NaN.
@@ -109,23 +109,23 @@
 //! # Errors
 //!
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
-//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a call that failed. Refused are:
-//! lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no anchors, no
+//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a call that failed. Refused
+//! are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no anchors, no
 //! candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a row or as the
-//! margin; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted in the
-//! [`Loss`].
+//! margin; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
+//! in the [`Loss`].
 //!
 //! # Allocation
 //!
-//! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it grows
-//! when a larger shape arrives, and what it held before never matters. After the first call of a shape, a serial call
-//! allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a thread
-//! outside of it makes rayon's own queue allocate a block every 63 entries.
+//! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
+//! grows when a larger shape arrives, and what it held before never matters. After the first call of a shape, a serial
+//! call allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
+//! thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
 //! # Threads
 //!
-//! [`Threads`] is chosen for each call: the calling thread, or rayon's ambient pool, which is the pool the call is made in
-//! or else the global one. Calls too small to gain from others stay on the calling thread by themselves.
+//! [`Threads`] is chosen for each call: the calling thread, or rayon's ambient pool, which is the pool the call is made
+//! in or else the global one. Calls too small to gain from others stay on the calling thread by themselves.
 //!
 //! # Features
 //!
@@ -135,13 +135,14 @@
 //!
 //! # Where the formula comes from
 //!
-//! The loss is that of the laboratory on siamese networks in the course "Natural Language Processing with Sequence Models"
-//! (DeepLearning.AI). It extends the triplet loss of F. Schroff, D. Kalenichenko and J. Philbin, "FaceNet: A Unified
-//! Embedding for Face Recognition and Clustering", CVPR 2015. The lab's code sets -2 where no negative qualifies; here the
-//! term is 0 there. The two agree for every margin up to 1.
+//! The loss is that of the laboratory on siamese networks in the course "Natural Language Processing with Sequence
+//! Models" (DeepLearning.AI). It extends the triplet loss of F. Schroff, D. Kalenichenko and J. Philbin, "FaceNet: A
+//! Unified Embedding for Face Recognition and Clustering", CVPR 2015. The lab's code sets -2 where no negative
+//! qualifies; here the term is 0 there. The two agree for every margin up to 1.
 
 mod arch;
 mod batch;
+mod block;
 mod error;
 mod join;
 mod loss;

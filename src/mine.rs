@@ -1,28 +1,14 @@
-//! The driver: prepare both sides, then take blocks of anchors in parallel past all candidates, and reduce every row to
-//! its statistics. The n x m matrix never exists.
+//! The driver: prepare the candidates, then take blocks of anchors past them in parallel. The n x m matrix never exists.
 
-use crate::arch::{Backend, Kernel, Simd};
+use crate::arch::Backend;
 use crate::batch::Batch;
+use crate::block::{AnchorBlocks, ROW_UNIT, Shared, anchor_block, mine_block};
 use crate::error::{Error, Side};
-use crate::join::{Divide, Join, for_each_block};
+use crate::join::{Join, for_each_block};
 use crate::prepare::{self, SUM_BLOCK, check_norms};
-use crate::screen::{self, Ahead, Exact, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
-use crate::similarity::{dot_sum, norm_row};
-use crate::stats::{Negatives, RowStats};
-use crate::workspace::{Sizes, Workspace};
-
-/// The most lanes of any register, and a multiple of every tile's anchors: rows are padded and divided by it.
-const ROW_UNIT: usize = 16;
-
-/// The most anchors in a block.
-const MAX_BLOCK: usize = 96;
-
-/// The elements of a block of unit anchors, which should stay in the second-level cache while the candidates pass by:
-/// 256 KiB.
-const BLOCK_ELEMENTS: usize = 1 << 16;
-
-/// The elements of a cache line: the `dim` lines that a tile can fetch are as many rows.
-const LINE: usize = 16;
+use crate::screen;
+use crate::stats::Negatives;
+use crate::workspace::{Buffers, Sizes, Workspace};
 
 /// Below this many multiply-adds a call stays on its thread: waking others takes longer than it saves.
 const SERIAL_WORK: usize = 5 << 19;
@@ -42,274 +28,57 @@ pub(crate) struct ZeroRows {
     pub(crate) candidates: usize,
 }
 
+impl Plan {
+    /// The same plan, on one thread if the batch is too small to gain from several.
+    fn fit(self, batch: Batch<'_>) -> Plan {
+        let work = batch.rows().saturating_mul(batch.candidates()).saturating_mul(batch.dim());
+        Plan { join: if work < SERIAL_WORK { Join::Serial } else { self.join }, ..self }
+    }
+
+    /// What the workspace must hold, with `block` anchors in a block.
+    fn sizes(self, batch: Batch<'_>, block: usize) -> Sizes {
+        Sizes {
+            anchors: batch.rows(),
+            candidates: batch.candidates(),
+            padded_candidates: batch.candidates().next_multiple_of(ROW_UNIT),
+            sums: batch.candidates().div_ceil(SUM_BLOCK),
+            dim: batch.dim(),
+            threads: self.join.threads(),
+            block,
+        }
+    }
+}
+
 /// Writes the statistics of every anchor into the workspace.
 pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> Result<ZeroRows, Error> {
-    let (rows, count, dim) = (batch.rows(), batch.candidates(), batch.dim());
-    let work = rows.saturating_mul(count).saturating_mul(dim);
-    let join = if work < SERIAL_WORK { Join::Serial } else { plan.join };
-    let block = anchor_block(rows, dim, join.threads());
-    let buffers = workspace.buffers(Sizes {
-        anchors: rows,
-        candidates: count,
-        padded_candidates: count.next_multiple_of(ROW_UNIT),
-        sums: count.div_ceil(SUM_BLOCK),
-        dim,
-        threads: join.threads(),
-        block,
-    })?;
-    let (backend, anchors, candidates) = (plan.backend, batch.anchor_rows(), batch.candidate_rows());
-    let (anchor_norms, candidate_norms) = (buffers.anchor_norms, buffers.candidate_norms);
-    let (panels, sums) = (buffers.unit_candidates, buffers.candidate_sums);
-    if let Err(error) = prepare::candidates(backend, join, candidates, candidate_norms, panels, sums) {
-        // Anchors are reported first.
-        return backend.check_finite(Side::Anchors, anchors).and(Err(error));
-    }
-    let (negatives, bound, sum) = (plan.negatives, screen::bound(dim), &sums[..dim]);
-    let shared = Shared { batch, candidate_norms, panels, sum, negatives, bound };
-    let (rows, norms, stats) = (anchors.data(), &mut *anchor_norms, buffers.stats);
-    for_each_block(join, AnchorBlocks { shared, first: 0, block, rows, norms, stats }, &|block| {
-        let mut slot = buffers.slots[join.thread()].lock();
-        let (unit, shortlists) = slot.parts();
-        let mut block = AnchorBlock { block, windows: [Window::CLOSED; MAX_BLOCK], unit, shortlists };
-        backend.run(OpenRows(&mut block));
-        backend.run(Screen(&mut block));
-        backend.run(FinishRows(&mut block));
+    let plan = plan.fit(batch);
+    let block = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
+    let mut buffers = workspace.buffers(plan.sizes(batch, block))?;
+    prepare_candidates(plan, batch, &mut buffers)?;
+    let shared = Shared {
+        batch,
+        candidate_norms: buffers.candidate_norms,
+        panels: buffers.unit_candidates,
+        sum: &buffers.candidate_sums[..batch.dim()],
+        negatives: plan.negatives,
+        bound: screen::bound(batch.dim()),
+    };
+    let (rows, norms, stats) = (batch.anchor_rows().data(), &mut *buffers.anchor_norms, buffers.stats);
+    for_each_block(plan.join, AnchorBlocks { shared, first: 0, block, rows, norms, stats }, &|block| {
+        mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
     });
-    check_norms(Side::Anchors, anchor_norms)?;
+    check_norms(Side::Anchors, buffers.anchor_norms)?;
     let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
-    let zero_rows = ZeroRows { anchors: zeros(anchor_norms), candidates: zeros(candidate_norms) };
+    let zero_rows = ZeroRows { anchors: zeros(buffers.anchor_norms), candidates: zeros(buffers.candidate_norms) };
     workspace.keep(batch.rows());
     Ok(zero_rows)
 }
 
-/// Anchors in a block: as many as stay in the cache, but few enough that every thread gets several blocks.
-fn anchor_block(rows: usize, dim: usize, threads: usize) -> usize {
-    let cached = (BLOCK_ELEMENTS / dim).clamp(ROW_UNIT, MAX_BLOCK);
-    let shared = if threads > 1 { rows.div_ceil(4 * threads) } else { rows };
-    cached.min(shared.max(ROW_UNIT)).next_multiple_of(ROW_UNIT)
-}
-
-/// What all anchors share.
-#[derive(Clone, Copy)]
-struct Shared<'a> {
-    batch: Batch<'a>,
-    candidate_norms: &'a [f64],
-    panels: &'a [f32],
-    sum: &'a [f64],
-    negatives: Negatives,
-    bound: f32,
-}
-
-/// Consecutive blocks of anchors, with what is to be written of them.
-struct AnchorBlocks<'a> {
-    shared: Shared<'a>,
-    /// The index of the first anchor.
-    first: usize,
-    /// Anchors in a block, a multiple of `ROW_UNIT`.
-    block: usize,
-    rows: &'a [f32],
-    norms: &'a mut [f64],
-    stats: &'a mut [RowStats],
-}
-
-impl Divide for AnchorBlocks<'_> {
-    fn blocks(&self) -> usize {
-        self.norms.len().div_ceil(self.block)
-    }
-
-    fn divide(self, blocks: usize) -> (Self, Self) {
-        let Self { shared, first, block, .. } = self;
-        let at = blocks * block;
-        let (rows, norms) = (self.rows.split_at(at * shared.batch.dim()), self.norms.split_at_mut(at));
-        let stats = self.stats.split_at_mut(at);
-        (
-            Self { shared, first, block, rows: rows.0, norms: norms.0, stats: stats.0 },
-            Self { shared, first: first + at, block, rows: rows.1, norms: norms.1, stats: stats.1 },
-        )
-    }
-}
-
-impl<'a> AnchorBlocks<'a> {
-    /// A part of the rows that the next block will read first, its anchors and their positives: part `part` of as many
-    /// as there are.
-    fn next_rows(&self, part: usize) -> Option<Ahead<'a>> {
-        let batch = self.shared.batch;
-        let (dim, next) = (batch.dim(), self.first + self.block);
-        let parts = self.block.div_ceil(LINE);
-        let (rows, row) = match part / parts {
-            0 => (batch.anchor_rows(), next),
-            1 if next < batch.rows() => (batch.candidate_rows(), batch.positives().of(next)),
-            _ => return None,
-        };
-        let from = rows.data().get((row + part % parts * LINE) * dim..).filter(|from| !from.is_empty())?;
-        Some(Ahead { from, stride: LINE })
-    }
-}
-
-/// One block of anchors with its thread's scratch.
-struct AnchorBlock<'a, 'b> {
-    block: AnchorBlocks<'a>,
-    windows: [Window; MAX_BLOCK],
-    unit: &'b mut [f32],
-    shortlists: &'b mut [Shortlist],
-}
-
-// The steps of a block, each compiled as a function of its own.
-struct OpenRows<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-struct Screen<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-struct FinishRows<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-
-impl Kernel for OpenRows<'_, '_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.prepare(simd);
-        self.0.open_rows(simd);
-    }
-}
-
-impl Kernel for Screen<'_, '_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.screen(simd);
-    }
-}
-
-impl Kernel for FinishRows<'_, '_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.finish_rows(simd);
-    }
-}
-
-impl AnchorBlock<'_, '_> {
-    /// Norms and unit rows. A row that is not finite is found by its norm when all blocks are done; until then its
-    /// similarities are NaN or anything else, and decide nothing.
-    #[inline(always)]
-    fn prepare<S: Simd>(&mut self, simd: S) {
-        let (rows, dim) = (self.block.rows, self.block.shared.batch.dim());
-        for (norm, row) in self.block.norms.iter_mut().zip(rows.chunks_exact(dim)) {
-            *norm = norm_row(simd, row);
-        }
-        pack(simd, rows, self.block.norms, dim, S::TILE_ANCHORS, self.unit);
-    }
-
-    /// The first two numbers of every row, which need no pass over candidates; they set the row's window.
-    #[inline(always)]
-    fn open_rows<S: Simd>(&mut self, simd: S) {
-        let Shared { batch, sum, negatives, bound, .. } = self.block.shared;
-        let others = (batch.candidates() - 1) as f64;
-        let rows = self.block.stats.iter_mut().zip(&mut self.windows).zip(&mut *self.shortlists).enumerate();
-        for (row, ((stats, window), shortlist)) in rows {
-            let exact = self.block.shared.exact(self.block.rows, self.block.norms, row);
-            let positive = batch.positives().of(self.block.first + row);
-            let similarity = exact.cosine(simd, positive);
-            stats.positive = similarity as f32;
-            *window = shortlist.open(negatives, positive, stats.positive, bound);
-            if exact.anchor_norm == 0.0 {
-                *window = shortlist.settle_zero_row();
-                stats.mean_negative = 0.0;
-            } else {
-                let total = dot_sum(simd, exact.anchor, sum) / exact.anchor_norm;
-                stats.mean_negative = ((total - similarity) / others) as f32;
-            }
-        }
-    }
-
-    /// Takes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
-    /// away once and from the cache for the other anchors.
-    #[inline(always)]
-    fn screen<S: Simd>(&mut self, simd: S) {
-        let shared = &self.block.shared;
-        let dim = shared.batch.dim();
-        let padded = shared.batch.candidates().next_multiple_of(S::F32_LANES);
-        let width = S::TILE_REGISTERS * S::F32_LANES;
-        let panels = shared.panels[..padded * dim].chunks(width * dim);
-        let tiles = self.block.norms.len().div_ceil(S::TILE_ANCHORS);
-        for (panel, candidates) in panels.clone().enumerate() {
-            let next = panels.clone().nth(panel + 1).unwrap_or_default();
-            // Each register's worth of the next panel is fetched by a tile of its own; the other tiles of the last
-            // panels fetch what the next block begins with.
-            let spare = tiles.saturating_sub(S::TILE_REGISTERS);
-            let spare_after = (panels.len() - 1 - panel) * spare;
-            for (tile, anchors) in self.unit.chunks_exact(S::TILE_ANCHORS * dim).take(tiles).enumerate() {
-                let row = tile * S::TILE_ANCHORS;
-                let ahead = match tile.checked_sub(S::TILE_REGISTERS) {
-                    None => next
-                        .get(tile * S::F32_LANES..)
-                        .filter(|from| !from.is_empty())
-                        .map(|from| Ahead { from, stride: width }),
-                    Some(tile) => self.block.next_rows(spare_after + tile),
-                };
-                // With nothing to fetch, a line that is there already: an address without memory would cost more.
-                let ahead = ahead.unwrap_or(Ahead { from: anchors, stride: 0 });
-                let mut record = TileRecord {
-                    simd,
-                    shared,
-                    rows: &self.block.rows[row * dim..],
-                    norms: &self.block.norms[row..],
-                    shortlists: &mut self.shortlists[row..],
-                    windows: &mut self.windows[row..row + S::TILE_ANCHORS],
-                    first_candidate: panel * width,
-                };
-                let registers = candidates.len() / dim / S::F32_LANES;
-                simd.screen_tile(registers, Tile { anchors, candidates, ahead }, &mut record);
-            }
-        }
-    }
-
-    /// The last number of every row: exact scores of what the screen left, with the next row's on their way.
-    #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S) {
-        let shared = &self.block.shared;
-        for (row, stats) in self.block.stats.iter_mut().enumerate() {
-            if let (Some(next), Some(&window)) = (self.shortlists.get(row + 1), self.windows.get(row + 1)) {
-                next.prefetch(simd, shared.batch.candidate_rows(), window);
-            }
-            let exact = shared.exact(self.block.rows, self.block.norms, row);
-            stats.closest_negative = self.shortlists[row].finish(simd, &exact, self.windows[row]);
-        }
-    }
-}
-
-impl<'a> Shared<'a> {
-    /// What is needed to compute pairs of row `row` of `rows` exactly.
-    #[inline(always)]
-    fn exact(&self, rows: &'a [f32], norms: &[f64], row: usize) -> Exact<'a> {
-        let dim = self.batch.dim();
-        Exact {
-            anchor: &rows[row * dim..][..dim],
-            anchor_norm: norms[row],
-            candidates: self.batch.candidate_rows(),
-            candidate_norms: self.candidate_norms,
-            bound: self.bound,
-        }
-    }
-}
-
-/// Puts the hits of a tile on the shortlists of its rows.
-struct TileRecord<'a, 'b, S> {
-    simd: S,
-    shared: &'b Shared<'a>,
-    rows: &'a [f32],
-    norms: &'b [f64],
-    shortlists: &'b mut [Shortlist],
-    windows: &'b mut [Window],
-    first_candidate: usize,
-}
-
-impl<S: Simd> Record for TileRecord<'_, '_, S> {
-    #[inline(always)]
-    fn window(&self, row: usize) -> Window {
-        self.windows[row]
-    }
-
-    #[inline(always)]
-    fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]) {
-        let exact = self.shared.exact(self.rows, self.norms, row);
-        let window = &mut self.windows[row];
-        self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, similarities);
-    }
+/// What all anchors need of the candidates. Reports the first row that is not finite, on the anchors' side if there is
+/// one.
+fn prepare_candidates(plan: Plan, batch: Batch<'_>, buffers: &mut Buffers<'_>) -> Result<(), Error> {
+    let (norms, panels, sums) =
+        (&mut *buffers.candidate_norms, &mut *buffers.unit_candidates, &mut *buffers.candidate_sums);
+    let prepared = prepare::candidates(plan.backend, plan.join, batch.candidate_rows(), norms, panels, sums);
+    prepared.or_else(|error| plan.backend.check_finite(Side::Anchors, batch.anchor_rows()).and(Err(error)))
 }
