@@ -1,7 +1,7 @@
 //! What the benchmarks share: inputs, and the ceiling that the machine sets.
 
 /// Reproducible rows with elements uniform in -1..1 (splitmix64).
-pub fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
+pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -13,11 +13,11 @@ pub fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
 }
 
 /// The multiply-adds of `f32` in one call of [`fma_ceiling`].
-pub const CEILING_WORK: u64 = 1 << 24;
+pub(crate) const CEILING_WORK: u64 = 1 << 24;
 
 /// Does [`CEILING_WORK`] multiply-adds on registers alone, as fast as one core can: what no screen of `f32` can beat.
 #[cfg(target_arch = "x86_64")]
-pub fn fma_ceiling() -> f32 {
+pub(crate) fn fma_ceiling() -> f32 {
     use core::arch::x86_64::*;
 
     /// Independent sums: more than two units times the latency of a multiply-add, so that each has always work.

@@ -11,7 +11,7 @@ use crate::pool::Pool;
 /// The modified triplet loss of two files of embeddings, and what it is made of.
 #[derive(Parser)]
 #[command(name = "score")]
-pub struct Args {
+pub(crate) struct Args {
     /// The anchors: a 2-D array of little-endian f32 in C order
     #[arg(value_name = "ANCHORS.npy")]
     pub anchors: PathBuf,
@@ -55,7 +55,7 @@ pub enum ReductionArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum BackendArg {
+pub(crate) enum BackendArg {
     Auto,
     Portable,
     Avx2,
@@ -83,7 +83,7 @@ impl From<ReductionArg> for Reduction {
 
 impl BackendArg {
     /// The backend, if this CPU has it.
-    pub fn backend(self) -> Result<Backend, String> {
+    pub(crate) fn backend(self) -> Result<Backend, String> {
         let (name, backend) = match self {
             BackendArg::Auto => return Ok(Backend::detect()),
             BackendArg::Portable => return Ok(Backend::portable()),
@@ -96,7 +96,7 @@ impl BackendArg {
 
 impl Args {
     /// The options as the library takes them.
-    pub fn plan(&self, backend: Backend, pool: &Pool) -> TripletLoss {
+    pub(crate) fn plan(&self, backend: Backend, pool: &Pool) -> TripletLoss {
         TripletLoss::new()
             .margin(self.margin)
             .negatives(self.negatives.into())

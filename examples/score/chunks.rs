@@ -6,7 +6,7 @@ use hardneg::{Batch, Error, Loss, Positives, RowStats, Side, TripletLoss, Worksp
 use crate::npy::Embeddings;
 
 /// The result of all calls.
-pub struct Scored {
+pub(crate) struct Scored {
     pub loss: Loss,
     pub stats: Vec<RowStats>,
     /// Anchors and candidates of norm 0.
@@ -15,7 +15,7 @@ pub struct Scored {
 
 /// What to compute, and in what steps. The positive of anchor `i` is candidate `i`.
 #[derive(Clone, Copy)]
-pub struct Work<'a> {
+pub(crate) struct Work<'a> {
     pub plan: &'a TripletLoss,
     pub anchors: &'a Embeddings,
     pub candidates: &'a Embeddings,
@@ -25,7 +25,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// Scores all anchors, and tells `done` after each call how many it had.
-    pub fn forward(&self, workspace: &mut Workspace, done: impl Fn(usize)) -> Result<Scored, Error> {
+    pub(crate) fn forward(&self, workspace: &mut Workspace, done: impl Fn(usize)) -> Result<Scored, Error> {
         // Checked as a whole first, so that an error of shape speaks of the files and not of a chunk.
         self.batch(&self.anchors.values, 0)?;
         let mut stats = Vec::with_capacity(self.anchors.rows);

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use hardneg::Threads;
 
 /// The threads of all calls.
-pub enum Pool {
+pub(crate) enum Pool {
     Serial,
     #[cfg(feature = "rayon")]
     Rayon(rayon::ThreadPool),
@@ -14,7 +14,7 @@ pub enum Pool {
 impl Pool {
     /// `threads` threads, or one for each core.
     #[cfg(feature = "rayon")]
-    pub fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
+    pub(crate) fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
         // Rayon takes 0 for the number of cores.
         let threads = threads.map_or(0, NonZeroUsize::get);
         if threads == 1 {
@@ -26,7 +26,7 @@ impl Pool {
 
     /// One thread: there are no others without rayon.
     #[cfg(not(feature = "rayon"))]
-    pub fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
+    pub(crate) fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
         match threads.map_or(1, NonZeroUsize::get) {
             1 => Ok(Pool::Serial),
             threads => Err(format!("--threads {threads}: this was built without the feature `rayon`")),
@@ -34,7 +34,7 @@ impl Pool {
     }
 
     /// The option of the library that makes a call run here.
-    pub fn threads(&self) -> Threads {
+    pub(crate) fn threads(&self) -> Threads {
         match self {
             Pool::Serial => Threads::Serial,
             #[cfg(feature = "rayon")]
@@ -43,7 +43,7 @@ impl Pool {
     }
 
     /// How many threads there are.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Pool::Serial => 1,
             #[cfg(feature = "rayon")]
@@ -52,7 +52,7 @@ impl Pool {
     }
 
     /// Runs `work` here.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match self {
             Pool::Serial => work(),
             #[cfg(feature = "rayon")]

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use hardneg::{Backend, Loss};
 
 /// Everything that is printed.
-pub struct Report {
+pub(crate) struct Report {
     pub rows: usize,
     pub candidates: usize,
     pub dim: usize,
@@ -20,7 +20,7 @@ pub struct Report {
 
 impl Report {
     /// Prints to the standard output. A reader that has seen enough (`score ... | head -4`) is no error.
-    pub fn print(&self) -> Result<(), String> {
+    pub(crate) fn print(&self) -> Result<(), String> {
         match self.write(&mut io::stdout().lock()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
             _ => Ok(()),

@@ -10,13 +10,13 @@ const HEADER: [&str; 6] = ["row", "positive", "mean_negative", "closest_negative
 
 /// Opens the file before the work begins, as a path that cannot be written should not be found after it. What is in the
 /// file stays until there is something to replace it.
-pub fn open(path: &Path) -> Result<File, String> {
+pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
     file.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Replaces the contents of the file by the rows.
-pub fn write(file: File, path: &Path, rows: &[RowStats], margin: f32) -> Result<(), String> {
+pub(crate) fn write(file: File, path: &Path, rows: &[RowStats], margin: f32) -> Result<(), String> {
     write_rows(file, rows, margin).map_err(|error| format!("{}: {error}", path.display()))
 }
 

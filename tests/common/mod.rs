@@ -4,10 +4,10 @@
 use hardneg::{Backend, Batch, Loss, Negatives, Reduction, RowStats, Threads, TripletLoss, Workspace, reference};
 
 /// A small generator of reproducible numbers (splitmix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -16,23 +16,23 @@ impl Random {
     }
 
     /// A whole number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }
 
     /// Uniform in -1..1.
-    pub fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         ((self.bits() >> 40) as f32 / (1_u32 << 23) as f32) - 1.0
     }
 
-    pub fn rows(&mut self, rows: usize, dim: usize) -> Vec<f32> {
+    pub(crate) fn rows(&mut self, rows: usize, dim: usize) -> Vec<f32> {
         (0..rows * dim).map(|_| self.unit()).collect()
     }
 }
 
 /// Kinds of data, each hard in its own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Data {
+pub(crate) enum Data {
     /// Independent uniform elements.
     Random,
     /// Small whole numbers: exact sums, many equal similarities.
@@ -51,7 +51,7 @@ pub enum Data {
     Parallel,
 }
 
-pub const ALL_DATA: [Data; 8] = [
+pub(crate) const ALL_DATA: [Data; 8] = [
     Data::Random,
     Data::Integers,
     Data::Duplicates,
@@ -64,7 +64,7 @@ pub const ALL_DATA: [Data; 8] = [
 
 impl Data {
     /// `rows` rows of this kind.
-    pub fn rows(self, random: &mut Random, rows: usize, dim: usize) -> Vec<f32> {
+    pub(crate) fn rows(self, random: &mut Random, rows: usize, dim: usize) -> Vec<f32> {
         let mut data = random.rows(rows, dim);
         let first: Vec<f32> = data[..dim].to_vec();
         for (index, row) in data.chunks_mut(dim).enumerate() {
@@ -100,7 +100,7 @@ impl Data {
     }
 
     /// Anchors and candidates of this kind; anchors resemble candidates, as they do in use.
-    pub fn batch(self, seed: u64, rows: usize, candidates: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
+    pub(crate) fn batch(self, seed: u64, rows: usize, candidates: usize, dim: usize) -> (Vec<f32>, Vec<f32>) {
         let mut random = Random(seed);
         let all = self.rows(&mut random, rows + candidates, dim);
         let (anchors, candidates) = all.split_at(rows * dim);
@@ -108,10 +108,10 @@ impl Data {
     }
 }
 
-pub const ALL_NEGATIVES: [Negatives; 3] = [Negatives::Below, Negatives::AtOrBelow, Negatives::Any];
+pub(crate) const ALL_NEGATIVES: [Negatives; 3] = [Negatives::Below, Negatives::AtOrBelow, Negatives::Any];
 
 /// Every way to run that must not change a bit.
-pub fn all_threads() -> Vec<Threads> {
+pub(crate) fn all_threads() -> Vec<Threads> {
     vec![
         Threads::Serial,
         #[cfg(feature = "rayon")]
@@ -120,13 +120,13 @@ pub fn all_threads() -> Vec<Threads> {
 }
 
 /// The bits of a row's statistics.
-pub fn row_bits(row: &RowStats) -> (u32, u32, Option<(usize, u32)>) {
+pub(crate) fn row_bits(row: &RowStats) -> (u32, u32, Option<(usize, u32)>) {
     let closest = row.closest_negative.map(|closest| (closest.index, closest.similarity.to_bits()));
     (row.positive.to_bits(), row.mean_negative.to_bits(), closest)
 }
 
 /// Panics unless both sides have the same rows, bit for bit.
-pub fn assert_rows(expected: &[RowStats], actual: &[RowStats], what: &str) {
+pub(crate) fn assert_rows(expected: &[RowStats], actual: &[RowStats], what: &str) {
     assert_eq!(expected.len(), actual.len(), "{what}: rows");
     for (row, (expected, actual)) in expected.iter().zip(actual).enumerate() {
         assert_eq!(row_bits(expected), row_bits(actual), "{what}: row {row}: {expected:?} against {actual:?}");
@@ -134,7 +134,7 @@ pub fn assert_rows(expected: &[RowStats], actual: &[RowStats], what: &str) {
 }
 
 /// Panics unless both losses are the same, bit for bit.
-pub fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
+pub(crate) fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
     for (expected, actual) in [
         (expected.loss, actual.loss),
         (expected.mean_term, actual.mean_term),
@@ -146,7 +146,7 @@ pub fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
 }
 
 /// Compares the fast path with the reference on every backend and thread mode, with the given rule and workspace.
-pub fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Workspace, what: &str) {
+pub(crate) fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Workspace, what: &str) {
     let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).expect("finite rows");
     for backend in Backend::available() {
         for threads in all_threads() {
@@ -160,9 +160,9 @@ pub fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Wor
 }
 
 /// Every reduction.
-pub const ALL_REDUCTIONS: [Reduction; 2] = [Reduction::Sum, Reduction::Mean];
+pub(crate) const ALL_REDUCTIONS: [Reduction; 2] = [Reduction::Sum, Reduction::Mean];
 
 /// The bits of vectors of `f32`: the only comparison that tells `0.0` from `-0.0`.
-pub fn bits(values: &[f32]) -> Vec<u32> {
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
