@@ -20,6 +20,12 @@ pub enum Side {
     Output,
     /// Row statistics given by the caller.
     RowStats,
+    /// The buffer for the gradients with respect to the anchors.
+    AnchorGradients,
+    /// The buffer for the gradients with respect to the candidates.
+    CandidateGradients,
+    /// The weights of the rows; each weight counts as a row.
+    Weights,
 }
 
 impl fmt::Display for Side {
@@ -31,14 +37,17 @@ impl fmt::Display for Side {
             Side::Similarities => "similarities",
             Side::Output => "output",
             Side::RowStats => "row statistics",
+            Side::AnchorGradients => "gradients of the anchors",
+            Side::CandidateGradients => "gradients of the candidates",
+            Side::Weights => "weights",
         })
     }
 }
 
 /// Why a call was refused. Nothing was written to the caller's buffers.
 ///
-/// Where several things are wrong, the first in this order is reported: options, shapes, positive indices, anchors that
-/// are not finite, candidates that are not finite.
+/// Where several things are wrong, the first in this order is reported: options, shapes, positive indices, weights that
+/// are not finite, anchors that are not finite, candidates that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -99,6 +108,9 @@ pub enum Error {
         /// The margin.
         margin: f32,
     },
+    /// The workspace does not hold what a backward pass needs: a successful forward pass over a batch of this shape, with
+    /// this rule for the closest negative, as the last call that was made with it.
+    NoForward,
     /// The allocator refused the memory that the workspace needs.
     OutOfMemory {
         /// The bytes that were asked for.
@@ -126,6 +138,9 @@ impl fmt::Display for Error {
             }
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
+            Error::NoForward => {
+                write!(f, "the workspace does not hold a forward pass over a batch of this shape with this rule")
+            }
             Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes of workspace"),
         }
     }

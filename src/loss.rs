@@ -3,11 +3,12 @@
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
+use crate::gradient::{self, Gradients};
 use crate::join::Join;
 use crate::mine::{self, Plan};
 use crate::stats::{Negatives, RowStats};
 use crate::sum::sum_in_order;
-use crate::workspace::Workspace;
+use crate::workspace::{Forward, Workspace};
 
 /// How the losses of the rows become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -163,11 +164,90 @@ impl TripletLoss {
         self.check_margin()?;
         let plan = Plan { negatives: self.negatives, backend: self.backend, join: self.threads.join() };
         let zero_rows = mine::mine(plan, batch, workspace)?;
+        workspace.keep_forward(self.forward_of(batch));
         Ok(Loss {
             zero_anchors: zero_rows.anchors,
             zero_candidates: zero_rows.candidates,
             ..self.sum_rows(workspace.row_stats())
         })
+    }
+
+    /// The forward pass, and the gradients of the loss with respect to the anchors and the candidates as they are, not
+    /// normalised: the loss of [`TripletLoss::forward`] and the gradients of [`TripletLoss::backward`], in one call.
+    ///
+    /// # Errors
+    /// Those of the forward pass; a buffer or the slice of weights has another length than the batch asks for; a weight
+    /// is not finite. Then neither buffer was written.
+    ///
+    /// # Allocation
+    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
+    ///
+    /// # Example
+    /// See [`Gradients`].
+    pub fn forward_backward(
+        &self,
+        batch: Batch<'_>,
+        gradients: Gradients<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<Loss, Error> {
+        workspace.clear();
+        self.check_margin()?;
+        gradients.check(batch)?;
+        let loss = self.forward(batch, workspace)?;
+        self.backward(batch, gradients, workspace).inspect_err(|_| workspace.clear())?;
+        Ok(loss)
+    }
+
+    /// The gradients of the loss, from what a preceding [`TripletLoss::forward`] over the same batch left in the
+    /// workspace; `O((m + n) * dim)`, little beside the forward pass.
+    ///
+    /// Margin, reduction, threads and backend may be others than in the forward pass: the gradients are those of this
+    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked, its elements and
+    /// positives are not. The workspace stays as it is, for another backward pass.
+    ///
+    /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row of
+    /// norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is inversely
+    /// proportional to the norm of its row: one beyond the range of `f32`, as rows of norm 1e-39 may have, is infinite.
+    ///
+    /// ```
+    /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
+    ///
+    /// let (anchors, positives) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.1, 0.9, 0.5]);
+    /// let batch = Batch::paired(&anchors, &positives, 2)?;
+    /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+    /// let (mut by_anchors, mut by_positives) = ([0.0; 4], [0.0; 4]);
+    /// if loss.forward(batch, &mut workspace)?.loss > 0.1 {
+    ///     let gradients = Gradients::new(&mut by_anchors, &mut by_positives).weights(&[1.0, 0.0]);
+    ///     loss.backward(batch, gradients, &mut workspace)?;
+    /// }
+    /// assert!(by_anchors[1] != 0.0 && by_anchors[2] == 0.0);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The margin is not finite; a buffer or the slice of weights has another length than the batch asks for; a weight is
+    /// not finite; the last call with the workspace was not a successful forward pass over a batch of this shape with this
+    /// rule ([`Error::NoForward`]); the workspace cannot grow. Then neither buffer was written.
+    ///
+    /// # Allocation
+    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
+    pub fn backward(&self, batch: Batch<'_>, gradients: Gradients<'_>, workspace: &mut Workspace) -> Result<(), Error> {
+        self.check_margin()?;
+        gradients.check(batch)?;
+        let forward = self.forward_of(batch);
+        workspace.check_forward(forward)?;
+        let weight = match self.reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / batch.rows() as f64,
+        };
+        let plan = gradient::Plan { margin: self.margin, weight, backend: self.backend, join: self.threads.join() };
+        gradient::backward(plan, batch, forward, gradients, workspace)
+    }
+
+    /// What a workspace must hold for a backward pass over `batch`.
+    fn forward_of(&self, batch: Batch<'_>) -> Forward {
+        let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
+        Forward { anchors, candidates, dim, negatives: self.negatives }
     }
 
     /// The loss of rows whose statistics are already there, from [`Workspace::row_stats`] of one or several calls.

@@ -103,7 +103,7 @@ fn add_unit_rows<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]
 
 /// Adds up the blocks of `sums`, each of `dim` elements, into the first one: neighbours first, then neighbours of
 /// neighbours, a tree that depends on the number of blocks alone.
-fn combine_blocks(sums: &mut [f64], dim: usize) {
+pub(crate) fn combine_blocks(sums: &mut [f64], dim: usize) {
     let mut stride = dim;
     while stride < sums.len() {
         for pair in sums.chunks_mut(2 * stride).filter(|pair| pair.len() > stride) {

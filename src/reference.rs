@@ -101,6 +101,15 @@ fn closest_negative(similarities: &[f32], positive: usize, negatives: Negatives)
     closest
 }
 
+/// The candidate that is the positive of anchor `row`.
+fn positive_of(batch: Batch<'_>, row: usize) -> usize {
+    match batch.positives() {
+        Positives::Identity => row,
+        Positives::Offset(offset) => offset + row,
+        Positives::Indices(indices) => indices[row],
+    }
+}
+
 /// The statistics that [`crate::TripletLoss::forward`] leaves in the workspace.
 ///
 /// # Errors
@@ -119,11 +128,7 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
     let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
     Ok(rows
         .map(|(row, (anchor, similarities))| {
-            let positive = match batch.positives() {
-                Positives::Identity => row,
-                Positives::Offset(offset) => offset + row,
-                Positives::Indices(indices) => indices[row],
-            };
+            let positive = positive_of(batch, row);
             let total = lane_sum(anchor.iter().zip(&sum).map(|(&a, sum)| f64::from(a) * sum));
             let total = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
             let positive64 = cosine64(anchor, &candidates[positive * dim..][..dim]);
@@ -198,4 +203,62 @@ pub fn forward(
     let zero_anchors = zeros(batch.anchor_rows().data());
     let zero_candidates = zeros(batch.candidate_rows().data());
     Ok((Loss { zero_anchors, zero_candidates, ..loss(&rows, margin, reduction) }, rows))
+}
+
+/// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics.
+#[must_use]
+pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> Vec<Vec<f64>> {
+    let mut gradients = vec![vec![0.0; batch.candidates()]; rows.len()];
+    for (row, (gradient, stats)) in gradients.iter_mut().zip(rows).enumerate() {
+        let (positive, weight) = (positive_of(batch, row), weights[row]);
+        let hinge = |similarity: f32| f64::from(similarity) - f64::from(stats.positive) + f64::from(margin);
+        if hinge(stats.mean_negative) > 0.0 {
+            let negatives = (gradient.len() - 1) as f64;
+            gradient.iter_mut().for_each(|value| *value += weight / negatives);
+            gradient[positive] = -weight;
+        }
+        if let Some(closest) = stats.closest_negative.filter(|closest| hinge(closest.similarity) > 0.0) {
+            gradient[closest.index] += weight;
+            gradient[positive] -= weight;
+        }
+    }
+    gradients
+}
+
+/// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given: the
+/// chain rule through `s_j = (row / |row|) . v_j`.
+fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<f64> {
+    let (unit, norm, mut by_unit) = (unit_row(row), norm(row), vec![0.0; row.len()]);
+    for (by_similarity, other) in by_similarity.iter().zip(others) {
+        by_unit.iter_mut().zip(other).for_each(|(sum, other)| *sum += by_similarity * other);
+    }
+    let along: f64 = by_unit.iter().zip(&unit).map(|(by_unit, unit)| by_unit * unit).sum();
+    let project = |(by_unit, unit): (&f64, &f64)| if norm == 0.0 { 0.0 } else { (by_unit - along * unit) / norm };
+    by_unit.iter().zip(&unit).map(project).collect()
+}
+
+/// The gradients of [`crate::TripletLoss::forward_backward`] with respect to anchors and candidates, before they are
+/// rounded to `f32`: pair by pair, with a weight for each row. The weights that a reduction implies are 1 for the sum, and
+/// 1/m for the mean.
+///
+/// It shares neither the algebra nor the order of the fast path: the two agree up to rounding in `f64`.
+///
+/// # Errors
+/// A row is not finite.
+pub fn backward(
+    batch: Batch<'_>,
+    margin: f32,
+    negatives: Negatives,
+    weights: &[f64],
+) -> Result<(Vec<f64>, Vec<f64>), Error> {
+    let by_anchor = similarity_gradients(batch, &row_stats(batch, negatives)?, margin, weights);
+    let by_candidate: Vec<Vec<f64>> =
+        (0..batch.candidates()).map(|column| by_anchor.iter().map(|row| row[column]).collect()).collect();
+    let side = |rows: &[f32], by_similarity: &[Vec<f64>], others: &[f32]| {
+        let others: Vec<Vec<f64>> = others.chunks(batch.dim()).map(unit_row).collect();
+        let rows = rows.chunks(batch.dim()).zip(by_similarity);
+        rows.flat_map(|(row, by_similarity)| row_gradient(row, by_similarity, &others)).collect()
+    };
+    let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
+    Ok((side(anchors, &by_anchor, candidates), side(candidates, &by_candidate, anchors)))
 }

@@ -3,8 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Side};
+use crate::gradient::{Element, Sparse};
 use crate::screen::Shortlist;
-use crate::stats::RowStats;
+use crate::stats::{Negatives, RowStats};
 
 /// The alignment of the buffers that kernels stream through: a cache line, so that no load crosses two.
 const ALIGNMENT: usize = 64;
@@ -38,6 +39,36 @@ pub struct Workspace {
     stats: Vec<RowStats>,
     /// How many of `stats` the last successful call wrote.
     rows: usize,
+    /// The forward pass that norms, sum and statistics are of, if they are of one.
+    forward: Option<Forward>,
+    shares: Vec<f64>,
+    anchor_sums: Vec<f64>,
+    by_anchor: SparseBuffers,
+    by_candidate: SparseBuffers,
+}
+
+/// What a forward pass was of: a backward pass must be of the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forward {
+    pub(crate) anchors: usize,
+    pub(crate) candidates: usize,
+    pub(crate) dim: usize,
+    pub(crate) negatives: Negatives,
+}
+
+/// The memory of a [`Sparse`] matrix.
+#[derive(Debug, Default)]
+struct SparseBuffers {
+    ends: Vec<usize>,
+    elements: Vec<Element>,
+}
+
+impl SparseBuffers {
+    /// Grows to `rows` rows with `elements` elements in all, and lends them out.
+    fn grow(&mut self, side: Side, rows: usize, elements: usize) -> Result<Sparse<'_>, Error> {
+        let ends = grow(&mut self.ends, side, rows, 1)?;
+        Ok(Sparse { ends, elements: grow(&mut self.elements, side, elements, 1)? })
+    }
 }
 
 /// The scratch of one thread for one block of anchors. Blocks take turns in it, so that it stays in the thread's cache.
@@ -52,6 +83,8 @@ pub(crate) struct SlotBuffers {
     unit_anchors: AlignedVec,
     /// The state of each anchor's search.
     pub(crate) shortlists: Vec<Shortlist>,
+    /// The gradient of a row before it is rounded.
+    gradient: Vec<f64>,
 }
 
 impl Slot {
@@ -65,6 +98,11 @@ impl SlotBuffers {
     /// The room for unit anchors and the shortlists.
     pub(crate) fn parts(&mut self) -> (&mut [f32], &mut [Shortlist]) {
         (self.unit_anchors.aligned(), &mut self.shortlists)
+    }
+
+    /// The room for the gradient of a row.
+    pub(crate) fn gradient_row(&mut self, dim: usize) -> &mut [f64] {
+        &mut self.gradient[..dim]
     }
 }
 
@@ -97,6 +135,19 @@ pub(crate) struct Buffers<'a> {
     pub(crate) stats: &'a mut [RowStats],
 }
 
+/// What a backward pass finds of the forward pass, and its own buffers, whose contents are whatever was there.
+pub(crate) struct GradientBuffers<'a> {
+    pub(crate) anchor_norms: &'a [f64],
+    pub(crate) candidate_norms: &'a [f64],
+    pub(crate) candidate_sum: &'a [f64],
+    pub(crate) stats: &'a [RowStats],
+    pub(crate) slots: &'a [Slot],
+    pub(crate) shares: &'a mut [f64],
+    pub(crate) anchor_sums: &'a mut [f64],
+    pub(crate) by_anchor: Sparse<'a>,
+    pub(crate) by_candidate: Sparse<'a>,
+}
+
 impl Workspace {
     /// An empty workspace; the first call fills it.
     #[must_use]
@@ -114,6 +165,17 @@ impl Workspace {
     /// Forgets the statistics of the last call.
     pub(crate) fn clear(&mut self) {
         self.rows = 0;
+        self.forward = None;
+    }
+
+    /// Declares norms, sum and statistics to be those of `forward`.
+    pub(crate) fn keep_forward(&mut self, forward: Forward) {
+        self.forward = Some(forward);
+    }
+
+    /// Fails unless the last call was `forward`, and succeeded.
+    pub(crate) fn check_forward(&self, forward: Forward) -> Result<(), Error> {
+        if self.forward == Some(forward) { Ok(()) } else { Err(Error::NoForward) }
     }
 
     /// Grows every buffer to at least `sizes` and lends them out.
@@ -132,6 +194,35 @@ impl Workspace {
             unit_candidates: self.unit_candidates.grow(Side::Candidates, padded_candidates, dim)?,
             slots: &self.slots,
             stats: grow(&mut self.stats, Side::Anchors, anchors, 1)?,
+        })
+    }
+
+    /// Grows what a backward pass needs beyond what `forward`, whose results are here, has grown, and lends both out.
+    pub(crate) fn gradient_buffers(
+        &mut self,
+        forward: Forward,
+        sums: usize,
+        threads: usize,
+    ) -> Result<GradientBuffers<'_>, Error> {
+        let Forward { anchors, candidates, dim, .. } = forward;
+        grow(&mut self.slots, Side::Anchors, threads, 1)?;
+        for Slot(slot) in &mut self.slots[..threads] {
+            let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+            grow(&mut slot.gradient, Side::Anchors, dim, 1)?;
+        }
+        // The derivative of each anchor's loss singles out its positive and its closest negative.
+        let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
+        let elements = anchors.checked_mul(2).ok_or(overflow)?;
+        Ok(GradientBuffers {
+            anchor_norms: &self.anchor_norms[..anchors],
+            candidate_norms: &self.candidate_norms[..candidates],
+            candidate_sum: &self.candidate_sums[..dim],
+            stats: &self.stats[..anchors],
+            slots: &self.slots,
+            shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,
+            anchor_sums: grow(&mut self.anchor_sums, Side::Anchors, sums, dim)?,
+            by_anchor: self.by_anchor.grow(Side::Anchors, anchors, elements)?,
+            by_candidate: self.by_candidate.grow(Side::Candidates, candidates, elements)?,
         })
     }
 

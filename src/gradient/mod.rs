@@ -1,0 +1,195 @@
+//! The backward pass in O((m + n) * dim): no second pass over pairs, and no matrix product.
+//!
+//! Write `u_i`, `v_j` for the rows scaled to norm 1, `nu_i`, `mu_j` for their norms, and `g_i` for the weight of row
+//! `i`. The derivative of the loss by the similarities is an m x n matrix of which hardly anything needs to be known:
+//!
+//! ```text
+//! h1_i = g_i where the hinge on the mean negative is above 0, else 0        p_i = h1_i / (n - 1)
+//! h2_i = g_i where the hinge on the closest negative is above 0, else 0     k_i = h1_i + h2_i + p_i
+//!
+//! d loss / d s_ij  =  p_i  +  S_ij          S is sparse: -k_i at the positive of row i, h2_i at its closest negative
+//! ```
+//!
+//! A row of equal numbers times all `v_j` is a multiple of their sum, which the forward pass has left behind, and `S`
+//! has at most two elements in a row. So the product with that matrix, and the one with its transpose, are
+//!
+//! ```text
+//! gu_i = p_i V + sum over j of S_ij v_j           V = sum over j of v_j
+//! gv_j = P     + sum over i of S_ij u_i           P = sum over i of p_i u_i
+//! ```
+//!
+//! and the chain rule through the normalisation finishes each row on its own: `(gu_i - (gu_i . u_i) u_i) / nu_i`.
+//!
+//! * `S` by rows is written in one sweep over the statistics ([`pairs`]); its transpose is a counting sort by candidate,
+//!   stable, so that each candidate finds its anchors in ascending order. Nothing is scattered into, so that rows need
+//!   neither atomics nor locks, and threads change no bit.
+//! * Both sides are then the same computation, [`Pullback`], with the roles exchanged.
+//! * All of it is in `f64`, in an order that depends on the shape alone: `P` in blocks of anchors combined as the
+//!   candidates' sum is; a row from its multiple of the common vector on, then its elements of `S` in ascending order;
+//!   the dot product in the lanes of [`similarity`](crate::similarity). No multiplication is fused with an addition. What
+//!   is written is rounded to `f32` once.
+//! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late in
+//!   training that is most of them.
+
+mod pairs;
+mod pullback;
+#[cfg(test)]
+mod tests;
+
+use crate::arch::Backend;
+use crate::batch::Batch;
+use crate::error::{Error, Side};
+use crate::join::Join;
+use crate::prepare::SUM_BLOCK;
+use crate::workspace::{Forward, GradientBuffers, Workspace};
+
+use pairs::Weights;
+pub(crate) use pairs::{Element, Sparse};
+use pullback::{Pullback, Shares};
+
+/// Below this many elements of both sides a call stays on its thread: waking others takes longer than it saves.
+const SERIAL_ELEMENTS: usize = 1 << 16;
+
+/// Where the gradients of a batch go, and how: the caller's two buffers, row-major, of the shapes of the anchors and of
+/// the candidates.
+///
+/// They are overwritten unless [`Gradients::accumulate`] says to add to them.
+///
+/// ```
+/// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
+///
+/// let (anchors, positives) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.1, 0.9, 0.5]);
+/// let batch = Batch::paired(&anchors, &positives, 2)?;
+/// let (mut by_anchors, mut by_positives) = ([0.0; 4], [0.0; 4]);
+/// let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
+/// let loss = TripletLoss::new().margin(0.5).forward_backward(batch, gradients, &mut Workspace::new())?;
+/// assert!(loss.loss > 0.0);
+/// // The gradient is orthogonal to its row, since the length of a row does not matter to the loss.
+/// assert_eq!(by_anchors[0], 0.0);
+/// // A step against the gradient turns the second anchor towards its positive.
+/// assert!(by_anchors[2] < 0.0);
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Gradients<'a> {
+    anchors: &'a mut [f32],
+    candidates: &'a mut [f32],
+    weights: Option<&'a [f32]>,
+    accumulate: bool,
+}
+
+impl<'a> Gradients<'a> {
+    /// Gradients with respect to the anchors and to the candidates, to be overwritten.
+    pub fn new(anchors: &'a mut [f32], candidates: &'a mut [f32]) -> Gradients<'a> {
+        Gradients { anchors, candidates, weights: None, accumulate: false }
+    }
+
+    /// Adds to what the buffers hold: to sum gradients over several batches, or over several calls with some of the
+    /// anchors each.
+    ///
+    /// The sum of the old value and the gradient is computed in `f64` and rounded to `f32` once. Calls with different
+    /// anchors of one batch, on buffers that were zero, give for the anchors the bits of the one call with all of them,
+    /// since the gradient of an anchor is made by one call alone. The gradient of a candidate is a sum over all
+    /// anchors, which then is rounded after every call: it may differ by half a unit in the last place of each partial
+    /// sum.
+    pub fn accumulate(self) -> Gradients<'a> {
+        Gradients { accumulate: true, ..self }
+    }
+
+    /// The weight of each row: the derivative of what is being minimised by the loss of that row. For sample weights, or
+    /// for a loss that is scaled or part of a larger one.
+    ///
+    /// Weights take the place of those that the [`Reduction`](crate::Reduction) implies, which are 1 for the sum and
+    /// 1/m for the mean; they are not multiplied with them. They may be negative. The loss of the forward pass knows
+    /// nothing of them.
+    pub fn weights(self, weights: &'a [f32]) -> Gradients<'a> {
+        Gradients { weights: Some(weights), ..self }
+    }
+
+    /// Checks the lengths of all slices, and that weights are finite.
+    pub(crate) fn check(&self, batch: Batch<'_>) -> Result<(), Error> {
+        check_length(Side::AnchorGradients, batch.anchor_rows().data().len(), self.anchors)?;
+        check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), self.candidates)?;
+        let weights = self.weights.unwrap_or_default();
+        if self.weights.is_some() {
+            check_length(Side::Weights, batch.rows(), weights)?;
+        }
+        match weights.iter().position(|weight| !weight.is_finite()) {
+            Some(row) => Err(Error::NotFinite { side: Side::Weights, row }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_length(side: Side, expected: usize, slice: &[f32]) -> Result<(), Error> {
+    let actual = slice.len();
+    if actual == expected { Ok(()) } else { Err(Error::Length { side, expected, actual }) }
+}
+
+/// What the gradient depends on beyond the batch and its statistics, and how it is computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) margin: f32,
+    /// The weight of every row where the caller gave none.
+    pub(crate) weight: f64,
+    pub(crate) backend: Backend,
+    pub(crate) join: Join,
+}
+
+/// Writes the gradients, which were [checked](Gradients::check), from what `forward` left in the workspace. An error
+/// comes before anything is written.
+pub(crate) fn backward(
+    plan: Plan,
+    batch: Batch<'_>,
+    forward: Forward,
+    gradients: Gradients<'_>,
+    workspace: &mut Workspace,
+) -> Result<(), Error> {
+    let (backend, accumulate) = (plan.backend, gradients.accumulate);
+    let elements = gradients.anchors.len().saturating_add(gradients.candidates.len());
+    let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.join };
+    let mut buffers = workspace.gradient_buffers(forward, batch.rows().div_ceil(SUM_BLOCK), join.threads())?;
+    let weights = Weights { margin: plan.margin, all: plan.weight, each: gradients.weights };
+    let has_shares = fill_pairs(&weights, batch, &mut buffers);
+    if has_shares {
+        let (rows, norms) = (batch.anchor_rows(), buffers.anchor_norms);
+        pullback::weighted_sum(backend, join, rows, norms, buffers.shares, buffers.anchor_sums);
+    }
+    let (of_anchors, of_candidates) = pullbacks(batch, &buffers, has_shares);
+    of_anchors.write(backend, join, buffers.slots, gradients.anchors, accumulate);
+    of_candidates.write(backend, join, buffers.slots, gradients.candidates, accumulate);
+    Ok(())
+}
+
+/// The derivative by the similarities: the share of each anchor, and `S` with its transpose. Says whether any share is
+/// not 0.
+fn fill_pairs(weights: &Weights<'_>, batch: Batch<'_>, buffers: &mut GradientBuffers<'_>) -> bool {
+    buffers.by_anchor.fill(weights, batch, buffers.stats, buffers.shares);
+    buffers.by_candidate.fill_transposed(&buffers.by_anchor);
+    buffers.shares.iter().any(|&share| share != 0.0)
+}
+
+/// The two sides, from the pairs and the sums.
+fn pullbacks<'a>(batch: Batch<'a>, buffers: &'a GradientBuffers<'_>, has_shares: bool) -> (Pullback<'a>, Pullback<'a>) {
+    let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
+    let of_anchors = Pullback {
+        rows: anchors,
+        norms: buffers.anchor_norms,
+        others: candidates,
+        other_norms: buffers.candidate_norms,
+        common: buffers.candidate_sum,
+        shares: Shares::Each(buffers.shares),
+        pairs: &buffers.by_anchor,
+    };
+    let of_candidates = Pullback {
+        rows: candidates,
+        norms: buffers.candidate_norms,
+        others: anchors,
+        other_norms: buffers.anchor_norms,
+        common: &buffers.anchor_sums[..batch.dim()],
+        shares: Shares::All(if has_shares { 1.0 } else { 0.0 }),
+        pairs: &buffers.by_candidate,
+    };
+    (of_anchors, of_candidates)
+}

@@ -1,0 +1,100 @@
+//! The derivative of the loss by the similarities: a number common to the whole row, and a sparse matrix.
+
+use crate::batch::Batch;
+use crate::stats::RowStats;
+
+/// What decides how much the loss of a row counts.
+pub(super) struct Weights<'a> {
+    pub(super) margin: f32,
+    /// The weight of every row where there is none for each.
+    pub(super) all: f64,
+    pub(super) each: Option<&'a [f32]>,
+}
+
+/// The derivative of the loss by one row of similarities.
+struct RowDerivative {
+    /// `p_i`: by every similarity of the row.
+    share: f64,
+    /// `-k_i`: by the positive's, beyond the share.
+    positive: f64,
+    /// `h2_i`: by the closest negative's, beyond the share.
+    closest: f64,
+}
+
+impl Weights<'_> {
+    /// The derivative of row `row`, one of whose `candidates` is the positive. At the hinge, where the loss has no
+    /// derivative, it is 0.
+    fn derivative(&self, row: usize, stats: &RowStats, candidates: usize) -> RowDerivative {
+        let weight = self.each.map_or(self.all, |each| f64::from(each[row]));
+        let mean = if stats.mean_term(self.margin) > 0.0 { weight } else { 0.0 };
+        let closest = if stats.closest_term(self.margin) > 0.0 { weight } else { 0.0 };
+        let share = mean / (candidates - 1) as f64;
+        RowDerivative { share, positive: -(mean + closest + share), closest }
+    }
+}
+
+/// An element of a sparse row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Element {
+    /// Its column.
+    pub(super) column: usize,
+    pub(super) value: f64,
+}
+
+/// A sparse matrix, row after row.
+#[derive(Debug)]
+pub(crate) struct Sparse<'a> {
+    /// Where each row ends among the elements.
+    pub(crate) ends: &'a mut [usize],
+    /// The elements of all rows; more may follow after the last row's.
+    pub(crate) elements: &'a mut [Element],
+}
+
+impl Sparse<'_> {
+    /// The elements of one row.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize) -> &[Element] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.elements[start..self.ends[row]]
+    }
+
+    /// Writes the derivative of every row: its share, and the elements for the positive and the closest negative, unless
+    /// they are 0.
+    pub(super) fn fill(&mut self, weights: &Weights<'_>, batch: Batch<'_>, stats: &[RowStats], shares: &mut [f64]) {
+        let mut end = 0;
+        for (row, stats) in stats.iter().enumerate() {
+            let derivative = weights.derivative(row, stats, batch.candidates());
+            shares[row] = derivative.share;
+            let positive = Element { column: batch.positives().of(row), value: derivative.positive };
+            let closest =
+                stats.closest_negative.map(|closest| Element { column: closest.index, value: derivative.closest });
+            for element in [Some(positive), closest].into_iter().flatten().filter(|element| element.value != 0.0) {
+                self.elements[end] = element;
+                end += 1;
+            }
+            self.ends[row] = end;
+        }
+    }
+
+    /// Writes the transpose of `other`, by a counting sort: the elements of each row are in ascending order of columns.
+    pub(super) fn fill_transposed(&mut self, other: &Sparse<'_>) {
+        self.ends.fill(0);
+        let rows = other.ends.len();
+        for element in (0..rows).flat_map(|row| other.row(row)) {
+            self.ends[element.column] += 1;
+        }
+        // From the number of elements in each row to where it starts ..
+        let mut start = 0;
+        for end in &mut *self.ends {
+            start += core::mem::replace(end, start);
+        }
+        // .. and from there to where it ends, which is where it is when all its elements are in place.
+        for row in 0..rows {
+            for &Element { column, value } in other.row(row) {
+                let end = &mut self.ends[column];
+                self.elements[*end] = Element { column: row, value };
+                *end += 1;
+            }
+        }
+    }
+}
