@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use common::{ALL_NEGATIVES, Data};
-use hardneg::{Backend, Batch, Positives, SimilarityMatrix, Threads, TripletLoss, Workspace};
+use hardneg::{Backend, Batch, Gradients, Positives, SimilarityMatrix, Threads, TripletLoss, Workspace};
 
 /// The system's allocator, which counts what the calling thread asks of it.
 struct Counting;
@@ -89,6 +89,32 @@ fn the_second_call_and_calls_of_smaller_shapes() {
                     largest = false;
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn gradients() {
+    for backend in Backend::available() {
+        let plan = TripletLoss::new().backend(backend).threads(Threads::Serial);
+        let mut workspace = Workspace::new();
+        let mut largest = true;
+        for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (1, 2, 1)] {
+            let (a, c) = Data::CommonMean.batch(5, rows, candidates, dim);
+            let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
+            let (mut by_a, mut by_c, weights) = (vec![0.0; a.len()], vec![0.0; c.len()], vec![0.5; rows]);
+            let _ = plan.forward(batch, &mut workspace).unwrap();
+            let mut backward = || plan.backward(batch, Gradients::new(&mut by_a, &mut by_c), &mut workspace).unwrap();
+            assert_eq!(allocations(&mut backward) > 0, largest, "{backend}, {rows} x {candidates} x {dim}");
+            assert_eq!(allocations(&mut backward), 0, "{backend}, {rows} x {candidates} x {dim}");
+            let mut both = || {
+                let gradients = Gradients::new(&mut by_a, &mut by_c).weights(&weights).accumulate();
+                plan.forward_backward(batch, gradients, &mut workspace).unwrap()
+            };
+            assert_eq!(allocations(&mut both), 0, "{backend}, {rows} x {candidates} x {dim}");
+            let refused = || plan.backward(batch, Gradients::new(&mut [], &mut []), &mut workspace);
+            assert_eq!(allocations(refused), 0);
+            largest = false;
         }
     }
 }

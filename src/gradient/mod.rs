@@ -66,8 +66,8 @@ const SERIAL_ELEMENTS: usize = 1 << 16;
 /// assert!(loss.loss > 0.0);
 /// // The gradient is orthogonal to its row, since the length of a row does not matter to the loss.
 /// assert_eq!(by_anchors[0], 0.0);
-/// // A step against the gradient turns the second anchor towards its positive.
-/// assert!(by_anchors[2] < 0.0);
+/// // A step against the gradient turns the second anchor away from its negative, which is the first positive.
+/// assert!(by_anchors[2] > 0.0);
 /// # Ok::<(), hardneg::Error>(())
 /// ```
 #[derive(Debug)]

@@ -1,0 +1,574 @@
+//! The gradients: against a restatement of their arithmetic bit for bit, against autograd, against finite differences,
+//! and what the calls promise besides.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
+use hardneg::{
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix, Threads,
+    TripletLoss, Workspace, reference,
+};
+use npyz::npz::NpzArchive;
+
+/// The gradients with respect to the anchors and to the candidates.
+type Pair = [Vec<f32>; 2];
+
+/// A batch that owns its rows.
+struct Input {
+    anchors: Vec<f32>,
+    candidates: Vec<f32>,
+    dim: usize,
+    positives: Vec<usize>,
+}
+
+impl Input {
+    /// Rows of any kind, with positives that repeat.
+    fn new(data: Data, seed: u64, rows: usize, candidates: usize, dim: usize) -> Input {
+        let (anchors, rest) = data.batch(seed, rows, candidates, dim);
+        let mut random = Random(seed ^ 77);
+        let positives = (0..rows).map(|_| random.below(candidates.min(rows / 2 + 2))).collect();
+        Input { anchors, candidates: rest, dim, positives }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.anchors, &self.candidates, self.dim, Positives::Indices(&self.positives)).unwrap()
+    }
+}
+
+/// Two buffers for the gradients of a batch, full of rubbish.
+fn dirty(batch: Batch<'_>) -> Pair {
+    [batch.rows(), batch.candidates()].map(|rows| vec![7.5; rows * batch.dim()])
+}
+
+fn zeros(batch: Batch<'_>) -> Pair {
+    [batch.rows(), batch.candidates()].map(|rows| vec![0.0; rows * batch.dim()])
+}
+
+fn forward_backward(
+    plan: TripletLoss,
+    batch: Batch<'_>,
+    weights: Option<&[f32]>,
+    workspace: &mut Workspace,
+) -> (Loss, Pair) {
+    let mut pair = dirty(batch);
+    let [a, c] = &mut pair;
+    let gradients = Gradients::new(a, c);
+    let gradients = if let Some(weights) = weights { gradients.weights(weights) } else { gradients };
+    let loss = plan.forward_backward(batch, gradients, workspace).unwrap();
+    (loss, pair)
+}
+
+fn pair_bits(pair: &Pair) -> [Vec<u32>; 2] {
+    [bits(&pair[0]), bits(&pair[1])]
+}
+
+fn assert_pair(expected: &Pair, actual: &Pair, what: &str) {
+    for (side, (expected, actual)) in ["anchors", "candidates"].into_iter().zip(expected.iter().zip(actual)) {
+        assert_eq!(expected.len(), actual.len(), "{what}: {side}");
+        for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+            assert_eq!(expected.to_bits(), actual.to_bits(), "{what}: {side}[{index}]: {expected} against {actual}");
+        }
+    }
+}
+
+/// The arithmetic of the gradients in its fixed order, restated with nothing but vectors.
+mod restated {
+    use super::*;
+
+    /// Element `k` goes to lane `k % 16`; lanes are folded by halves.
+    fn lane_sum(terms: impl Iterator<Item = f64>) -> f64 {
+        let mut lanes = vec![0.0; 16];
+        terms.enumerate().for_each(|(k, term)| lanes[k % 16] += term);
+        while lanes.len() > 1 {
+            let half = lanes.len() / 2;
+            lanes = (0..half).map(|lane| lanes[lane] + lanes[lane + half]).collect();
+        }
+        lanes[0]
+    }
+
+    fn inverse(row: &[f32]) -> f64 {
+        let norm = reference::norm(row);
+        if norm == 0.0 { 0.0 } else { 1.0 / norm }
+    }
+
+    fn add(sum: &mut [f64], row: &[f32], scale: f64) {
+        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) * scale);
+    }
+
+    /// The sum of `row * scale / |row|`: blocks of 192 rows in ascending order, then neighbouring blocks, then
+    /// neighbours of those. Rows with scale 0 are left out.
+    fn tree_sum(rows: &[&[f32]], scales: &[f64]) -> Vec<f64> {
+        let mut blocks = Vec::new();
+        for (rows, scales) in rows.chunks(192).zip(scales.chunks(192)) {
+            let mut sum = vec![0.0; rows[0].len()];
+            let used = rows.iter().zip(scales).filter(|(_, scale)| **scale != 0.0);
+            used.for_each(|(row, scale)| add(&mut sum, row, scale * inverse(row)));
+            blocks.push(sum);
+        }
+        while blocks.len() > 1 {
+            blocks = blocks
+                .chunks(2)
+                .map(|pair| match pair {
+                    [left, right] => left.iter().zip(right).map(|(left, right)| left + right).collect(),
+                    _ => pair[0].clone(),
+                })
+                .collect();
+        }
+        blocks.remove(0)
+    }
+
+    /// From the derivative by the unit row to that by the row.
+    fn finish(row: &[f32], by_unit: &[f64]) -> Vec<f32> {
+        let scale = inverse(row);
+        if scale == 0.0 {
+            return vec![0.0; row.len()];
+        }
+        let along =
+            lane_sum(row.iter().zip(by_unit).map(|(&value, by_unit)| f64::from(value) * by_unit)) * scale * scale;
+        row.iter().zip(by_unit).map(|(&value, by_unit)| ((by_unit - f64::from(value) * along) * scale) as f32).collect()
+    }
+
+    /// The gradients of a batch with the given statistics and weights.
+    pub fn gradients(input: &Input, stats: &[RowStats], margin: f32, weights: &[f64]) -> Pair {
+        let dim = input.dim;
+        let anchors: Vec<&[f32]> = input.anchors.chunks(dim).collect();
+        let candidates: Vec<&[f32]> = input.candidates.chunks(dim).collect();
+        let active = |is: bool, row: usize| if is { weights[row] } else { 0.0 };
+        let h1: Vec<f64> = stats.iter().enumerate().map(|(row, s)| active(s.mean_term(margin) > 0.0, row)).collect();
+        let h2: Vec<f64> = stats.iter().enumerate().map(|(row, s)| active(s.closest_term(margin) > 0.0, row)).collect();
+        let p: Vec<f64> = h1.iter().map(|h1| h1 / (candidates.len() - 1) as f64).collect();
+        let v = tree_sum(&candidates, &vec![1.0; candidates.len()]);
+        let mut by_candidates = vec![tree_sum(&anchors, &p); candidates.len()];
+        let mut by_anchors = Vec::new();
+        for (row, anchor) in anchors.iter().enumerate() {
+            let mut by_unit: Vec<f64> = v.iter().map(|v| if p[row] == 0.0 { 0.0 } else { v * p[row] }).collect();
+            let k = h1[row] + h2[row] + p[row];
+            let positive = Some((input.positives[row], -k));
+            let closest = stats[row].closest_negative.map(|closest| (closest.index, h2[row]));
+            for (candidate, value) in [positive, closest].into_iter().flatten().filter(|pair| pair.1 != 0.0) {
+                add(&mut by_unit, candidates[candidate], value * inverse(candidates[candidate]));
+                add(&mut by_candidates[candidate], anchor, value * inverse(anchor));
+            }
+            by_anchors.extend(finish(anchor, &by_unit));
+        }
+        let by_candidates = candidates.iter().zip(&by_candidates).flat_map(|(row, by_unit)| finish(row, by_unit));
+        [by_anchors, by_candidates.collect()]
+    }
+}
+
+#[test]
+fn every_way_to_run_gives_the_restated_bits() {
+    let mut workspace = Workspace::new();
+    let mut random = Random(1);
+    for (rows, candidates, dim) in [(1, 2, 1), (2, 3, 16), (33, 31, 15), (70, 90, 33), (385, 40, 17), (60, 385, 48)] {
+        for data in ALL_DATA {
+            let input = Input::new(data, random.bits(), rows, candidates, dim);
+            let weights = random.rows(1, rows);
+            for negatives in ALL_NEGATIVES {
+                for margin in [0.25, 1.0] {
+                    check_bits(&input, negatives, margin, &weights, &mut workspace, &format!("{data:?}"));
+                }
+            }
+        }
+    }
+}
+
+fn check_bits(
+    input: &Input,
+    negatives: Negatives,
+    margin: f32,
+    weights: &[f32],
+    workspace: &mut Workspace,
+    what: &str,
+) {
+    let batch = input.batch();
+    let (loss, stats) = reference::forward(batch, margin, negatives, Reduction::Mean).unwrap();
+    let implied = vec![1.0 / batch.rows() as f64; batch.rows()];
+    let given: Vec<f64> = weights.iter().map(|&weight| weight.into()).collect();
+    let by_mean = restated::gradients(input, &stats, margin, &implied);
+    let by_weights = restated::gradients(input, &stats, margin, &given);
+    for backend in Backend::available() {
+        for threads in all_threads() {
+            let what = format!(
+                "{what}, {} x {} x {}, {negatives:?}, {margin}, {backend}, {threads:?}",
+                batch.rows(),
+                batch.candidates(),
+                batch.dim()
+            );
+            let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend).threads(threads);
+            let mean = plan.reduction(Reduction::Mean);
+            let (actual, pair) = forward_backward(mean, batch, None, workspace);
+            assert_loss(&loss, &actual, &what);
+            assert_rows(&stats, workspace.row_stats(), &what);
+            assert_pair(&by_mean, &pair, &what);
+            let (actual, pair) = forward_backward(mean, batch, Some(weights), workspace);
+            assert_loss(&loss, &actual, &what);
+            assert_pair(&by_weights, &pair, &what);
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "rayon")]
+fn every_number_of_threads_gives_the_same_bits() {
+    let input = Input::new(Data::CommonMean, 5, 500, 700, 96);
+    let (_, expected) =
+        forward_backward(TripletLoss::new().threads(Threads::Serial), input.batch(), None, &mut Workspace::new());
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for backend in Backend::available() {
+            let plan = TripletLoss::new().backend(backend);
+            let mut workspace = Workspace::new();
+            let (_, pair) = pool.install(|| forward_backward(plan, input.batch(), None, &mut workspace));
+            assert_pair(&expected, &pair, &format!("{backend}, {threads} threads"));
+        }
+    }
+}
+
+#[test]
+fn rounded_gradients_are_those_of_the_reference() {
+    for data in ALL_DATA {
+        let input = Input::new(data, 6, 60, 50, 24);
+        let (by_anchors, by_candidates) =
+            reference::backward(input.batch(), 0.5, Negatives::Below, &vec![1.0; 60]).unwrap();
+        let (_, pair) = forward_backward(TripletLoss::new().margin(0.5), input.batch(), None, &mut Workspace::new());
+        let rows = [(&input.anchors, &by_anchors, &pair[0]), (&input.candidates, &by_candidates, &pair[1])];
+        for (rows, expected, actual) in rows {
+            for ((row, expected), actual) in rows.chunks(24).zip(expected.chunks(24)).zip(actual.chunks(24)) {
+                // The derivatives by the similarities of a row add up to less than 3 for each of at most 60 anchors.
+                let scale = 180.0 / reference::norm(row).max(f64::MIN_POSITIVE);
+                for (&expected, &actual) in expected.iter().zip(actual) {
+                    let tolerance = expected.abs() * 2.0_f64.powi(-24) + 1e-12 * scale + 1e-45;
+                    let near = (expected - f64::from(actual)).abs() <= tolerance || expected as f32 == actual;
+                    assert!(near, "{data:?}: {expected} against {actual}");
+                }
+            }
+        }
+    }
+}
+
+/// One array of an archive, flat.
+fn array<T: npyz::Deserialize>(file: &str, name: &str) -> Vec<T> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file);
+    let mut archive = NpzArchive::open(path).unwrap();
+    archive.by_name(name).unwrap().unwrap_or_else(|| panic!("no array {name}")).into_vec().unwrap()
+}
+
+/// Fails unless all numbers are within 1e-6 of the largest expected one.
+fn assert_near_the_largest(expected: &[f64], actual: &[f32], what: &str) {
+    assert_eq!(expected.len(), actual.len(), "{what}");
+    let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    for (index, (expected, &actual)) in expected.iter().zip(actual).enumerate() {
+        let near = (expected - f64::from(actual)).abs() <= 1e-6 * largest;
+        assert!(near, "{what}[{index}]: {expected} against {actual}, the largest is {largest}");
+    }
+}
+
+#[test]
+fn gradients_that_pytorch_computed() {
+    let cases = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases.json");
+    let cases: serde_json::Value = serde_json::from_reader(std::fs::File::open(cases).unwrap()).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 8, "the list of cases");
+    let mut some = false;
+    for case in cases {
+        let (file, dim) = (case["file"].as_str().unwrap(), case["dim"].as_u64().unwrap() as usize);
+        let (a, c) = (array::<f32>(file, "anchors"), array::<f32>(file, "positives"));
+        let negatives = match case["negatives"].as_str().unwrap() {
+            "below" => Negatives::Below,
+            "at_or_below" => Negatives::AtOrBelow,
+            _ => Negatives::Any,
+        };
+        let margin = case["margin"].as_f64().unwrap() as f32;
+        let batch = Batch::paired(&a, &c, dim).unwrap();
+        for backend in Backend::available() {
+            let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend);
+            let (_, [by_anchors, by_positives]) = forward_backward(plan, batch, None, &mut Workspace::new());
+            assert_near_the_largest(&array(file, "grad_anchors"), &by_anchors, &format!("{file}, anchors"));
+            assert_near_the_largest(&array(file, "grad_positives"), &by_positives, &format!("{file}, positives"));
+            some |= by_anchors.iter().any(|&value| value != 0.0);
+        }
+    }
+    assert!(some, "every gradient is 0");
+}
+
+/// The loss of a batch in `f64`, with the closest negatives held fixed, as the derivative holds them.
+fn loss64(a: &[f64], c: &[f64], input: &Input, closest: &[Option<usize>], margin: f64) -> f64 {
+    let dim = input.dim;
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let rows = a.chunks(dim).zip(&input.positives).zip(closest);
+    rows.map(|((anchor, &positive), closest)| {
+        let cosine =
+            |candidate: &[f64]| dot(anchor, candidate) / (dot(anchor, anchor) * dot(candidate, candidate)).sqrt();
+        let similarities: Vec<f64> = c.chunks(dim).map(cosine).collect();
+        let others = similarities.len() - 1;
+        let mean = (similarities.iter().sum::<f64>() - similarities[positive]) / others as f64;
+        let hinge = |negative: f64| (negative - similarities[positive] + margin).max(0.0);
+        hinge(mean) + closest.map_or(0.0, |closest| hinge(similarities[closest]))
+    })
+    .sum()
+}
+
+#[test]
+fn central_differences_of_the_loss() {
+    const STEP: f64 = 1e-5;
+    for (seed, rows, candidates, dim, margin) in [(1, 6, 9, 5, 0.3), (2, 9, 7, 8, 1.25), (3, 12, 12, 3, 0.0)] {
+        let input = Input::new(Data::Random, seed, rows, candidates, dim);
+        let mut workspace = Workspace::new();
+        let plan = TripletLoss::new().margin(margin).negatives(Negatives::Any);
+        let (loss, [by_anchors, by_candidates]) = forward_backward(plan, input.batch(), None, &mut workspace);
+        assert!(loss.active_mean + loss.active_closest > 0);
+        let stats = workspace.row_stats();
+        let closest: Vec<_> = stats.iter().map(|row| row.closest_negative.map(|closest| closest.index)).collect();
+        let wide = |rows: &[f32]| rows.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+        let sides = [wide(&input.anchors), wide(&input.candidates)];
+        for (side, gradient) in [by_anchors, by_candidates].iter().enumerate() {
+            for (index, &gradient) in gradient.iter().enumerate() {
+                let at = |step: f64| {
+                    let mut sides = sides.clone();
+                    sides[side][index] += step;
+                    loss64(&sides[0], &sides[1], &input, &closest, margin.into())
+                };
+                let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+                let error = (slope - f64::from(gradient)).abs();
+                assert!(error < 1e-6 * (1.0 + slope.abs()), "seed {seed}: {slope} against {gradient}");
+            }
+        }
+    }
+}
+
+#[test]
+fn backward_alone_and_for_other_options() {
+    let input = Input::new(Data::CommonMean, 8, 90, 70, 20);
+    let batch = input.batch();
+    let (one, other) = (TripletLoss::new(), TripletLoss::new().margin(0.75).reduction(Reduction::Mean));
+    let mut workspace = Workspace::new();
+    let _ = one.forward(batch, &mut workspace).unwrap();
+    for plan in [one, other, one] {
+        let mut pair = dirty(batch);
+        let [a, c] = &mut pair;
+        plan.backward(batch, Gradients::new(a, c), &mut workspace).unwrap();
+        assert_pair(&forward_backward(plan, batch, None, &mut Workspace::new()).1, &pair, "backward alone");
+    }
+}
+
+#[test]
+fn accumulating_adds_in_double_precision() {
+    for data in [Data::Random, Data::ZeroRows, Data::Scaled] {
+        let input = Input::new(data, 9, 40, 45, 12);
+        let batch = input.batch();
+        let mut random = Random(3);
+        let before = zeros(batch).map(|side| random.rows(1, side.len()));
+        let mut pair = before.clone();
+        let mut workspace = Workspace::new();
+        let [a, c] = &mut pair;
+        let gradients = Gradients::new(a, c).accumulate();
+        let _ = TripletLoss::new().forward_backward(batch, gradients, &mut workspace).unwrap();
+        let (_, alone) = forward_backward(TripletLoss::new(), batch, None, &mut workspace);
+        for side in 0..2 {
+            for ((before, alone), after) in before[side].iter().zip(&alone[side]).zip(&pair[side]) {
+                let sum = f64::from(*before) + f64::from(*alone);
+                // The sum is rounded once, the gradient that is known here was rounded before.
+                let tolerance = (sum.abs() + f64::from(alone.abs())) * 2.0_f64.powi(-24);
+                let near = (sum - f64::from(*after)).abs() <= tolerance;
+                assert!(near || (alone.is_infinite() && after == alone), "{data:?}: {before} + {alone} is not {after}");
+                assert!(*alone != 0.0 || before.to_bits() == after.to_bits());
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_take_the_place_of_the_reduction() {
+    let input = Input::new(Data::CommonMean, 10, 64, 70, 20);
+    let batch = input.batch();
+    let mut workspace = Workspace::new();
+    let mut run = |reduction, weights: Option<&[f32]>| {
+        forward_backward(TripletLoss::new().reduction(reduction), batch, weights, &mut workspace).1
+    };
+    let sum = run(Reduction::Sum, None);
+    for reduction in ALL_REDUCTIONS {
+        assert_pair(&sum, &run(reduction, Some(&[1.0; 64])), "weights of 1");
+        // 1/64 is exact.
+        assert_pair(&run(Reduction::Mean, None), &run(reduction, Some(&[1.0 / 64.0; 64])), "weights of 1/m");
+        assert_pair(
+            &sum.clone().map(|side| side.iter().map(|value| -value).collect()),
+            &run(reduction, Some(&[-1.0; 64])),
+            "negative",
+        );
+    }
+    let mut weights = [1.0; 64];
+    weights[17] = 0.0;
+    let [anchors, candidates] = run(Reduction::Sum, Some(&weights));
+    assert_ne!(sum[0][17 * 20..18 * 20], [0.0; 20]);
+    assert_eq!(bits(&anchors[17 * 20..18 * 20]), [0; 20]);
+    assert_eq!(bits(&anchors[18 * 20..]), bits(&sum[0][18 * 20..]));
+    assert_ne!(candidates, sum[1]);
+}
+
+#[test]
+fn an_offset_is_the_indices_it_stands_for() {
+    let mut input = Input::new(Data::CommonMean, 11, 30, 80, 19);
+    input.positives = (41..71).collect();
+    let offset = Batch::new(&input.anchors, &input.candidates, 19, Positives::Offset(41)).unwrap();
+    let (loss, expected) = forward_backward(TripletLoss::new(), input.batch(), None, &mut Workspace::new());
+    let (again, actual) = forward_backward(TripletLoss::new(), offset, None, &mut Workspace::new());
+    assert_loss(&loss, &again, "offset");
+    assert_pair(&expected, &actual, "offset");
+}
+
+#[test]
+fn anchors_may_be_split_over_calls() {
+    let input = Input::new(Data::CommonMean, 12, 500, 400, 24);
+    let (batch, plan, dim) = (input.batch(), TripletLoss::new(), input.dim);
+    let mut workspace = Workspace::new();
+    let (_, whole) = forward_backward(plan, batch, None, &mut workspace);
+    for step in [1, 7, 192, 250, 499] {
+        let [mut a, mut c] = zeros(batch);
+        // Half a unit in the last place of every partial sum, the last of which the whole has as well.
+        let mut bound: Vec<f64> = whole[1].iter().map(|value| f64::from(value.abs()) * 2.0_f64.powi(-24)).collect();
+        for first in (0..500).step_by(step) {
+            let rows = first..(first + step).min(500);
+            let positives = Positives::Indices(&input.positives[rows.clone()]);
+            let range = rows.start * dim..rows.end * dim;
+            let part = Batch::new(&input.anchors[range.clone()], &input.candidates, dim, positives).unwrap();
+            let gradients = Gradients::new(&mut a[range], &mut c).accumulate();
+            let _ = plan.forward_backward(part, gradients, &mut workspace).unwrap();
+            bound.iter_mut().zip(&c).for_each(|(bound, sum)| *bound += f64::from(sum.abs()) * 2.0_f64.powi(-24));
+        }
+        assert_eq!(bits(&whole[0]), bits(&a), "steps of {step}");
+        for ((expected, actual), bound) in whole[1].iter().zip(&c).zip(bound) {
+            let error = (f64::from(*expected) - f64::from(*actual)).abs();
+            assert!(error <= bound * (1.0 + 1e-6) + 1e-12, "steps of {step}: {expected} against {actual}");
+        }
+    }
+}
+
+#[test]
+fn zero_rows_have_no_gradient() {
+    let input = Input::new(Data::ZeroRows, 13, 60, 50, 10);
+    let plan = TripletLoss::new().negatives(Negatives::Any);
+    let (loss, pair) = forward_backward(plan, input.batch(), None, &mut Workspace::new());
+    assert!(loss.zero_anchors > 0 && loss.zero_candidates > 0 && loss.active_mean > loss.zero_anchors);
+    for (rows, gradients) in [(&input.anchors, &pair[0]), (&input.candidates, &pair[1])] {
+        for (row, gradient) in rows.chunks(10).zip(gradients.chunks(10)) {
+            assert!(gradient.iter().all(|value| value.is_finite()));
+            assert!(row.iter().any(|&value| value != 0.0) || bits(gradient) == [0; 10]);
+        }
+    }
+}
+
+#[test]
+fn the_hinge_at_exactly_zero() {
+    // The positive is orthogonal to its anchor, both negatives are opposite: -1 - 0 + 1 = 0 in both hinges.
+    let anchors = [1.0, 0.0];
+    let candidates = [0.0, 1.0, -1.0, 0.0, -2.0, 0.0];
+    let batch = Batch::new(&anchors, &candidates, 2, Positives::Identity).unwrap();
+    for (margin, is_active) in [(1.0, false), (1.0_f32.next_up(), true)] {
+        let plan = TripletLoss::new().margin(margin);
+        let (loss, pair) = forward_backward(plan, batch, None, &mut Workspace::new());
+        assert_eq!(loss.active_mean + loss.active_closest, if is_active { 2 } else { 0 });
+        assert_eq!(pair.concat().iter().any(|value| value.to_bits() != 0), is_active);
+    }
+}
+
+#[test]
+fn a_step_against_the_gradient_lowers_the_loss() {
+    let input = Input::new(Data::CommonMean, 14, 100, 100, 30);
+    let (loss, pair) = forward_backward(TripletLoss::new(), input.batch(), None, &mut Workspace::new());
+    let step = |rows: &[f32], gradient: &[f32]| rows.iter().zip(gradient).map(|(x, g)| x - 0.05 * g).collect();
+    let (anchors, candidates) = (step(&input.anchors, &pair[0]), step(&input.candidates, &pair[1]));
+    let moved = Input { anchors, candidates, ..input };
+    let after = TripletLoss::new().forward(moved.batch(), &mut Workspace::new()).unwrap();
+    assert!(after.loss < loss.loss, "{} from {}", after.loss, loss.loss);
+}
+
+/// A call that must fail with this error and leave the buffers as they are.
+fn refused(error: Error, plan: TripletLoss, batch: Batch<'_>, weights: Option<&[f32]>, mut pair: Pair) {
+    let before = pair_bits(&pair);
+    for alone in [false, true] {
+        let mut workspace = Workspace::new();
+        let good = Input::new(Data::Random, 1, batch.rows(), batch.candidates(), batch.dim());
+        let _ = TripletLoss::new().forward(good.batch(), &mut workspace).unwrap();
+        let [a, c] = &mut pair;
+        let gradients = Gradients::new(a, c);
+        let gradients = if let Some(weights) = weights { gradients.weights(weights) } else { gradients };
+        if alone && !matches!(error, Error::NotFinite { side: Side::Anchors | Side::Candidates, .. }) {
+            let stats = workspace.row_stats().to_vec();
+            assert_eq!(plan.backward(batch, gradients, &mut workspace), Err(error));
+            assert_rows(&stats, workspace.row_stats(), "a refused backward pass takes nothing away");
+        } else {
+            assert_eq!(plan.forward_backward(batch, gradients, &mut workspace), Err(error));
+            assert!(workspace.row_stats().is_empty());
+        }
+        assert_eq!(before, pair_bits(&pair), "{error}");
+    }
+}
+
+#[test]
+fn errors_leave_the_buffers_untouched() {
+    let mut input = Input::new(Data::Random, 15, 7, 9, 4);
+    let plan = TripletLoss::new();
+    {
+        let batch = input.batch();
+        let length = |side, expected, actual| Error::Length { side, expected, actual };
+        for wrong in [0, 27, 29] {
+            let pair = [vec![1.0; wrong], vec![2.0; 36]];
+            refused(length(Side::AnchorGradients, 28, wrong), plan, batch, None, pair);
+        }
+        for wrong in [0, 28, 37] {
+            let pair = [vec![1.0; 28], vec![2.0; wrong]];
+            refused(length(Side::CandidateGradients, 36, wrong), plan, batch, None, pair);
+        }
+        for wrong in [0, 6, 8] {
+            refused(length(Side::Weights, 7, wrong), plan, batch, Some(&vec![1.0; wrong]), dirty(batch));
+        }
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let weights = [1.0, 1.0, bad, 1.0, bad, 1.0, 1.0];
+            let error = Error::NotFinite { side: Side::Weights, row: 2 };
+            refused(error, plan, batch, Some(&weights), dirty(batch));
+        }
+        let margin = f32::INFINITY;
+        refused(Error::MarginNotFinite { margin }, plan.margin(margin), batch, None, dirty(batch));
+    }
+    input.candidates[13] = f32::NAN;
+    refused(Error::NotFinite { side: Side::Candidates, row: 3 }, plan, input.batch(), None, dirty(input.batch()));
+    input.anchors[13] = f32::INFINITY;
+    refused(Error::NotFinite { side: Side::Anchors, row: 3 }, plan, input.batch(), None, dirty(input.batch()));
+}
+
+#[test]
+fn a_workspace_without_this_forward_is_refused() {
+    let input = Input::new(Data::Random, 16, 8, 8, 6);
+    let (batch, plan) = (input.batch(), TripletLoss::new());
+    let others = [(7, 8, 6), (8, 9, 6), (8, 8, 5), (6, 8, 8), (80, 80, 60)];
+    let mut workspace = Workspace::new();
+    let refused = |plan: TripletLoss, workspace: &mut Workspace| {
+        let mut pair = dirty(batch);
+        let [a, c] = &mut pair;
+        assert_eq!(plan.backward(batch, Gradients::new(a, c), workspace), Err(Error::NoForward));
+        assert_pair(&dirty(batch), &pair, "a refused call");
+    };
+    refused(plan, &mut workspace);
+    for (rows, candidates, dim) in others {
+        let other = Input::new(Data::Random, 17, rows, candidates, dim);
+        let _ = plan.forward(batch, &mut workspace).unwrap();
+        let _ = plan.forward(other.batch(), &mut workspace).unwrap();
+        refused(plan, &mut workspace);
+    }
+    for negatives in [Negatives::AtOrBelow, Negatives::Any] {
+        let _ = plan.forward(batch, &mut workspace).unwrap();
+        refused(plan.negatives(negatives), &mut workspace);
+    }
+    // A matrix of as many rows and columns.
+    let matrix = SimilarityMatrix::square(&[0.5; 64], 8).unwrap();
+    let _ = plan.forward(batch, &mut workspace).unwrap();
+    let _ = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
+    refused(plan, &mut workspace);
+    // A call that failed.
+    let _ = plan.forward(batch, &mut workspace).unwrap();
+    assert!(plan.margin(f32::NAN).forward(batch, &mut workspace).is_err());
+    refused(plan, &mut workspace);
+}
