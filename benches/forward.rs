@@ -3,12 +3,14 @@
 //!
 //! `cargo bench --bench forward` runs both; `cargo bench --bench forward -- shares` the table alone.
 
+#[path = "common/ceiling.rs"]
+mod ceiling;
 mod common;
 
 use std::hint::black_box;
-use std::time::Instant;
 
-use common::{CEILING_WORK, fma_ceiling, random_rows};
+use ceiling::{CEILING_WORK, fma_ceiling};
+use common::{in_turns, random_rows};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use hardneg::{Backend, Batch, Negatives, Reduction, Threads, TripletLoss, Workspace, reference};
 
@@ -43,24 +45,6 @@ fn criterion_report(criterion: &mut Criterion) {
 
 fn serial(backend: Backend) -> TripletLoss {
     TripletLoss::new().backend(backend).threads(Threads::Serial)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Seconds for each of the contenders, measured in turns: medians.
-fn in_turns(rounds: usize, contenders: &mut [(usize, &mut dyn FnMut())]) -> Vec<f64> {
-    let mut times = vec![Vec::new(); contenders.len()];
-    for _ in 0..rounds {
-        for (times, (repeat, contender)) in times.iter_mut().zip(contenders.iter_mut()) {
-            let start = Instant::now();
-            (0..*repeat).for_each(|_| contender());
-            times.push(start.elapsed().as_secs_f64() / *repeat as f64);
-        }
-    }
-    times.into_iter().map(median).collect()
 }
 
 /// Calls per measurement, so that one takes some milliseconds.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix, Threads,
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix,
     TripletLoss, Workspace, reference,
 };
 use npyz::npz::NpzArchive;
@@ -214,8 +214,12 @@ fn check_bits(
 #[cfg(feature = "rayon")]
 fn every_number_of_threads_gives_the_same_bits() {
     let input = Input::new(Data::CommonMean, 5, 500, 700, 96);
-    let (_, expected) =
-        forward_backward(TripletLoss::new().threads(Threads::Serial), input.batch(), None, &mut Workspace::new());
+    let (_, expected) = forward_backward(
+        TripletLoss::new().threads(hardneg::Threads::Serial),
+        input.batch(),
+        None,
+        &mut Workspace::new(),
+    );
     for threads in [1, 2, 3, 8] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for backend in Backend::available() {

@@ -1,4 +1,6 @@
-//! What the benchmarks share: inputs, and the ceiling that the machine sets.
+//! What the benchmarks share: inputs, and measuring in turns.
+
+use std::time::Instant;
 
 /// Reproducible rows with elements uniform in -1..1 (splitmix64).
 pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
@@ -12,61 +14,20 @@ pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
     (0..rows * dim).map(|_| next()).collect()
 }
 
-/// The multiply-adds of `f32` in one call of [`fma_ceiling`].
-pub(crate) const CEILING_WORK: u64 = 1 << 24;
-
-/// Does [`CEILING_WORK`] multiply-adds on registers alone, as fast as one core can: what no screen of `f32` can beat.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn fma_ceiling() -> f32 {
-    use core::arch::x86_64::*;
-
-    /// Independent sums: more than two units times the latency of a multiply-add, so that each has always work.
-    const SUMS: usize = 16;
-
-    #[target_feature(enable = "avx512f")]
-    fn avx512(factor: f32) -> f32 {
-        let (scale, mut sums) = (_mm512_set1_ps(factor), [_mm512_set1_ps(1.0); SUMS]);
-        for _ in 0..CEILING_WORK / (SUMS as u64 * 16) {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, scale, scale);
-            }
-        }
-        let mut total = sums[0];
-        for sum in sums {
-            total = _mm512_add_ps(total, sum);
-        }
-        _mm512_reduce_add_ps(total)
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(factor: f32) -> f32 {
-        let (scale, mut sums) = (_mm256_set1_ps(factor), [_mm256_set1_ps(1.0); SUMS - 4]);
-        for _ in 0..CEILING_WORK / (sums.len() as u64 * 8) {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, scale, scale);
-            }
-        }
-        let mut total = sums[0];
-        for sum in sums {
-            total = _mm256_add_ps(total, sum);
-        }
-        _mm256_cvtss_f32(total)
-    }
-
-    let factor = std::hint::black_box(0.5);
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the CPU has AVX-512F.
-        unsafe { avx512(factor) }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the CPU has AVX2 and FMA.
-        unsafe { avx2(factor) }
-    } else {
-        f32::NAN
-    }
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
-/// No ceiling is known on other machines.
-#[cfg(not(target_arch = "x86_64"))]
-pub fn fma_ceiling() -> f32 {
-    f32::NAN
+/// Seconds for each of the contenders, measured in turns: medians.
+pub(crate) fn in_turns(rounds: usize, contenders: &mut [(usize, &mut dyn FnMut())]) -> Vec<f64> {
+    let mut times = vec![Vec::new(); contenders.len()];
+    for _ in 0..rounds {
+        for (times, (repeat, contender)) in times.iter_mut().zip(contenders.iter_mut()) {
+            let start = Instant::now();
+            (0..*repeat).for_each(|_| contender());
+            times.push(start.elapsed().as_secs_f64() / *repeat as f64);
+        }
+    }
+    times.into_iter().map(median).collect()
 }
