@@ -1,0 +1,137 @@
+//! The gradient at work: a linear projection of the sample's 256 real pairs, from 384 elements to 64, is trained with
+//! plain gradient descent on the loss.
+//!
+//! ```text
+//! cargo run --release --example train
+//! ```
+//!
+//! Both sides go through the same projection `W`, so that `d loss / d W` is the sum over both of
+//! `(gradient of a projected row) x (row)`. The crate computes the loss and the gradients of the projected rows; the
+//! projection itself is plain loops. Line 0 is the random projection, line `e` what `e` epochs made of it; every run prints the
+//! same.
+
+#[path = "score/npy.rs"]
+mod npy;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use hardneg::{Batch, Gradients, Loss, Negatives, Reduction, RowStats, TripletLoss, Workspace};
+use npy::Embeddings;
+
+/// The elements of a projected row.
+const PROJECTED: usize = 64;
+const EPOCHS: usize = 30;
+/// The step of the descent.
+const RATE: f32 = 0.5;
+
+fn main() -> ExitCode {
+    match train(&mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `eprintln!`, which panics where nobody listens.
+            let _ = writeln!(io::stderr(), "train: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn train(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let (anchors, positives) = (sample("anchors")?, sample("positives")?);
+    let mut projection = Projection::random(anchors.dim);
+    let mut trainer = Trainer::default();
+    writeln!(out, "{} pairs of {} elements, projected to {PROJECTED}", anchors.rows, anchors.dim)?;
+    writeln!(out, "epoch      loss   active   nearest is the positive")?;
+    for epoch in 0..=EPOCHS {
+        let (loss, nearest) = trainer.gradients(&projection, &anchors, &positives)?;
+        let active = loss.active_mean + loss.active_closest;
+        writeln!(out, "{epoch:5}  {:8.5}  {active:7}   {:5.1} %", loss.loss, 100.0 * nearest)?;
+        projection.step(&[(&anchors, &trainer.by_anchors), (&positives, &trainer.by_positives)]);
+    }
+    Ok(())
+}
+
+fn sample(name: &str) -> Result<Embeddings, String> {
+    npy::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name).with_extension("npy"))
+}
+
+/// What is kept from epoch to epoch, so that only the first one allocates.
+#[derive(Default)]
+struct Trainer {
+    workspace: Workspace,
+    anchors: Vec<f32>,
+    positives: Vec<f32>,
+    by_anchors: Vec<f32>,
+    by_positives: Vec<f32>,
+}
+
+impl Trainer {
+    /// The loss of the projected pairs and the share of anchors whose positive is the nearest candidate; leaves the
+    /// gradients with respect to the projected rows.
+    fn gradients(
+        &mut self,
+        projection: &Projection,
+        anchors: &Embeddings,
+        positives: &Embeddings,
+    ) -> Result<(Loss, f64), hardneg::Error> {
+        projection.apply(anchors, &mut self.anchors);
+        projection.apply(positives, &mut self.positives);
+        self.by_anchors.resize(self.anchors.len(), 0.0);
+        self.by_positives.resize(self.positives.len(), 0.0);
+        // The hardest negative whatever the positive, so that a positive above it is the nearest candidate.
+        let loss = TripletLoss::new().negatives(Negatives::Any).reduction(Reduction::Mean);
+        let batch = Batch::paired(&self.anchors, &self.positives, PROJECTED)?;
+        let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
+        let result = loss.forward_backward(batch, gradients, &mut self.workspace)?;
+        Ok((result, nearest(self.workspace.row_stats())))
+    }
+}
+
+/// The share of rows whose positive is more similar than every negative.
+fn nearest(rows: &[RowStats]) -> f64 {
+    let is_nearest = |row: &&RowStats| row.closest_negative.is_none_or(|closest| closest.similarity < row.positive);
+    rows.iter().filter(is_nearest).count() as f64 / rows.len() as f64
+}
+
+/// A matrix of `PROJECTED` rows, each as long as an embedding.
+struct Projection {
+    weights: Vec<f32>,
+    dim: usize,
+}
+
+impl Projection {
+    /// Small numbers from a fixed seed (splitmix64).
+    fn random(dim: usize) -> Projection {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            0.1 * (((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0)
+        };
+        Projection { weights: (0..PROJECTED * dim).map(|_| next()).collect(), dim }
+    }
+
+    /// Projects every row.
+    fn apply(&self, rows: &Embeddings, output: &mut Vec<f32>) {
+        output.clear();
+        for row in rows.values.chunks_exact(self.dim) {
+            let dot = |weights: &[f32]| weights.iter().zip(row).map(|(weight, value)| weight * value).sum::<f32>();
+            output.extend(self.weights.chunks_exact(self.dim).map(dot));
+        }
+    }
+
+    /// A step against the gradient, which each side contributes to with its rows and the gradients of their projections.
+    fn step(&mut self, sides: &[(&Embeddings, &Vec<f32>)]) {
+        for (rows, gradients) in sides {
+            let rows = rows.values.chunks_exact(self.dim);
+            for (row, gradient) in rows.zip(gradients.chunks_exact(PROJECTED)) {
+                for (weights, &gradient) in self.weights.chunks_exact_mut(self.dim).zip(gradient) {
+                    weights.iter_mut().zip(row).for_each(|(weight, &value)| *weight -= RATE * gradient * value);
+                }
+            }
+        }
+    }
+}
