@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use hardneg::{Backend, Batch, Error, Loss, Negatives, Positives, Reduction, RowStats, Side, TripletLoss, Workspace};
+use hardneg::{
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, TripletLoss, Workspace,
+};
 
 use chunks::Work;
 use npy::Embeddings;
@@ -147,6 +149,33 @@ fn backends_and_threads_change_no_byte() {
 }
 
 #[test]
+fn gradients_are_those_of_the_library_on_every_backend() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (a, p) = (read(&anchors), read(&positives));
+    let (mut by_anchors, mut by_positives) = (vec![0.0; a.values.len()], vec![0.0; p.values.len()]);
+    let batch = Batch::paired(&a.values, &p.values, a.dim).expect("a batch");
+    let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
+    let plan = TripletLoss::new().margin(0.5).reduction(Reduction::Mean);
+    let loss = plan.forward_backward(batch, gradients, &mut Workspace::new()).expect("finite rows");
+    assert!(by_anchors.iter().chain(&by_positives).any(|&value| value != 0.0));
+    let prefix = temporary("gradients");
+    for backend in Backend::available() {
+        for threads in if cfg!(feature = "rayon") { vec!["1", "2"] } else { vec!["1"] } {
+            let options = ["--margin", "0.5", "--reduction", "mean", "--gradients", &prefix];
+            let ways = ["--backend", backend.name(), "--threads", threads, "--repeat", "2"];
+            let printed = printed(&[&[anchors.as_str(), &positives], &options[..], &ways[..]].concat());
+            assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{backend}, {threads} threads");
+            for (name, expected) in [("anchors", &by_anchors), ("positives", &by_positives)] {
+                let written = read(&format!("{prefix}_{name}.npy"));
+                assert_eq!((written.rows, written.dim), (256, 384));
+                let same = written.values.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "{name}, {backend}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_lines_are_those_of_the_library() {
     let (anchors, positives) = (sample("anchors"), sample("positives"));
     let (loss, _) = library(TripletLoss::new(), &anchors, &positives);
@@ -257,6 +286,8 @@ fn options_that_make_no_sense_are_refused() {
     refused(&[&good, &good, "--margin", "-inf"], &["margin", "-inf"]);
     let nowhere = temporary("no_such_folder/rows.csv");
     refused(&[&good, &good, "--rows", &nowhere], &["rows.csv", "No such file"]);
+    let nowhere = temporary("no_such_folder/prefix");
+    refused(&[&good, &good, "--gradients", &nowhere], &["prefix_anchors.npy", "No such file"]);
     if !cfg!(feature = "rayon") {
         refused(&[&good, &good, "--threads", "2"], &["--threads 2", "rayon"]);
     }

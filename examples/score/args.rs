@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Write the numbers of every row to this file
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,
+    /// Write the gradients of the loss to PREFIX_anchors.npy and PREFIX_positives.npy
+    #[arg(long, value_name = "PREFIX")]
+    pub gradients: Option<PathBuf>,
     /// Compute so many times, and report the median time
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,

@@ -6,10 +6,12 @@
 //!
 //! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
 //! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend` and `--threads`
-//! change the time, never a bit of either.
+//! change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both files go to
+//! `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
 
 mod args;
 mod chunks;
+mod gradients;
 mod npy;
 mod pool;
 mod report;
@@ -53,9 +55,17 @@ fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
     let job = Job::read(args, args.plan(backend, &pool))?;
     let table = args.rows.as_deref().map(|path| table::open(path).map(|file| (file, path))).transpose()?;
-    let (scored, seconds) = job.repeat(args.repeat.get(), &pool).map_err(|error| describe(error, args))?;
+    let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
+    let mut workspace = Workspace::new();
+    let scored = job.repeat(args.repeat.get(), &pool, &mut workspace);
+    let (scored, seconds) = scored.map_err(|error| describe(error, args))?;
     if let Some((file, path)) = table {
         table::write(file, path, &scored.stats, args.margin)?;
+    }
+    if let Some(files) = gradients {
+        let work = job.work();
+        let values = pool.run(|| gradients::backward(&work, &mut workspace)).map_err(|error| error.to_string())?;
+        files.write(&values, job.anchors.dim)?;
     }
     job.report(&scored, backend, pool.size(), seconds).print()
 }
@@ -65,6 +75,8 @@ struct Job {
     plan: TripletLoss,
     anchors: Embeddings,
     candidates: Embeddings,
+    /// Whether all anchors must go into one call, as they must where a backward pass is to follow.
+    in_one_call: bool,
 }
 
 impl Job {
@@ -75,16 +87,15 @@ impl Job {
             let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
             return Err(format!("{of_anchors} has dim {anchors}, but {of_candidates} has dim {candidates}"));
         }
-        Ok(Job { plan, anchors, candidates })
+        Ok(Job { plan, anchors, candidates, in_one_call: args.gradients.is_some() })
     }
 
     /// Computes the same several times; the time is the median, in seconds.
-    fn repeat(&self, times: usize, pool: &Pool) -> Result<(Scored, f64), Error> {
-        let (bar, mut workspace) = (self.progress_bar(times), Workspace::new());
-        let work = Work { plan: &self.plan, anchors: &self.anchors, candidates: &self.candidates, chunk: self.chunk() };
+    fn repeat(&self, times: usize, pool: &Pool, workspace: &mut Workspace) -> Result<(Scored, f64), Error> {
+        let (bar, work) = (self.progress_bar(times), self.work());
         let mut timed = || {
             let start = Instant::now();
-            let scored = pool.run(|| work.forward(&mut workspace, |rows| bar.inc(rows as u64)))?;
+            let scored = pool.run(|| work.forward(workspace, |rows| bar.inc(rows as u64)))?;
             Ok((scored, start.elapsed().as_secs_f64()))
         };
         let (mut scored, first) = timed()?;
@@ -97,8 +108,13 @@ impl Job {
         Ok((scored, median(seconds)))
     }
 
+    fn work(&self) -> Work<'_> {
+        Work { plan: &self.plan, anchors: &self.anchors, candidates: &self.candidates, chunk: self.chunk() }
+    }
+
+    /// Whether there is enough to do for several calls and a bar that shows how many are done.
     fn is_long(&self) -> bool {
-        self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
+        !self.in_one_call && self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
     }
 
     /// The anchors of a call.

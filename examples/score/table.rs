@@ -1,6 +1,7 @@
 //! One line a row, with floats that read back to the same bits.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use csv::{Error, Writer};
@@ -20,11 +21,14 @@ pub(crate) fn write(file: File, path: &Path, rows: &[RowStats], margin: f32) -> 
     write_rows(file, rows, margin).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn write_rows(file: File, rows: &[RowStats], margin: f32) -> Result<(), Error> {
+/// Drops what is in the file.
+pub fn empty(file: &File) -> io::Result<()> {
     // A pipe or a device has no length to set.
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
+    if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
+}
+
+fn write_rows(file: File, rows: &[RowStats], margin: f32) -> Result<(), Error> {
+    empty(&file)?;
     let mut writer = Writer::from_writer(file);
     writer.write_record(HEADER)?;
     for (row, stats) in rows.iter().enumerate() {

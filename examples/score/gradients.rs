@@ -1,0 +1,59 @@
+//! The gradients of the loss, as two `.npy` files of the shapes of the embeddings.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use hardneg::{Error, Gradients, Workspace};
+use npyz::WriterBuilder;
+
+use crate::chunks::Work;
+use crate::table;
+
+/// With respect to the anchors and to the positives.
+pub type Values = [Vec<f32>; 2];
+
+/// The two files, opened before the work begins, as that of the table is.
+pub struct Files([(File, PathBuf); 2]);
+
+/// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
+pub fn open(prefix: &Path) -> Result<Files, String> {
+    let open = |suffix| {
+        let mut path = OsString::from(prefix);
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        table::open(&path).map(|file| (file, path))
+    };
+    Ok(Files([open("_anchors.npy")?, open("_positives.npy")?]))
+}
+
+/// The backward pass that belongs to the forward pass in the workspace, which had all anchors in one call.
+pub fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Values, Error> {
+    let (anchors, candidates) = (&work.anchors.values, &work.candidates.values);
+    let mut values = [vec![0.0; anchors.len()], vec![0.0; candidates.len()]];
+    let [by_anchors, by_candidates] = &mut values;
+    work.plan.backward(work.batch(anchors, 0)?, Gradients::new(by_anchors, by_candidates), workspace)?;
+    Ok(values)
+}
+
+impl Files {
+    /// Writes both sides, in rows of `dim` elements.
+    pub fn write(self, values: &Values, dim: usize) -> Result<(), String> {
+        for ((file, path), values) in self.0.into_iter().zip(values) {
+            write_rows(file, values, dim).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_rows(file: File, values: &[f32], dim: usize) -> io::Result<()> {
+    table::empty(&file)?;
+    let mut buffer = BufWriter::new(file);
+    let shape = [values.len() / dim, dim].map(|size| size as u64);
+    let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+    let mut writer = options.writer(&mut buffer).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()?;
+    buffer.flush()
+}
