@@ -59,6 +59,7 @@
 //! | you want | see |
 //! |---|---|
 //! | the loss of a batch | [`TripletLoss::forward`], with a [`Batch`] and a [`Workspace`] |
+//! | its gradients as well, or afterwards | [`TripletLoss::forward_backward`], [`TripletLoss::backward`], [`Gradients`] |
 //! | its terms and counts; the numbers of each row | [`Loss`]; [`Workspace::row_stats`] and [`RowStats`] |
 //! | anchors in several calls | [`Positives::Offset`], [`TripletLoss::reduce`] |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |

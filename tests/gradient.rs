@@ -131,7 +131,7 @@ mod restated {
     }
 
     /// The gradients of a batch with the given statistics and weights.
-    pub fn gradients(input: &Input, stats: &[RowStats], margin: f32, weights: &[f64]) -> Pair {
+    pub(crate) fn gradients(input: &Input, stats: &[RowStats], margin: f32, weights: &[f64]) -> Pair {
         let dim = input.dim;
         let anchors: Vec<&[f32]> = input.anchors.chunks(dim).collect();
         let candidates: Vec<&[f32]> = input.candidates.chunks(dim).collect();

@@ -45,14 +45,14 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum NegativesArg {
+pub(crate) enum NegativesArg {
     Below,
     AtOrBelow,
     Any,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum ReductionArg {
+pub(crate) enum ReductionArg {
     Sum,
     Mean,
 }

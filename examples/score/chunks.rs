@@ -43,7 +43,7 @@ impl Work<'_> {
     }
 
     /// The batch of some rows, the first of which is row `first` of the anchors.
-    pub fn batch<'b>(&'b self, rows: &'b [f32], first: usize) -> Result<Batch<'b>, Error> {
+    pub(crate) fn batch<'b>(&'b self, rows: &'b [f32], first: usize) -> Result<Batch<'b>, Error> {
         Batch::new(rows, &self.candidates.values, self.anchors.dim, Positives::Offset(first))
     }
 }

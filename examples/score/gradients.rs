@@ -12,13 +12,13 @@ use crate::chunks::Work;
 use crate::table;
 
 /// With respect to the anchors and to the positives.
-pub type Values = [Vec<f32>; 2];
+pub(crate) type Values = [Vec<f32>; 2];
 
 /// The two files, opened before the work begins, as that of the table is.
-pub struct Files([(File, PathBuf); 2]);
+pub(crate) struct Files([(File, PathBuf); 2]);
 
 /// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
-pub fn open(prefix: &Path) -> Result<Files, String> {
+pub(crate) fn open(prefix: &Path) -> Result<Files, String> {
     let open = |suffix| {
         let mut path = OsString::from(prefix);
         path.push(suffix);
@@ -29,7 +29,7 @@ pub fn open(prefix: &Path) -> Result<Files, String> {
 }
 
 /// The backward pass that belongs to the forward pass in the workspace, which had all anchors in one call.
-pub fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Values, Error> {
+pub(crate) fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Values, Error> {
     let (anchors, candidates) = (&work.anchors.values, &work.candidates.values);
     let mut values = [vec![0.0; anchors.len()], vec![0.0; candidates.len()]];
     let [by_anchors, by_candidates] = &mut values;
@@ -39,7 +39,7 @@ pub fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Values, Er
 
 impl Files {
     /// Writes both sides, in rows of `dim` elements.
-    pub fn write(self, values: &Values, dim: usize) -> Result<(), String> {
+    pub(crate) fn write(self, values: &Values, dim: usize) -> Result<(), String> {
         for ((file, path), values) in self.0.into_iter().zip(values) {
             write_rows(file, values, dim).map_err(|error| format!("{}: {error}", path.display()))?;
         }

@@ -22,7 +22,7 @@ pub(crate) fn write(file: File, path: &Path, rows: &[RowStats], margin: f32) -> 
 }
 
 /// Drops what is in the file.
-pub fn empty(file: &File) -> io::Result<()> {
+pub(crate) fn empty(file: &File) -> io::Result<()> {
     // A pipe or a device has no length to set.
     if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }
