@@ -213,7 +213,9 @@ fn check_bits(
 #[test]
 #[cfg(feature = "rayon")]
 fn every_number_of_threads_gives_the_same_bits() {
-    let input = Input::new(Data::CommonMean, 5, 500, 700, 96);
+    // So many elements that the work is divided.
+    let input = Input::new(Data::CommonMean, 5, 500, 700, 450);
+    assert!(input.anchors.len() + input.candidates.len() > 1 << 19);
     let (_, expected) = forward_backward(
         TripletLoss::new().threads(hardneg::Threads::Serial),
         input.batch(),

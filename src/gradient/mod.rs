@@ -47,8 +47,9 @@ use pairs::Weights;
 pub(crate) use pairs::{Element, Sparse};
 use pullback::{Pullback, Shares};
 
-/// Below this many elements of both sides a call stays on its thread: waking others takes longer than it saves.
-const SERIAL_ELEMENTS: usize = 1 << 16;
+/// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three times
+/// takes longer than it saves.
+const SERIAL_ELEMENTS: usize = 1 << 19;
 
 /// Where the gradients of a batch go, and how: the caller's two buffers, row-major, of the shapes of the anchors and of
 /// the candidates.
