@@ -1,0 +1,207 @@
+//! Shapes, pairings and options: everything a result depends on but the elements.
+
+use hardneg::{Batch, Error, Negatives, Positives, Reduction, SimilarityMatrix, TripletLoss};
+
+use crate::bytes::Bytes;
+use crate::common::{ALL_NEGATIVES, ALL_REDUCTIONS};
+use crate::rows::{Bits, Pool, raw};
+
+/// Numbers of rows around registers, tiles, panels and blocks.
+const EDGES: [usize; 18] = [7, 8, 9, 15, 16, 17, 23, 24, 25, 47, 48, 49, 95, 96, 97, 191, 192, 193];
+
+/// The multiply-adds of an input at most. The oracle takes its time, so this decides how many inputs it can judge.
+const WORK: usize = 6_000;
+
+/// Shapes that are divided over threads.
+const LARGE: [Shape; 4] = [
+    Shape { rows: 49, candidates: 49, dim: 1121 },
+    Shape { rows: 33, candidates: 193, dim: 420 },
+    Shape { rows: 129, candidates: 40, dim: 513 },
+    Shape { rows: 17, candidates: 385, dim: 401 },
+];
+
+/// The shape of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Anchors.
+    pub rows: usize,
+    /// Candidates.
+    pub candidates: usize,
+    /// The length of an embedding.
+    pub dim: usize,
+}
+
+impl Shape {
+    /// Any shape of little work, the edges of tiles and blocks among them; rarely one of much work.
+    pub fn new(bytes: &mut Bytes<'_>) -> Shape {
+        let large = bytes.choose(&LARGE);
+        if bytes.rarely(2048) { large } else { Shape::small(bytes) }
+    }
+
+    /// Any shape of little work.
+    pub fn small(bytes: &mut Bytes<'_>) -> Shape {
+        let rows = if bytes.below(4) == 0 { bytes.choose(&EDGES) } else { 1 + bytes.below(24) };
+        let candidates = if bytes.below(3) == 0 { bytes.choose(&EDGES) } else { 2 + bytes.below(69) };
+        let dim = 1 + bytes.below(70);
+        // A pair costs the oracle about as much as some elements more.
+        let rows = rows.min(1 + WORK / (candidates * (dim + 10)));
+        Shape { rows, candidates, dim }
+    }
+}
+
+/// [`Positives`] that owns its indices.
+#[derive(Clone, Debug)]
+pub enum Pairing {
+    /// [`Positives::Identity`].
+    Identity,
+    /// [`Positives::Offset`].
+    Offset(usize),
+    /// [`Positives::Indices`].
+    Indices(Vec<usize>),
+}
+
+impl Pairing {
+    /// Any pairing that a batch of this shape may have.
+    pub fn new(bytes: &mut Bytes<'_>, rows: usize, candidates: usize) -> Pairing {
+        match bytes.below(3) {
+            0 if rows <= candidates => Pairing::Identity,
+            1 if rows <= candidates => Pairing::Offset(bytes.below(256) % (candidates - rows + 1)),
+            _ => Pairing::Indices((0..rows).map(|_| bytes.word() as usize % candidates).collect()),
+        }
+    }
+
+    /// As an argument.
+    #[must_use]
+    pub fn positives(&self) -> Positives<'_> {
+        match self {
+            Pairing::Identity => Positives::Identity,
+            Pairing::Offset(offset) => Positives::Offset(*offset),
+            Pairing::Indices(indices) => Positives::Indices(indices),
+        }
+    }
+
+    /// The positive of each of `rows` anchors.
+    #[must_use]
+    pub fn indices(&self, rows: usize) -> Vec<usize> {
+        match self {
+            Pairing::Identity => (0..rows).collect(),
+            Pairing::Offset(offset) => (*offset..offset + rows).collect(),
+            Pairing::Indices(indices) => indices.clone(),
+        }
+    }
+}
+
+/// The options that a result depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The margin, which is finite.
+    pub margin: f32,
+    /// The rule.
+    pub negatives: Negatives,
+    /// The reduction.
+    pub reduction: Reduction,
+}
+
+impl Options {
+    /// Any options.
+    pub fn new(bytes: &mut Bytes<'_>) -> Options {
+        let margins = [0.25, 0.0, -0.0, 1.0, 2.0, -0.5, 1e-30, 1e-45, f32::MAX, f32::MIN];
+        let margin = if bytes.below(2) == 0 { bytes.choose(&margins) } else { bytes.unit() };
+        Options { margin, negatives: bytes.choose(&ALL_NEGATIVES), reduction: bytes.choose(&ALL_REDUCTIONS) }
+    }
+
+    /// A plan with these options, on the default backend and threads.
+    pub fn plan(self) -> TripletLoss {
+        TripletLoss::new().margin(self.margin).negatives(self.negatives).reduction(self.reduction)
+    }
+}
+
+/// A batch that owns its rows, with options.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The anchors' elements.
+    pub anchors: Vec<f32>,
+    /// The candidates' elements.
+    pub candidates: Vec<f32>,
+    /// The length of an embedding.
+    pub dim: usize,
+    /// The positives.
+    pub pairing: Pairing,
+    /// Everything else.
+    pub options: Options,
+}
+
+impl Input {
+    /// Rows of one family, which resemble each other on both sides.
+    pub fn family(bytes: &mut Bytes<'_>, Shape { rows, candidates, dim }: Shape) -> Input {
+        let options = Options::new(bytes);
+        let pairing = Pairing::new(bytes, rows, candidates);
+        let mut pool = Pool::new(bytes, dim);
+        // In turns, so that anchors have relatives among the candidates and the other way round.
+        let first = pool.rows(bytes, candidates.min(4));
+        let anchors = pool.rows(bytes, rows);
+        let rest = pool.rows(bytes, candidates - candidates.min(4));
+        Input { anchors, candidates: [first, rest].concat(), dim, pairing, options }
+    }
+
+    /// Rows of arbitrary bits.
+    pub fn raw(bytes: &mut Bytes<'_>, Shape { rows, candidates, dim }: Shape) -> Input {
+        let options = Options::new(bytes);
+        let pairing = Pairing::new(bytes, rows, candidates);
+        // Both sides of any bits are almost never finite.
+        let (left, right) =
+            bytes.choose(&[(Bits::Finite, Bits::Finite), (Bits::Any, Bits::Finite), (Bits::Finite, Bits::Any)]);
+        let anchors = raw(bytes, left, rows * dim);
+        Input { anchors, candidates: raw(bytes, right, candidates * dim), dim, pairing, options }
+    }
+
+    /// As an argument.
+    ///
+    /// # Errors
+    /// As [`Batch::new`]; none as long as nothing was changed.
+    pub fn batch(&self) -> Result<Batch<'_>, Error> {
+        Batch::new(&self.anchors, &self.candidates, self.dim, self.pairing.positives())
+    }
+}
+
+/// A matrix of similarities that owns its elements, with options.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// The elements.
+    pub data: Vec<f32>,
+    /// Anchors.
+    pub rows: usize,
+    /// Candidates.
+    pub columns: usize,
+    /// The positives.
+    pub pairing: Pairing,
+    /// Everything else.
+    pub options: Options,
+}
+
+impl Matrix {
+    /// A matrix full of ties, or of arbitrary bits.
+    pub fn new(bytes: &mut Bytes<'_>) -> Matrix {
+        let options = Options::new(bytes);
+        let (rows, columns) = (1 + bytes.below(40), 2 + bytes.below(70));
+        let pairing = Pairing::new(bytes, rows, columns);
+        let data = match bytes.below(4) {
+            0 => raw(bytes, Bits::Any, rows * columns),
+            1 => raw(bytes, Bits::Finite, rows * columns),
+            2 => (0..rows * columns).map(|_| bytes.unit()).collect(),
+            _ => {
+                let values = raw(bytes, Bits::Finite, 3);
+                (0..rows * columns).map(|_| bytes.choose(&values)).collect()
+            }
+        };
+        Matrix { data, rows, columns, pairing, options }
+    }
+
+    /// As an argument.
+    ///
+    /// # Errors
+    /// As [`SimilarityMatrix::new`]; none as long as nothing was changed.
+    pub fn similarities(&self) -> Result<SimilarityMatrix<'_>, Error> {
+        SimilarityMatrix::new(&self.data, self.rows, self.columns, self.pairing.positives())
+    }
+}
