@@ -78,6 +78,9 @@ pub fn normalize(row: &[f32]) -> Vec<f32> {
 }
 
 /// See [`crate::similarity_matrix_into`].
+///
+/// # Panics
+/// `dim` is 0.
 #[must_use]
 pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec<f32> {
     let row = |anchor| candidates.chunks(dim).map(move |candidate| cosine_similarity(anchor, candidate));
@@ -143,6 +146,9 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
 
 /// The statistics that [`crate::TripletLoss::forward_from_similarities`] leaves in the workspace, of a matrix of finite
 /// similarities with a row for each index in `positives`.
+///
+/// # Panics
+/// There are no positives or fewer similarities than positives; a positive is beyond its row.
 #[must_use]
 pub fn row_stats_from_similarities(matrix: &[f32], positives: &[usize], negatives: Negatives) -> Vec<RowStats> {
     let rows = matrix.chunks(matrix.len() / positives.len()).zip(positives);
@@ -159,6 +165,9 @@ pub fn row_stats_from_similarities(matrix: &[f32], positives: &[usize], negative
 }
 
 /// The loss that [`crate::TripletLoss::reduce`] computes of at least one row.
+///
+/// # Panics
+/// There are no rows.
 pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
     let hinge = |similarity: f32, positive: f32| {
         let violation = f64::from(similarity) - f64::from(positive) + f64::from(margin);

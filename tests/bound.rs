@@ -150,7 +150,10 @@ fn disturb(random: &mut Random, row: &mut [f32]) {
 
 /// The row times a power of two: another way to normalise it, the same similarities.
 fn scaled(row: &[f32], index: usize) -> Vec<f32> {
-    let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1];
+    // As large as an `f32` gets: elements from 2^126 to 2^127.
+    let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let top = 126 - largest.log2().floor() as i32;
+    let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1, top];
     let scale = 2.0_f32.powi(exponents[index % exponents.len()]);
     row.iter().map(|value| value * scale).collect()
 }

@@ -44,6 +44,20 @@ fn every_kind_of_data_with_every_rule() {
     }
 }
 
+/// Five blocks of candidates and five of rows: fewer would be added up in the same order by another tree.
+#[test]
+fn sums_of_many_blocks() {
+    let mut workspace = Workspace::new();
+    for (rows, candidates, dim) in [(3, 4 * 192 + 1, 16), (4 * 256 + 1, 4, 2), (600, 577, 3)] {
+        let (a, c) = Data::Random.batch(2, rows, candidates, dim);
+        let positives: Vec<usize> = (0..rows).map(|row| row % candidates).collect();
+        let batch = Batch::new(&a, &c, dim, Positives::Indices(&positives)).unwrap();
+        for negatives in ALL_NEGATIVES {
+            check_forward(batch, negatives, &mut workspace, &format!("{rows} x {candidates} x {dim}"));
+        }
+    }
+}
+
 #[test]
 fn work_that_is_divided_over_threads() {
     let mut workspace = Workspace::new();
