@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, check_forward};
-use hardneg::{Batch, Positives, Workspace};
+use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, assert_loss, check_forward};
+use hardneg::{Batch, Positives, RowStats, TripletLoss, Workspace, reference};
 
 /// Lanes of a sum, lanes of the registers, anchors and widths of the tiles, block sizes of the driver: every constant
 /// at which some loop changes its path.
@@ -44,16 +44,40 @@ fn every_kind_of_data_with_every_rule() {
     }
 }
 
-/// Five blocks of candidates and five of rows: fewer would be added up in the same order by another tree.
+/// Five blocks of candidates: fewer would be added up in the same order by another tree. Every row but the positive has
+/// its opposite among them, so that nothing is left of the mean but the roundings of the sum, which tell its order.
 #[test]
-fn sums_of_many_blocks() {
+fn a_mean_that_is_nothing_but_roundings() {
     let mut workspace = Workspace::new();
-    for (rows, candidates, dim) in [(3, 4 * 192 + 1, 16), (4 * 256 + 1, 4, 2), (600, 577, 3)] {
-        let (a, c) = Data::Random.batch(2, rows, candidates, dim);
-        let positives: Vec<usize> = (0..rows).map(|row| row % candidates).collect();
-        let batch = Batch::new(&a, &c, dim, Positives::Indices(&positives)).unwrap();
+    for dim in [1, 5, 16, 37] {
+        let mut random = Random(dim as u64);
+        let half = random.rows(480, dim);
+        let opposite = half.chunks(dim).rev().flatten().map(|value| -value);
+        let candidates: Vec<f32> = half.iter().copied().chain(opposite).chain(random.rows(1, dim)).collect();
+        let anchors = random.rows(7, dim);
+        let batch = Batch::new(&anchors, &candidates, dim, Positives::Indices(&[960; 7])).unwrap();
         for negatives in ALL_NEGATIVES {
-            check_forward(batch, negatives, &mut workspace, &format!("{rows} x {candidates} x {dim}"));
+            check_forward(batch, negatives, &mut workspace, &format!("dim {dim}"));
+        }
+        assert!(dim == 1 || workspace.row_stats().iter().all(|row| row.mean_negative.abs() < 1e-12));
+    }
+}
+
+/// Losses of such different sizes that their sum is rounded at every step, which tells its order.
+#[test]
+fn losses_of_many_rows() {
+    let mut random = Random(3);
+    for count in [1, 255, 256, 257, 512, 513, 700, 1025, 1300, 2600] {
+        let row = |random: &mut Random| {
+            let mut row = RowStats::default();
+            row.positive = random.unit() * 2.0_f32.powi(-(random.below(60) as i32));
+            row
+        };
+        let rows: Vec<RowStats> = (0..count).map(|_| row(&mut random)).collect();
+        for reduction in ALL_REDUCTIONS {
+            let expected = reference::loss(&rows, 0.0, reduction);
+            let actual = TripletLoss::new().margin(0.0).reduction(reduction).reduce(&rows).unwrap();
+            assert_loss(&expected, &actual, &format!("{count} rows, {reduction:?}"));
         }
     }
 }
