@@ -3,13 +3,13 @@
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::join::Divide;
-use crate::screen::{Ahead, Exact, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
+use crate::screen::{Ahead, Exact, MAX_LANES, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
 use crate::similarity::{dot_sum, norm_row};
 use crate::stats::{Negatives, RowStats};
 use crate::workspace::SlotBuffers;
 
-/// The most lanes of any register, and a multiple of every tile's anchors: rows are padded and divided by it.
-pub(crate) const ROW_UNIT: usize = 16;
+/// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
+pub(crate) const ROW_UNIT: usize = MAX_LANES;
 
 /// The most anchors in a block.
 const MAX_BLOCK: usize = 96;
@@ -20,6 +20,13 @@ const BLOCK_ELEMENTS: usize = 1 << 16;
 
 /// The elements of a cache line. A tile fetches `dim` lines, as many elements as this many rows have.
 const LINE: usize = 16;
+
+/// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and the elements of unit anchors.
+/// Smaller batches never need more, however many threads share them.
+pub(crate) fn block_room(rows: usize, dim: usize) -> (usize, usize) {
+    let padded = rows.next_multiple_of(ROW_UNIT);
+    (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_ELEMENTS.saturating_add(dim.saturating_mul(ROW_UNIT))))
+}
 
 /// Anchors in a block: as many as stay in the cache, but few enough that every thread gets several blocks.
 pub(crate) fn anchor_block(rows: usize, dim: usize, threads: usize) -> usize {
@@ -45,7 +52,7 @@ pub(crate) struct AnchorBlocks<'a> {
     /// The index of the first anchor.
     pub(crate) first: usize,
     /// Anchors in a block, a multiple of `ROW_UNIT`.
-    pub(crate) block: usize,
+    pub(crate) block_rows: usize,
     pub(crate) rows: &'a [f32],
     pub(crate) norms: &'a mut [f64],
     pub(crate) stats: &'a mut [RowStats],
@@ -53,17 +60,17 @@ pub(crate) struct AnchorBlocks<'a> {
 
 impl Divide for AnchorBlocks<'_> {
     fn blocks(&self) -> usize {
-        self.norms.len().div_ceil(self.block)
+        self.norms.len().div_ceil(self.block_rows)
     }
 
     fn divide(self, blocks: usize) -> (Self, Self) {
-        let Self { shared, first, block, .. } = self;
-        let at = blocks * block;
+        let Self { shared, first, block_rows, .. } = self;
+        let at = blocks * block_rows;
         let (rows, norms) = (self.rows.split_at(at * shared.batch.dim()), self.norms.split_at_mut(at));
         let stats = self.stats.split_at_mut(at);
         (
-            Self { shared, first, block, rows: rows.0, norms: norms.0, stats: stats.0 },
-            Self { shared, first: first + at, block, rows: rows.1, norms: norms.1, stats: stats.1 },
+            Self { shared, first, block_rows, rows: rows.0, norms: norms.0, stats: stats.0 },
+            Self { shared, first: first + at, block_rows, rows: rows.1, norms: norms.1, stats: stats.1 },
         )
     }
 }
@@ -96,8 +103,8 @@ impl<'a> AnchorBlocks<'a> {
     #[inline(always)]
     fn next_rows(&self, part: usize) -> Option<Ahead<'a>> {
         let batch = self.shared.batch;
-        let next = self.first + self.block;
-        let parts = self.block.div_ceil(LINE);
+        let next = self.first + self.block_rows;
+        let parts = self.block_rows.div_ceil(LINE);
         let (rows, row) = match part / parts {
             0 => (batch.anchor_rows(), next),
             1 if next < batch.rows() => (batch.candidate_rows(), batch.positives().of(next)),
@@ -111,16 +118,17 @@ impl<'a> AnchorBlocks<'a> {
 
 /// One block of anchors with its thread's scratch.
 struct AnchorBlock<'a, 'b> {
-    block: AnchorBlocks<'a>,
+    /// A single block.
+    anchors: AnchorBlocks<'a>,
     windows: [Window; MAX_BLOCK],
     unit: &'b mut [f32],
     shortlists: &'b mut [Shortlist],
 }
 
 /// Computes the norms and statistics of one block of anchors.
-pub(crate) fn mine_block(backend: Backend, block: AnchorBlocks<'_>, scratch: &mut SlotBuffers) {
+pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &mut SlotBuffers) {
     let (unit, shortlists) = scratch.parts();
-    let mut block = AnchorBlock { block, windows: [Window::CLOSED; MAX_BLOCK], unit, shortlists };
+    let mut block = AnchorBlock { anchors, windows: [Window::CLOSED; MAX_BLOCK], unit, shortlists };
     backend.run(Open(&mut block));
     backend.run(Screen(&mut block));
     backend.run(Finish(&mut block));
@@ -161,22 +169,23 @@ impl AnchorBlock<'_, '_> {
     /// similarities are NaN or anything else, and decide nothing.
     #[inline(always)]
     fn unit_rows<S: Simd>(&mut self, simd: S) {
-        let (rows, dim) = (self.block.rows, self.block.shared.batch.dim());
-        for (norm, row) in self.block.norms.iter_mut().zip(rows.chunks_exact(dim)) {
+        const { assert!(ROW_UNIT % S::F32_LANES == 0 && ROW_UNIT % S::TILE_ANCHORS == 0 && MAX_BLOCK % ROW_UNIT == 0) }
+        let (rows, dim) = (self.anchors.rows, self.anchors.shared.batch.dim());
+        for (norm, row) in self.anchors.norms.iter_mut().zip(rows.chunks_exact(dim)) {
             *norm = norm_row(simd, row);
         }
-        pack(simd, rows, self.block.norms, dim, S::TILE_ANCHORS, self.unit);
+        pack(simd, rows, self.anchors.norms, dim, S::TILE_ANCHORS, self.unit);
     }
 
     /// The first two numbers of every row, which need no pass over candidates; they set the row's window.
     #[inline(always)]
     fn open_rows<S: Simd>(&mut self, simd: S) {
-        let Shared { batch, sum, negatives, bound, .. } = self.block.shared;
+        let Shared { batch, sum, negatives, bound, .. } = self.anchors.shared;
         let others = (batch.candidates() - 1) as f64;
-        let rows = self.block.stats.iter_mut().zip(&mut self.windows).zip(&mut *self.shortlists).enumerate();
+        let rows = self.anchors.stats.iter_mut().zip(&mut self.windows).zip(&mut *self.shortlists).enumerate();
         for (row, ((stats, window), shortlist)) in rows {
-            let exact = self.block.shared.exact(self.block.rows, self.block.norms, row);
-            let positive = batch.positives().of(self.block.first + row);
+            let exact = self.anchors.shared.exact(self.anchors.rows, self.anchors.norms, row);
+            let positive = batch.positives().of(self.anchors.first + row);
             let similarity = exact.cosine(simd, positive);
             stats.positive = similarity as f32;
             *window = shortlist.open(negatives, positive, stats.positive, bound);
@@ -194,10 +203,10 @@ impl AnchorBlock<'_, '_> {
     /// away once and from the cache for the other anchors.
     #[inline(always)]
     fn screen<S: Simd>(&mut self, simd: S) {
-        let dim = self.block.shared.batch.dim();
-        let padded = self.block.shared.batch.candidates().next_multiple_of(S::F32_LANES);
+        let dim = self.anchors.shared.batch.dim();
+        let padded = self.anchors.shared.batch.candidates().next_multiple_of(S::F32_LANES);
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let panels = self.block.shared.panels[..padded * dim].chunks(width * dim);
+        let panels = self.anchors.shared.panels[..padded * dim].chunks(width * dim);
         for (panel, candidates) in panels.clone().enumerate() {
             let next = panels.clone().nth(panel + 1);
             self.screen_panel(
@@ -212,19 +221,19 @@ impl AnchorBlock<'_, '_> {
     /// Takes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
     #[inline(always)]
     fn screen_panel<S: Simd>(&mut self, simd: S, candidates: &[f32], first_candidate: usize, upcoming: Upcoming<'_>) {
-        let shared = &self.block.shared;
+        let shared = &self.anchors.shared;
         let dim = shared.batch.dim();
         let registers = candidates.len() / dim / S::F32_LANES;
-        let tiles = self.block.norms.len().div_ceil(S::TILE_ANCHORS);
+        let tiles = self.anchors.norms.len().div_ceil(S::TILE_ANCHORS);
         for (tile, anchors) in self.unit.chunks_exact(S::TILE_ANCHORS * dim).take(tiles).enumerate() {
             let row = tile * S::TILE_ANCHORS;
             // With nothing to fetch, a line that is there already: an address without memory would cost more.
-            let ahead = self.block.ahead::<S>(upcoming, tile, tiles).unwrap_or(Ahead { from: anchors, stride: 0 });
+            let ahead = self.anchors.ahead::<S>(upcoming, tile, tiles).unwrap_or(Ahead { from: anchors, stride: 0 });
             let mut record = TileRecord {
                 simd,
                 shared,
-                rows: &self.block.rows[row * dim..],
-                norms: &self.block.norms[row..],
+                rows: &self.anchors.rows[row * dim..],
+                norms: &self.anchors.norms[row..],
                 shortlists: &mut self.shortlists[row..],
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 first_candidate,
@@ -236,12 +245,12 @@ impl AnchorBlock<'_, '_> {
     /// The last number of every row: exact scores of what the screen left, with the next row's on their way.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) {
-        let shared = &self.block.shared;
-        for (row, stats) in self.block.stats.iter_mut().enumerate() {
+        let shared = &self.anchors.shared;
+        for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
             if let (Some(next), Some(&window)) = (self.shortlists.get(row + 1), self.windows.get(row + 1)) {
                 next.prefetch(simd, shared.batch.candidate_rows(), window);
             }
-            let exact = shared.exact(self.block.rows, self.block.norms, row);
+            let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
             stats.closest_negative = self.shortlists[row].finish(simd, &exact, self.windows[row]);
         }
     }

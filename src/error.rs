@@ -10,7 +10,7 @@ use core::fmt;
 pub enum Side {
     /// The anchors, or the first of two vectors.
     Anchors,
-    /// The candidates (in a paired batch the positives), or the second of two vectors.
+    /// The candidates, which are the positives of a paired batch, or the second of two vectors.
     Candidates,
     /// The slice of positive indices.
     Positives,
@@ -46,8 +46,9 @@ impl fmt::Display for Side {
 
 /// Why a call was refused. Nothing was written to the caller's buffers.
 ///
-/// Where several things are wrong, the first in this order is reported: options, shapes, positive indices, weights that
-/// are not finite, anchors that are not finite, candidates that are not finite.
+/// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices, the
+/// margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are not
+/// finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -108,8 +109,8 @@ pub enum Error {
         /// The margin.
         margin: f32,
     },
-    /// The workspace does not hold what a backward pass needs: a successful forward pass over a batch of this shape, with
-    /// this rule for the closest negative, as the last call that was made with it.
+    /// The workspace does not hold what a backward pass needs: the last forward call made with it was not a successful
+    /// one over a batch of this shape with this rule for the closest negative.
     NoForward,
     /// The allocator refused the memory that the workspace needs.
     OutOfMemory {

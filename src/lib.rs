@@ -68,6 +68,7 @@
 //! | its parts | [`dot`], [`norm`], [`normalize_into`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; a certain number of threads | [`Backend`]; [`Threads`] |
+//! | to see that screening changes nothing | [`Screen::Off`] |
 //! | what can go wrong | [`Error`], [`Side`] |
 //! | the definition, as short and slow code | [`mod@reference`] |
 //!
@@ -89,6 +90,8 @@
 //! norm 1, it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. V is added up in blocks
 //! of 192 candidates, the losses of the rows in blocks of 256 rows; a block is summed in ascending order, and the
 //! blocks are combined as a fixed tree, neighbours first. None of it depends on the machine.
+//! The gradients are computed in `f64` in an order as fixed, and rounded to `f32` once; [`Gradients`] says what splitting
+//! does to them.
 //!
 //! LANES = 16 and the two block sizes are part of the definition, and frozen: other values would be other results.
 //! [`mod@reference`] is the same in code.
@@ -100,7 +103,8 @@
 //! # Promises
 //!
 //! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], on any number of threads,
-//!   and for every way of splitting the anchors into calls.
+//!   and for every way of splitting the anchors into calls. (Gradients of candidates are sums over anchors: split over
+//!   calls they round more often.)
 //! * **The n x m matrix never exists.** Every tile of it is reduced on the spot.
 //! * **NaN never becomes a number.** A hinge made of `f32::max` turns NaN into 0; here NaN and infinity in an input are
 //!   errors, and [`triplet_loss`], which has no error, returns NaN for NaN.
@@ -110,16 +114,18 @@
 //! # Errors
 //!
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
-//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a call that failed. Refused
+//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a forward call that failed. Refused
 //! are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no anchors, no
 //! candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a row or as the
-//! margin; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
+//! margin; gradient buffers or weights of another length than the batch asks for, and weights that are not finite; a
+//! backward pass without its forward pass; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
 //! in the [`Loss`].
 //!
 //! # Allocation
 //!
 //! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
-//! grows when a larger shape arrives, and what it held before never matters. After the first call of a shape, a serial
+//! grows when a larger shape arrives, and what it held before never matters but to [`TripletLoss::backward`], which
+//! continues the forward pass before it. After the first call of a shape, a serial
 //! call allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
 //! thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
@@ -165,6 +171,7 @@ pub use error::{Error, Side};
 pub use gradient::Gradients;
 pub use loss::{Loss, Reduction, Threads, TripletLoss};
 pub use matrix::SimilarityMatrix;
+pub use screen::Screen;
 pub use similarity::{cosine_similarity, dot, norm, normalize_into, similarity_matrix_into};
 pub use stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
 pub use workspace::Workspace;

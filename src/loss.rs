@@ -6,6 +6,7 @@ use crate::error::{Error, Side};
 use crate::gradient::{self, Gradients};
 use crate::join::Join;
 use crate::mine::{self, Plan};
+use crate::screen::Screen;
 use crate::stats::{Negatives, RowStats};
 use crate::sum::sum_in_order;
 use crate::workspace::{Forward, Workspace};
@@ -80,6 +81,7 @@ pub struct TripletLoss {
     reduction: Reduction,
     threads: Threads,
     backend: Backend,
+    screen: Screen,
 }
 
 impl Default for TripletLoss {
@@ -91,7 +93,6 @@ impl Default for TripletLoss {
 /// The loss of a batch and what it is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-#[must_use]
 pub struct Loss {
     /// `mean_term + closest_term`.
     pub loss: f64,
@@ -105,9 +106,10 @@ pub struct Loss {
     pub active_closest: usize,
     /// Rows in which no negative qualified as the closest.
     pub without_closest_negative: usize,
-    /// Anchors of norm 0. Their similarities are 0. (0 where the input was similarities.)
+    /// Anchors of norm 0. Their similarities are 0. Statistics and similarities do not show them: 0 from
+    /// [`TripletLoss::reduce`] and [`TripletLoss::forward_from_similarities`].
     pub zero_anchors: usize,
-    /// Candidates of norm 0. Their similarities are 0. (0 where the input was similarities.)
+    /// Candidates of norm 0. Their similarities are 0. Not counted where zero anchors are not.
     pub zero_candidates: usize,
 }
 
@@ -120,6 +122,7 @@ impl TripletLoss {
             reduction: Reduction::default(),
             threads: Threads::default(),
             backend: Backend::detect(),
+            screen: Screen::default(),
         }
     }
 
@@ -148,6 +151,11 @@ impl TripletLoss {
         TripletLoss { backend, ..self }
     }
 
+    /// Sets how pairs that cannot matter are ruled out.
+    pub fn screen(self, screen: Screen) -> TripletLoss {
+        TripletLoss { screen, ..self }
+    }
+
     /// The forward pass over a batch: m anchors and n candidates of `dim` elements, m * n * dim multiply-adds.
     ///
     /// The statistics of each row stay in the workspace, in [`Workspace::row_stats`]. The same input gives the same
@@ -162,7 +170,8 @@ impl TripletLoss {
     pub fn forward(&self, batch: Batch<'_>, workspace: &mut Workspace) -> Result<Loss, Error> {
         workspace.clear();
         self.check_margin()?;
-        let plan = Plan { negatives: self.negatives, backend: self.backend, join: self.threads.join() };
+        let Self { negatives, backend, screen, .. } = *self;
+        let plan = Plan { negatives, backend, screen, join: self.threads.join() };
         let zero_rows = mine::mine(plan, batch, workspace)?;
         workspace.keep_forward(self.forward_of(batch));
         Ok(Loss {
@@ -202,12 +211,15 @@ impl TripletLoss {
     /// workspace; `O((m + n) * dim)`, little beside the forward pass.
     ///
     /// Margin, reduction, threads and backend may be others than in the forward pass: the gradients are those of this
-    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked, its elements and
-    /// positives are not. The workspace stays as it is, for another backward pass.
+    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that would not
+    /// reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it is, also
+    /// when the call is refused, for another backward pass.
     ///
     /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row of
     /// norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is inversely
     /// proportional to the norm of its row: one beyond the range of `f32`, as rows of norm 1e-39 may have, is infinite.
+    /// It is right to about 1e-15 times the sum of the absolute derivatives by the row's similarities over its norm, which
+    /// shows where it should be 0.
     ///
     /// ```
     /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
@@ -226,7 +238,7 @@ impl TripletLoss {
     ///
     /// # Errors
     /// The margin is not finite; a buffer or the slice of weights has another length than the batch asks for; a weight is
-    /// not finite; the last call with the workspace was not a successful forward pass over a batch of this shape with this
+    /// not finite; the last forward call with the workspace was not a successful one over a batch of this shape with this
     /// rule ([`Error::NoForward`]); the workspace cannot grow. Then neither buffer was written.
     ///
     /// # Allocation
@@ -253,7 +265,8 @@ impl TripletLoss {
     /// The loss of rows whose statistics are already there, from [`Workspace::row_stats`] of one or several calls.
     ///
     /// Rows are added in an order that depends on their number alone, so that the anchors of a batch may be split into
-    /// any calls: the statistics put together again give the bits of the one call.
+    /// any calls: the statistics put together again give the bits of the one call. Only the counts of zero rows are those of
+    /// the calls; here they are 0.
     ///
     /// ```
     /// use hardneg::{Batch, Positives, TripletLoss, Workspace};
@@ -265,7 +278,7 @@ impl TripletLoss {
     /// let mut stats = Vec::new();
     /// for first in [0, 3] {
     ///     let anchors = &rows[2 * first..2 * (first + 3).min(4)];
-    ///     let _ = loss.forward(Batch::new(anchors, &rows, 2, Positives::Offset(first))?, &mut workspace)?;
+    ///     loss.forward(Batch::new(anchors, &rows, 2, Positives::Offset(first))?, &mut workspace)?;
     ///     stats.extend_from_slice(workspace.row_stats());
     /// }
     /// assert_eq!(loss.reduce(&stats)?, whole);
@@ -295,6 +308,7 @@ impl TripletLoss {
         self.negatives
     }
 
+    /// The loss of rows, none of them counted as zero.
     pub(crate) fn sum_rows(&self, rows: &[RowStats]) -> Loss {
         let terms = |row: &RowStats| [row.mean_term(self.margin), row.closest_term(self.margin)];
         let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();

@@ -73,7 +73,7 @@ impl TripletLoss {
     /// The same loss from similarities that are already there. The statistics of each row stay in the workspace.
     ///
     /// A row's mean negative is summed in `f64`: the elements before the positive, then those after it, each over
-    /// `LANES` lanes folded by halves. Runs on the calling thread.
+    /// `LANES` lanes folded by halves. Runs on the calling thread, in code that is the same for every backend.
     ///
     /// # Errors
     /// The margin is not finite; an element is not finite; the workspace cannot grow.

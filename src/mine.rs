@@ -2,15 +2,16 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::block::{AnchorBlocks, ROW_UNIT, Shared, anchor_block, mine_block};
+use crate::block::{AnchorBlocks, ROW_UNIT, Shared, anchor_block, block_room, mine_block};
 use crate::error::{Error, Side};
 use crate::join::{Join, for_each_block};
 use crate::prepare::{self, SUM_BLOCK, check_norms};
-use crate::screen;
+use crate::screen::Screen;
 use crate::stats::Negatives;
 use crate::workspace::{Buffers, Sizes, Workspace};
 
-/// Below this many multiply-adds a call stays on its thread: waking others takes longer than it saves.
+/// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a thread
+/// does about as many.
 const SERIAL_WORK: usize = 5 << 19;
 
 /// How a batch is mined; none of it but the rule changes a bit of the result.
@@ -18,6 +19,7 @@ const SERIAL_WORK: usize = 5 << 19;
 pub(crate) struct Plan {
     pub(crate) negatives: Negatives,
     pub(crate) backend: Backend,
+    pub(crate) screen: Screen,
     pub(crate) join: Join,
 }
 
@@ -35,8 +37,9 @@ impl Plan {
         Plan { join: if work < SERIAL_WORK { Join::Serial } else { self.join }, ..self }
     }
 
-    /// What the workspace must hold, with `block` anchors in a block.
-    fn sizes(self, batch: Batch<'_>, block: usize) -> Sizes {
+    /// What the workspace must hold.
+    fn sizes(self, batch: Batch<'_>) -> Sizes {
+        let (shortlists, unit_anchors) = block_room(batch.rows(), batch.dim());
         Sizes {
             anchors: batch.rows(),
             candidates: batch.candidates(),
@@ -44,7 +47,8 @@ impl Plan {
             sums: batch.candidates().div_ceil(SUM_BLOCK),
             dim: batch.dim(),
             threads: self.join.threads(),
-            block,
+            shortlists,
+            unit_anchors,
         }
     }
 }
@@ -52,8 +56,7 @@ impl Plan {
 /// Writes the statistics of every anchor into the workspace.
 pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> Result<ZeroRows, Error> {
     let plan = plan.fit(batch);
-    let block = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
-    let mut buffers = workspace.buffers(plan.sizes(batch, block))?;
+    let mut buffers = workspace.buffers(plan.sizes(batch))?;
     prepare_candidates(plan, batch, &mut buffers)?;
     let shared = Shared {
         batch,
@@ -61,10 +64,11 @@ pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> R
         panels: buffers.unit_candidates,
         sum: &buffers.candidate_sums[..batch.dim()],
         negatives: plan.negatives,
-        bound: screen::bound(batch.dim()),
+        bound: plan.screen.bound(batch.dim()),
     };
+    let block_rows = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
     let (rows, norms, stats) = (batch.anchor_rows().data(), &mut *buffers.anchor_norms, buffers.stats);
-    for_each_block(plan.join, AnchorBlocks { shared, first: 0, block, rows, norms, stats }, &|block| {
+    for_each_block(plan.join, AnchorBlocks { shared, first: 0, block_rows, rows, norms, stats }, &|block| {
         mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
     });
     check_norms(Side::Anchors, buffers.anchor_norms)?;

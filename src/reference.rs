@@ -215,8 +215,12 @@ pub fn forward(
 }
 
 /// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics.
+///
+/// # Panics
+/// There are not as many statistics and weights as the batch has anchors.
 #[must_use]
 pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> Vec<Vec<f64>> {
+    assert!(rows.len() == batch.rows() && weights.len() == batch.rows(), "one for each anchor");
     let mut gradients = vec![vec![0.0; batch.candidates()]; rows.len()];
     for (row, (gradient, stats)) in gradients.iter_mut().zip(rows).enumerate() {
         let (positive, weight) = (positive_of(batch, row), weights[row]);
@@ -254,6 +258,9 @@ fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<
 ///
 /// # Errors
 /// A row is not finite.
+///
+/// # Panics
+/// There are not as many weights as the batch has anchors.
 pub fn backward(
     batch: Batch<'_>,
     margin: f32,

@@ -124,6 +124,17 @@ impl Kernel for Dot<'_> {
     }
 }
 
+struct Cosine<'a>(&'a [f32], &'a [f32]);
+
+impl Kernel for Cosine<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        let Self(x, y) = self;
+        cosine_rows(simd, x, norm_row(simd, x), y, norm_row(simd, y))
+    }
+}
+
 struct Normalize<'a> {
     row: &'a [f32],
     norm: f64,
@@ -148,17 +159,22 @@ impl Kernel for FirstNotFinite<'_> {
     type Output = Option<usize>;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Option<usize> {
-        self.0.iter().position(|row| !norm_row(simd, row).is_finite())
+        for (index, row) in self.0.iter().enumerate() {
+            if !norm_row(simd, row).is_finite() {
+                return Some(index);
+            }
+        }
+        None
     }
 }
 
-struct SimilarityMatrix<'a> {
+struct AllPairs<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
     output: &'a mut [f32],
 }
 
-impl Kernel for SimilarityMatrix<'_> {
+impl Kernel for AllPairs<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -200,12 +216,7 @@ impl Backend {
     /// As [`dot`](crate::dot).
     pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        let dot = self.run(Dot(x.data(), y.data()));
-        if !dot.is_finite() {
-            self.check_finite(Side::Anchors, x)?;
-            self.check_finite(Side::Candidates, y)?;
-        }
-        Ok(dot)
+        self.finite(self.run(Dot(x.data(), y.data())), x, y)
     }
 
     /// [`norm`](crate::norm) on this backend.
@@ -221,9 +232,8 @@ impl Backend {
     /// # Errors
     /// As [`cosine_similarity`](crate::cosine_similarity).
     pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
-        let dot = self.dot(x, y)?;
-        let norms = self.norm(x)? * self.norm(y)?;
-        Ok(if norms == 0.0 { 0.0 } else { (dot / norms) as f32 })
+        let (x, y) = Rows::pair(x, y)?;
+        self.finite(self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
     }
 
     /// [`normalize_into`](crate::normalize_into) on this backend.
@@ -258,8 +268,17 @@ impl Backend {
         check_output(rows.checked_mul(columns).ok_or(overflow)?, output)?;
         self.check_finite(Side::Anchors, anchors)?;
         self.check_finite(Side::Candidates, candidates)?;
-        self.run(SimilarityMatrix { anchors, candidates, output });
+        self.run(AllPairs { anchors, candidates, output });
         Ok(())
+    }
+
+    /// A number computed from two rows, unless one of them is not finite, which shows in the number.
+    fn finite(self, value: f64, x: Rows<'_>, y: Rows<'_>) -> Result<f64, Error> {
+        if !value.is_finite() {
+            self.check_finite(Side::Anchors, x)?;
+            self.check_finite(Side::Candidates, y)?;
+        }
+        Ok(value)
     }
 
     /// The error that names the first row with an element that is not finite, if there is one.

@@ -82,8 +82,7 @@ pub(crate) struct Slot(Mutex<SlotBuffers>);
 #[derive(Debug, Default)]
 pub(crate) struct SlotBuffers {
     unit_anchors: AlignedVec,
-    /// The state of each anchor's search.
-    pub(crate) shortlists: Vec<Shortlist>,
+    shortlists: Vec<Shortlist>,
     /// The gradient of a row before it is rounded.
     gradient: Vec<f64>,
 }
@@ -122,8 +121,10 @@ pub(crate) struct Sizes {
     pub(crate) dim: usize,
     /// Threads that may work at once.
     pub(crate) threads: usize,
-    /// Anchors that a thread works on at a time, rounded up to whole tiles.
-    pub(crate) block: usize,
+    /// Anchors that a thread works on at a time.
+    pub(crate) shortlists: usize,
+    /// Elements of the unit anchors that a thread works on at a time.
+    pub(crate) unit_anchors: usize,
 }
 
 /// The buffers of one call, as long as its [`Sizes`] say; a slot may be longer. Their contents are whatever was there.
@@ -156,8 +157,8 @@ impl Workspace {
         Workspace::default()
     }
 
-    /// The statistics of each anchor, in order, that the last successful call computed with this workspace. Empty
-    /// before the first call and after one that failed.
+    /// The statistics of each anchor, in order, that the last forward call computed with this workspace. Empty
+    /// before the first one and after one that failed.
     #[must_use]
     pub fn row_stats(&self) -> &[RowStats] {
         &self.stats[..self.rows]
@@ -181,12 +182,12 @@ impl Workspace {
 
     /// Grows every buffer to at least `sizes` and lends them out.
     pub(crate) fn buffers(&mut self, sizes: Sizes) -> Result<Buffers<'_>, Error> {
-        let Sizes { anchors, candidates, padded_candidates, sums, dim, threads, block } = sizes;
+        let Sizes { anchors, candidates, padded_candidates, sums, dim, threads, shortlists, unit_anchors } = sizes;
         grow(&mut self.slots, Side::Anchors, threads, 1)?;
         for Slot(slot) in &mut self.slots[..threads] {
             let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
-            slot.unit_anchors.grow(Side::Anchors, block, dim)?;
-            grow(&mut slot.shortlists, Side::Anchors, block, 1)?;
+            slot.unit_anchors.grow(Side::Anchors, unit_anchors, 1)?;
+            grow(&mut slot.shortlists, Side::Anchors, shortlists, 1)?;
         }
         Ok(Buffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, anchors, 1)?,

@@ -99,6 +99,23 @@ fn the_second_call_and_calls_of_smaller_shapes() {
     }
 }
 
+/// Shapes and thread counts at which a thread's block of anchors changes its size: a smaller batch may have a larger block.
+#[test]
+fn smaller_shapes_with_larger_blocks() {
+    for [rows, dim, later_rows, later_dim] in
+        [[300, 4096, 300, 64], [300, 4096, 299, 700], [300, 1500, 300, 700], [40, 5000, 40, 1]]
+    {
+        let (a, c) = Data::Random.batch(6, rows, rows, dim);
+        let plan = TripletLoss::new().threads(Threads::Serial);
+        let mut workspace = Workspace::new();
+        plan.forward(Batch::paired(&a, &c, dim).unwrap(), &mut workspace).unwrap();
+        let later = later_rows * later_dim;
+        let batch = Batch::paired(&a[..later], &c[..later], later_dim).unwrap();
+        let counted = allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap()));
+        assert_eq!(counted, 0, "{rows} x {dim}, then {later_rows} x {later_dim}");
+    }
+}
+
 /// The elements of a batch, larger than those of any call, of which calls take as many as they need.
 struct Elements {
     anchors: Vec<f32>,
@@ -186,6 +203,18 @@ mod pools {
             counter.load(Ordering::SeqCst) - before
         });
         assert_eq!(counted, 0);
+    }
+
+    /// A pool of many threads divides anchors into smaller blocks than one thread takes.
+    #[test]
+    fn serial_after_many_threads() {
+        let (a, c) = Data::Random.batch(7, 400, 400, 64);
+        let batch = Batch::paired(&a, &c, 64).unwrap();
+        let mut workspace = Workspace::new();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
+        pool.install(|| TripletLoss::new().threads(Threads::Rayon).forward(batch, &mut workspace)).unwrap();
+        let plan = TripletLoss::new().threads(Threads::Serial);
+        assert_eq!(allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap())), 0);
     }
 
     /// From outside of the pool a call hands a job to it for the candidates and one for the anchors, and rayon's queue

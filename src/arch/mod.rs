@@ -67,7 +67,7 @@ impl Backend {
         None
     }
 
-    /// AVX-512F, where the CPU has it.
+    /// AVX-512F, where the CPU has it, and AVX2 and FMA with it.
     #[must_use]
     pub fn avx512() -> Option<Backend> {
         #[cfg(target_arch = "x86_64")]

@@ -89,11 +89,14 @@ impl<'a> Gradients<'a> {
     /// Adds to what the buffers hold: to sum gradients over several batches, or over several calls with some of the
     /// anchors each.
     ///
-    /// The sum of the old value and the gradient is computed in `f64` and rounded to `f32` once. Calls with different
-    /// anchors of one batch, on buffers that were zero, give for the anchors the bits of the one call with all of them,
-    /// since the gradient of an anchor is made by one call alone. The gradient of a candidate is a sum over all
-    /// anchors, which then is rounded after every call: it may differ by half a unit in the last place of each partial
-    /// sum.
+    /// The sum of the old value and the gradient is computed in `f64` and rounded to `f32` once. When the anchors of a
+    /// batch are split over calls, on buffers that were zero and with the same weight for each row, the gradients of the
+    /// anchors have the bits of the one call with all of them (but for the sign of a zero), since the gradient of an
+    /// anchor is made by one call alone. The gradient of a candidate is a sum over all anchors, which now is rounded
+    /// after every call: it differs by at most half a unit in the last place of each partial sum, and of the result.
+    ///
+    /// The weights that [`Reduction::Mean`](crate::Reduction::Mean) implies are those of the call, 1 over its own number
+    /// of anchors: to split a mean over calls, give [weights](Gradients::weights) of 1/m.
     pub fn accumulate(self) -> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
@@ -102,8 +105,8 @@ impl<'a> Gradients<'a> {
     /// for a loss that is scaled or part of a larger one.
     ///
     /// Weights take the place of those that the [`Reduction`](crate::Reduction) implies, which are 1 for the sum and
-    /// 1/m for the mean; they are not multiplied with them. They may be negative. The loss of the forward pass knows
-    /// nothing of them.
+    /// 1/m for the mean; they are not multiplied with them, so that for a mean you divide by m yourself. They may be
+    /// negative. The loss of the forward pass knows nothing of them.
     pub fn weights(self, weights: &'a [f32]) -> Gradients<'a> {
         Gradients { weights: Some(weights), ..self }
     }
@@ -152,27 +155,29 @@ pub(crate) fn backward(
     let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.join };
     let mut buffers = workspace.gradient_buffers(forward, batch.rows().div_ceil(SUM_BLOCK), join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.weight, each: gradients.weights };
-    let has_shares = fill_pairs(&weights, batch, &mut buffers);
+    let slots = buffers.slots;
+    let (of_anchors, of_candidates) = pullbacks(backend, join, &weights, batch, &mut buffers);
+    of_anchors.write(backend, join, slots, gradients.anchors, accumulate);
+    of_candidates.write(backend, join, slots, gradients.candidates, accumulate);
+    Ok(())
+}
+
+/// The two sides, ready to be written: the derivative by the similarities (the share of each anchor, and `S` with its
+/// transpose) and the weighted sum of the anchors.
+fn pullbacks<'a>(
+    backend: Backend,
+    join: Join,
+    weights: &Weights<'_>,
+    batch: Batch<'a>,
+    buffers: &'a mut GradientBuffers<'_>,
+) -> (Pullback<'a>, Pullback<'a>) {
+    buffers.by_anchor.fill(weights, batch, buffers.stats, buffers.shares);
+    buffers.by_candidate.fill_transposed(&buffers.by_anchor);
+    let has_shares = buffers.shares.iter().any(|&share| share != 0.0);
     if has_shares {
         let (rows, norms) = (batch.anchor_rows(), buffers.anchor_norms);
         pullback::weighted_sum(backend, join, rows, norms, buffers.shares, buffers.anchor_sums);
     }
-    let (of_anchors, of_candidates) = pullbacks(batch, &buffers, has_shares);
-    of_anchors.write(backend, join, buffers.slots, gradients.anchors, accumulate);
-    of_candidates.write(backend, join, buffers.slots, gradients.candidates, accumulate);
-    Ok(())
-}
-
-/// The derivative by the similarities: the share of each anchor, and `S` with its transpose. Says whether any share is
-/// not 0.
-fn fill_pairs(weights: &Weights<'_>, batch: Batch<'_>, buffers: &mut GradientBuffers<'_>) -> bool {
-    buffers.by_anchor.fill(weights, batch, buffers.stats, buffers.shares);
-    buffers.by_candidate.fill_transposed(&buffers.by_anchor);
-    buffers.shares.iter().any(|&share| share != 0.0)
-}
-
-/// The two sides, from the pairs and the sums.
-fn pullbacks<'a>(batch: Batch<'a>, buffers: &'a GradientBuffers<'_>, has_shares: bool) -> (Pullback<'a>, Pullback<'a>) {
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
     let of_anchors = Pullback {
         rows: anchors,

@@ -48,10 +48,7 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     };
     let mut buffers = workspace.gradient_buffers(forward, batch.rows().div_ceil(SUM_BLOCK), 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
-    let has_shares = fill_pairs(&weights, batch, &mut buffers);
-    let (rows, norms) = (batch.anchor_rows(), buffers.anchor_norms);
-    pullback::weighted_sum(backend, Join::Serial, rows, norms, buffers.shares, buffers.anchor_sums);
-    let (of_anchors, of_candidates) = pullbacks(batch, &buffers, has_shares);
+    let (of_anchors, of_candidates) = pullbacks(backend, Join::Serial, &weights, batch, &mut buffers);
     [backend.run(AllRows(of_anchors)), backend.run(AllRows(of_candidates))]
 }
 

@@ -60,7 +60,7 @@ mod pack;
 mod shortlist;
 mod tile;
 
-pub(crate) use pack::pack;
+pub(crate) use pack::{MAX_LANES, pack};
 pub(crate) use shortlist::{Exact, Shortlist};
 pub(crate) use tile::{Ahead, MAX_WIDTH, Record, Tile, Window, tile};
 
@@ -74,6 +74,40 @@ pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
 pub(crate) fn shrunk(similarity: f32) -> f32 {
     similarity * (SHRINK * SHRINK) as f32
 }
+
+/// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Screen {
+    /// By similarities computed in `f32`.
+    #[default]
+    F32,
+    /// Not at all: every pair is computed exactly. Several times slower; for those who want to see that the answer is
+    /// the same.
+    Off,
+}
+
+impl Screen {
+    /// `f32` or `off`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Screen::F32 => "f32",
+            Screen::Off => "off",
+        }
+    }
+
+    /// The error that a screened similarity of rows of `dim` elements may have.
+    pub(crate) fn bound(self, dim: usize) -> f32 {
+        match self {
+            Screen::F32 => bound(dim),
+            Screen::Off => ANYTHING,
+        }
+    }
+}
+
+/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2.
+const ANYTHING: f32 = 4.0;
 
 /// The largest `|screen - shrunk(cosine)|` over all pairs of rows of `dim` elements, whatever they hold.
 ///
@@ -97,8 +131,8 @@ pub(crate) fn shrunk(similarity: f32) -> f32 {
 ///
 /// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms that stand above as
 /// t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a bound that rules out nothing.
-pub(crate) fn bound(dim: usize) -> f32 {
+fn bound(dim: usize) -> f32 {
     const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
     let in_sum = if dim <= 1 << 13 { dim as f64 / 2.0 } else { dim as f64 };
-    if dim < 1 << 22 { ((in_sum + 12.0) * ROUNDING) as f32 } else { 4.0 }
+    if dim < 1 << 22 { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
 }

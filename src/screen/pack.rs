@@ -7,8 +7,8 @@
 use super::SHRINK;
 use crate::arch::Simd;
 
-/// The most lanes that a register of `f32` has.
-const MAX_LANES: usize = 16;
+/// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
+pub(crate) const MAX_LANES: usize = 16;
 
 /// The two factors that bring a row to norm [`SHRINK`]: a power of two that brings its norm near 1, so that neither factor
 /// overflows nor loses bits, and `f32` of what is left. Both are 0 for a zero row.

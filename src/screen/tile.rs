@@ -85,7 +85,10 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
     tile: Tile<'_>,
     record: &mut R,
 ) {
-    const { assert!(REGISTERS * S::F32_LANES <= MAX_WIDTH) }
+    const {
+        assert!(ANCHORS == S::TILE_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
+        assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH % S::F32_LANES == 0);
+    }
     let sums = products::<S, ANCHORS, REGISTERS>(simd, tile);
     let mut rows_hit = 0_u32;
     for (row, sums) in sums.iter().enumerate() {

@@ -1,7 +1,9 @@
 //! What the tests share: batches that make trouble, and the comparison with the reference, bit for bit.
 #![allow(dead_code)] // Every test crate uses a part of it.
 
-use hardneg::{Backend, Batch, Loss, Negatives, Reduction, RowStats, Threads, TripletLoss, Workspace, reference};
+use hardneg::{
+    Backend, Batch, Loss, Negatives, Reduction, RowStats, Screen, Threads, TripletLoss, Workspace, reference,
+};
 
 /// A small generator of reproducible numbers (splitmix64).
 pub(crate) struct Random(pub u64);
@@ -156,6 +158,9 @@ pub(crate) fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &
             assert_rows(&rows, workspace.row_stats(), &what);
             assert_loss(&loss, &actual, &what);
         }
+        let unscreened = TripletLoss::new().negatives(negatives).backend(backend).screen(Screen::Off);
+        unscreened.forward(batch, workspace).expect("finite rows");
+        assert_rows(&rows, workspace.row_stats(), &format!("{what}, {negatives:?}, {backend}, without a screen"));
     }
 }
 
