@@ -169,7 +169,10 @@ impl AnchorBlock<'_, '_> {
     /// similarities are NaN or anything else, and decide nothing.
     #[inline(always)]
     fn unit_rows<S: Simd>(&mut self, simd: S) {
-        const { assert!(ROW_UNIT % S::F32_LANES == 0 && ROW_UNIT % S::TILE_ANCHORS == 0 && MAX_BLOCK % ROW_UNIT == 0) }
+        const {
+            assert!(ROW_UNIT.is_multiple_of(S::F32_LANES) && ROW_UNIT.is_multiple_of(S::TILE_ANCHORS));
+            assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
+        }
         let (rows, dim) = (self.anchors.rows, self.anchors.shared.batch.dim());
         for (norm, row) in self.anchors.norms.iter_mut().zip(rows.chunks_exact(dim)) {
             *norm = norm_row(simd, row);

@@ -53,7 +53,7 @@ impl Kernel for CandidateBlocks<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { rows, dim, norms, panels, sums } = self;
-        const { assert!(SUM_BLOCK % (S::TILE_REGISTERS * S::F32_LANES) == 0) }
+        const { assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES)) }
         let width = S::TILE_REGISTERS * S::F32_LANES;
         sums.fill(0.0);
         let panels = panels.chunks_mut(width * dim);

@@ -87,7 +87,7 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
 ) {
     const {
         assert!(ANCHORS == S::TILE_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
-        assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH % S::F32_LANES == 0);
+        assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
     }
     let sums = products::<S, ANCHORS, REGISTERS>(simd, tile);
     let mut rows_hit = 0_u32;
