@@ -154,8 +154,8 @@ fn scaled(row: &[f32], index: usize) -> Vec<f32> {
     let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let top = 126 - largest.log2().floor() as i32;
     let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1, top];
-    let scale = 2.0_f32.powi(exponents[index % exponents.len()]);
-    row.iter().map(|value| value * scale).collect()
+    let scale = 2.0_f64.powi(exponents[index % exponents.len()]);
+    row.iter().map(|&value| (f64::from(value) * scale) as f32).collect()
 }
 
 /// Which number in the sequence of all `f32` this is: neighbours differ by 1.
