@@ -18,6 +18,9 @@ const CANDIDATES: usize = 60;
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
+/// The norm that the screen gives to its rows. The tails below are tuned to it.
+const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
+
 /// Elements from which sums in `f32` go wrong, each kind in its own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Attack {
@@ -109,14 +112,14 @@ impl Attack {
     }
 }
 
-/// What a sum in `f32` gets wrong: the similarity of the unit rows, added up in order, less the exact one.
+/// What a sum in `f32` gets wrong: the similarity of the screen's rows, added up in order, less the exact one.
 fn error(x: &[f32], y: &[f32]) -> f64 {
     let unit = |row: &[f32]| {
-        let scale = (1.0 / reference::norm(row)) as f32;
+        let scale = (SHRINK / reference::norm(row)) as f32;
         row.iter().map(|value| value * scale).collect::<Vec<f32>>()
     };
     let sum = unit(x).iter().zip(unit(y)).fold(0.0_f32, |sum, (x, y)| x.mul_add(y, sum));
-    f64::from(sum) - cosine(x, y)
+    f64::from(sum) - SHRINK * SHRINK * cosine(x, y)
 }
 
 /// The similarity in `f64`.
@@ -182,7 +185,7 @@ impl Attacked {
             row[dim - 1] = (beside as f32).copysign(anchor[dim - 1]);
             if attack.is_tail() && dim > 2 {
                 // The tail's products have their size after normalisation.
-                let norms = (reference::norm(&anchor) * reference::norm(row)) as f32;
+                let norms = (reference::norm(&anchor) * reference::norm(row) / (SHRINK * SHRINK)) as f32;
                 row[1..dim - 1].iter_mut().for_each(|value| *value *= norms);
             }
         }
