@@ -153,9 +153,9 @@ fn disturb(random: &mut Random, row: &mut [f32]) {
 
 /// The row times a power of two: another way to normalise it, the same similarities.
 fn scaled(row: &[f32], index: usize) -> Vec<f32> {
-    // As large as an `f32` gets: elements from 2^126 to 2^127.
+    // The last one makes elements as large as they get.
     let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let top = 126 - largest.log2().floor() as i32;
+    let top = 127 - largest.log2().floor() as i32;
     let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1, top];
     let scale = 2.0_f64.powi(exponents[index % exponents.len()]);
     row.iter().map(|&value| (f64::from(value) * scale) as f32).collect()
@@ -259,6 +259,31 @@ fn near_ties_that_an_f32_sum_gets_wrong() {
                 let positives = Positives::Indices(&positives);
                 let batch = Batch::new(&attacked.anchors, &attacked.candidates, dim, positives).unwrap();
                 check_forward(batch, negatives, &mut workspace, &what);
+            }
+        }
+    }
+}
+
+/// Rows whose norm is beyond the range of `f32`, so that its inverse has lost most of its digits: a screen that
+/// multiplied with it would be off by more than its bound, by another amount for each row.
+#[test]
+fn norms_beyond_the_range_of_f32() {
+    let mut workspace = Workspace::new();
+    for dim in [16, 36, 64, 100] {
+        for seed in 0..8 {
+            let mut random = Random(seed);
+            let mut row = || {
+                let scale = f64::from(f32::MAX) * (0.5 + 0.49 * f64::from(random.unit().abs()));
+                let mut row: Vec<f32> = (0..dim).map(|k| (f64::from(sign(k)) * scale) as f32).collect();
+                disturb(&mut random, &mut row);
+                row
+            };
+            let rows: Vec<Vec<f32>> = (0..ROWS + CANDIDATES).map(|_| row()).collect();
+            let (anchors, candidates) = (rows[..ROWS].concat(), rows[ROWS..].concat());
+            assert!(rows.iter().all(|row| reference::norm(row) > f64::from(f32::MAX)));
+            for negatives in ALL_NEGATIVES {
+                let batch = Batch::new(&anchors, &candidates, dim, Positives::Offset(seed as usize)).unwrap();
+                check_forward(batch, negatives, &mut workspace, &format!("dim {dim}"));
             }
         }
     }
