@@ -82,6 +82,26 @@ fn losses_of_many_rows() {
     }
 }
 
+/// Smaller batches stay on the thread that asks, even where threads are allowed.
+#[cfg(feature = "rayon")]
+#[test]
+fn shapes_around_the_blocks_of_divided_work() {
+    let mut workspace = Workspace::new();
+    let mut turn = 0;
+    for data in ALL_DATA {
+        for rows in around(&[192]) {
+            for candidates in around(&[240]) {
+                let (dim, negatives) = (64 + turn % 4, ALL_NEGATIVES[turn % 3]);
+                assert!(rows * candidates * dim > 2_700_000, "{rows} x {candidates} x {dim} is not divided");
+                let (a, c) = data.batch(turn as u64, rows, candidates, dim);
+                let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
+                check_forward(batch, negatives, &mut workspace, &format!("{data:?} {rows} x {candidates} x {dim}"));
+                turn += 1;
+            }
+        }
+    }
+}
+
 #[test]
 fn work_that_is_divided_over_threads() {
     let mut workspace = Workspace::new();

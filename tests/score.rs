@@ -274,7 +274,7 @@ fn rows_that_cannot_be_scored_are_named() {
     let wide = write_rows("wide.npy", &[1.0; 9], 3);
     refused(&[&good, &wide], &["finite.npy has dim 2", "wide.npy has dim 3"]);
     let few = write_rows("few.npy", &[1.0; 4], 2);
-    refused(&[&good, &few], &["row 2", "2 candidates"]);
+    refused(&[&good, &few], &["finite.npy has 3 rows, ", "few.npy has 2: every anchor needs its positive"]);
     let one = write_rows("one.npy", &[1.0; 2], 2);
     refused(&[&one, &one], &["no negative"]);
 }
@@ -291,12 +291,58 @@ fn options_that_make_no_sense_are_refused() {
     if !cfg!(feature = "rayon") {
         refused(&[&good, &good, "--threads", "2"], &["--threads 2", "rayon"]);
     }
-    // These are clap's, which says them in several lines.
-    for arguments in [&["--threads", "0"], &["--repeat", "0"], &["--margin", "x"], &["--backend", "x"]] {
-        let output = score(&[&[good.as_str(), &good], &arguments[..]].concat());
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+}
+
+/// What clap says in several lines, with hints and the usage.
+#[test]
+fn wrong_arguments_are_named_in_one_line() {
+    let good = sample("anchors");
+    refused(&[], &["not provided: <ANCHORS.npy> <POSITIVES.npy>"]);
+    refused(&[&good], &["not provided: <POSITIVES.npy>"]);
+    refused(&[&good, &good, &good], &["unexpected argument", "anchors.npy"]);
+    for (option, value, found) in [
+        ("--threads", "0", "1..=1024"),
+        ("--threads", "1025", "1..=1024"),
+        ("--threads", "100000", "1..=1024"),
+        ("--repeat", "0", "zero"),
+        ("--margin", "x", "invalid float"),
+        ("--backend", "x", "possible values: auto, portable, avx2, avx512"),
+        ("--negatives", "x", "possible values: below, at-or-below, any"),
+        ("--marign", "1", "unexpected"),
+    ] {
+        refused(&[&good, &good, option, value], &[option, found]);
     }
-    assert_eq!(score(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn help_is_no_error() {
+    let help = printed(&["--help"]);
+    for option in ["ANCHORS.npy", "--rows", "--gradients", "at most 1024", "more rows than anchors"] {
+        assert!(help.contains(option), "no {option} in:\n{help}");
+    }
+}
+
+/// Both kinds of files are opened before a row is found that cannot be scored.
+#[test]
+fn a_refused_run_leaves_no_new_file_and_changes_no_old_one() {
+    let nan = write_rows("unfinished.npy", &[1.0, 2.0, f32::NAN, 4.0], 2);
+    let (table, prefix) = (temporary("unfinished.csv"), temporary("unfinished"));
+    let sides = ["anchors", "positives"].map(|side| format!("{prefix}_{side}.npy"));
+    let arguments = [nan.as_str(), &nan, "--rows", &table, "--gradients", &prefix];
+    for path in [&table, &sides[0], &sides[1]] {
+        // What another run of this test may have left.
+        let _ = fs::remove_file(path);
+    }
+    refused(&arguments, &["row 1"]);
+    assert!([&table, &sides[0], &sides[1]].iter().all(|path| !Path::new(path).exists()), "a new file is left");
+    fs::write(&table, "old").expect("a temporary file");
+    refused(&arguments, &["row 1"]);
+    assert_eq!(fs::read(&table).expect("the old table"), b"old");
+    // The gradients cannot be opened, when the table is open already.
+    fs::remove_file(&table).expect("a temporary file");
+    let nowhere = temporary("no_such_folder/prefix");
+    refused(&[&nan, &nan, "--rows", &table, "--gradients", &nowhere], &["No such file"]);
+    assert!(!Path::new(&table).exists(), "a new table is left");
 }
 
 #[test]

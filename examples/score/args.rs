@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use hardneg::{Backend, Negatives, Reduction, TripletLoss};
 
 use crate::pool::Pool;
@@ -15,7 +15,8 @@ pub(crate) struct Args {
     /// The anchors: a 2-D array of little-endian f32 in C order
     #[arg(value_name = "ANCHORS.npy")]
     pub anchors: PathBuf,
-    /// The positives: row i belongs to anchor i, and is a negative of every other anchor
+    /// The positives: row i belongs to anchor i, and is a negative of every other anchor. There may be more rows than
+    /// anchors: the others are negatives of every anchor
     #[arg(value_name = "POSITIVES.npy")]
     pub positives: PathBuf,
     /// By how much the positive must be more similar than a negative to cost nothing
@@ -30,9 +31,10 @@ pub(crate) struct Args {
     /// The instruction set
     #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
     pub backend: BackendArg,
-    /// The number of threads; without it one for each core
-    #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    /// The number of threads, at most 1024; without it one for each core
+    // More than these help nowhere, and soon more than the system can start, which ends the process.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Write the numbers of every row to this file
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,

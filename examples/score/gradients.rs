@@ -9,23 +9,19 @@ use hardneg::{Error, Gradients, Workspace};
 use npyz::WriterBuilder;
 
 use crate::chunks::Work;
-use crate::table;
+use crate::output::Output;
 
 /// With respect to the anchors and to the positives.
 pub(crate) type Values = [Vec<f32>; 2];
 
-/// The two files, opened before the work begins, as that of the table is.
-pub(crate) struct Files([(File, PathBuf); 2]);
-
 /// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
-pub(crate) fn open(prefix: &Path) -> Result<Files, String> {
+pub(crate) fn open(prefix: &Path) -> Result<[Output; 2], String> {
     let open = |suffix| {
         let mut path = OsString::from(prefix);
         path.push(suffix);
-        let path = PathBuf::from(path);
-        table::open(&path).map(|file| (file, path))
+        Output::open(PathBuf::from(path))
     };
-    Ok(Files([open("_anchors.npy")?, open("_positives.npy")?]))
+    Ok([open("_anchors.npy")?, open("_positives.npy")?])
 }
 
 /// The backward pass that belongs to the forward pass in the workspace, which had all anchors in one call.
@@ -37,18 +33,12 @@ pub(crate) fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Val
     Ok(values)
 }
 
-impl Files {
-    /// Writes both sides, in rows of `dim` elements.
-    pub(crate) fn write(self, values: &Values, dim: usize) -> Result<(), String> {
-        for ((file, path), values) in self.0.into_iter().zip(values) {
-            write_rows(file, values, dim).map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-        Ok(())
-    }
+/// Writes both sides, in rows of `dim` elements.
+pub(crate) fn write(files: &[Output; 2], values: &Values, dim: usize) -> Result<(), String> {
+    files.iter().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
 }
 
-fn write_rows(file: File, values: &[f32], dim: usize) -> io::Result<()> {
-    table::empty(&file)?;
+fn write_rows(file: &File, values: &[f32], dim: usize) -> io::Result<()> {
     let mut buffer = BufWriter::new(file);
     let shape = [values.len() / dim, dim].map(|size| size as u64);
     let options = npyz::WriteOptions::new().default_dtype().shape(&shape);

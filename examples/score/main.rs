@@ -6,13 +6,16 @@
 //!
 //! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
 //! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend` and `--threads`
-//! change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both files go to
-//! `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
+//! change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both
+//! files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
+//!
+//! Whatever is wrong is said in one line on the standard error, and the exit status is 2.
 
 mod args;
 mod chunks;
 mod gradients;
 mod npy;
+mod output;
 mod pool;
 mod report;
 mod table;
@@ -28,6 +31,7 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use args::Args;
 use chunks::{Scored, Work};
 use npy::Embeddings;
+use output::Output;
 use pool::Pool;
 use report::Report;
 
@@ -40,7 +44,7 @@ const CHUNK: usize = 1024;
 const CALLS: usize = 100;
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    match parse().and_then(|args| args.map_or(Ok(()), |args| run(&args))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             // Not `eprintln!`, which panics where nobody listens.
@@ -50,24 +54,47 @@ fn main() -> ExitCode {
     }
 }
 
+/// The arguments, or none where there is nothing to do but to print what clap has made of them, the help.
+fn parse() -> Result<Option<Args>, String> {
+    match Args::try_parse() {
+        Ok(args) => Ok(Some(args)),
+        Err(error) if error.use_stderr() => Err(one_line(&error.to_string())),
+        Err(help) => {
+            // A reader that has seen enough of the help is no error.
+            let _ = help.print();
+            Ok(None)
+        }
+    }
+}
+
+/// What clap says is wrong, which is its first paragraph: what it lists there (missing arguments, possible values) has
+/// lines of its own. Hints and the usage follow after empty lines.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
 fn run(args: &Args) -> Result<(), String> {
     let backend = args.backend.backend()?;
     let pool = Pool::new(args.threads)?;
     let job = Job::read(args, args.plan(backend, &pool))?;
-    let table = args.rows.as_deref().map(|path| table::open(path).map(|file| (file, path))).transpose()?;
+    let table = args.rows.clone().map(Output::open).transpose()?;
     let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
     let mut workspace = Workspace::new();
     let scored = job.repeat(args.repeat.get(), &pool, &mut workspace);
-    let (scored, seconds) = scored.map_err(|error| describe(error, args))?;
-    if let Some((file, path)) = table {
-        table::write(file, path, &scored.stats, args.margin)?;
+    let (scored, seconds) = scored.map_err(|error| job.describe(error, args))?;
+    if let Some(table) = &table {
+        table::write(table, &scored.stats, args.margin)?;
     }
-    if let Some(files) = gradients {
+    if let Some(files) = &gradients {
         let work = job.work();
         let values = pool.run(|| gradients::backward(&work, &mut workspace)).map_err(|error| error.to_string())?;
-        files.write(&values, job.anchors.dim)?;
+        gradients::write(files, &values, job.anchors.dim)?;
     }
-    job.report(&scored, backend, pool.size(), seconds).print()
+    job.report(&scored, backend, pool.size(), seconds).print()?;
+    table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
+    Ok(())
 }
 
 /// What to compute, and of what.
@@ -146,23 +173,28 @@ impl Job {
             seconds,
         }
     }
+
+    /// The library knows the side that is wrong; the user knows it as a file.
+    fn describe(&self, error: Error, args: &Args) -> String {
+        let (anchors, positives) = (args.anchors.display(), args.positives.display());
+        match error {
+            Error::Empty { side: Side::Anchors } | Error::NotFinite { side: Side::Anchors, .. } => {
+                format!("{anchors}: {error}")
+            }
+            Error::Empty { side: Side::Candidates } | Error::NotFinite { side: Side::Candidates, .. } => {
+                format!("{positives}: {error}")
+            }
+            Error::PositiveOutOfRange { .. } => {
+                let (rows, of_positives) = (self.anchors.rows, self.candidates.rows);
+                format!("{anchors} has {rows} rows, {positives} has {of_positives}: every anchor needs its positive")
+            }
+            _ => error.to_string(),
+        }
+    }
 }
 
 /// The middle value, or the mean of the two in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
-}
-
-/// The library knows the side that is wrong; the user knows it as a file.
-fn describe(error: Error, args: &Args) -> String {
-    let side = match error {
-        Error::Empty { side } | Error::NotFinite { side, .. } => Some(side),
-        _ => None,
-    };
-    match side {
-        Some(Side::Anchors) => format!("{}: {error}", args.anchors.display()),
-        Some(Side::Candidates) => format!("{}: {error}", args.positives.display()),
-        _ => error.to_string(),
-    }
 }

@@ -1,7 +1,5 @@
 //! Where the calls run: on this thread, or in a rayon pool of the size that was asked for.
 
-use std::num::NonZeroUsize;
-
 use hardneg::Threads;
 
 /// The threads of all calls.
@@ -14,9 +12,9 @@ pub(crate) enum Pool {
 impl Pool {
     /// `threads` threads, or one for each core.
     #[cfg(feature = "rayon")]
-    pub(crate) fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
+    pub(crate) fn new(threads: Option<u16>) -> Result<Pool, String> {
         // Rayon takes 0 for the number of cores.
-        let threads = threads.map_or(0, NonZeroUsize::get);
+        let threads = usize::from(threads.unwrap_or(0));
         if threads == 1 {
             return Ok(Pool::Serial);
         }
@@ -26,8 +24,8 @@ impl Pool {
 
     /// One thread: there are no others without rayon.
     #[cfg(not(feature = "rayon"))]
-    pub(crate) fn new(threads: Option<NonZeroUsize>) -> Result<Pool, String> {
-        match threads.map_or(1, NonZeroUsize::get) {
+    pub(crate) fn new(threads: Option<u16>) -> Result<Pool, String> {
+        match threads.unwrap_or(1) {
             1 => Ok(Pool::Serial),
             threads => Err(format!("--threads {threads}: this was built without the feature `rayon`")),
         }
