@@ -346,6 +346,19 @@ fn a_refused_run_leaves_no_new_file_and_changes_no_old_one() {
 }
 
 #[test]
+fn inputs_are_not_written_over() {
+    let rows = [1.0, 0.0, 0.0, 1.0];
+    let [anchors, positives] = ["own_anchors.npy", "own_positives.npy"].map(|name| write_rows(name, &rows, 2));
+    let before = [&anchors, &positives].map(|path| fs::read(path).expect("an input"));
+    let prefix = temporary("own");
+    refused(&[&anchors, &positives, "--gradients", &prefix], &["own_anchors.npy", "input"]);
+    refused(&[&anchors, &positives, "--rows", &positives], &["own_positives.npy", "input"]);
+    let other = temporary("twice");
+    refused(&[&anchors, &positives, "--gradients", &other, "--rows", &format!("{other}_anchors.npy")], &["output"]);
+    assert_eq!([&anchors, &positives].map(|path| fs::read(path).expect("an input")), before);
+}
+
+#[test]
 fn backends_that_the_cpu_lacks_are_refused() {
     let good = sample("anchors");
     for name in ["avx2", "avx512"] {

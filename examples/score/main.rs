@@ -81,6 +81,7 @@ fn run(args: &Args) -> Result<(), String> {
     let job = Job::read(args, args.plan(backend, &pool))?;
     let table = args.rows.clone().map(Output::open).transpose()?;
     let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
+    Output::check_distinct([&args.anchors, &args.positives], table.iter().chain(gradients.iter().flatten()))?;
     let mut workspace = Workspace::new();
     let scored = job.repeat(args.repeat.get(), &pool, &mut workspace);
     let (scored, seconds) = scored.map_err(|error| job.describe(error, args))?;

@@ -33,6 +33,27 @@ impl Output {
         result.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
+    /// Refuses to write over an input, or twice to one file. Until [`Output::replace`] nothing is lost.
+    pub(crate) fn check_distinct<'a>(
+        inputs: [&Path; 2],
+        outputs: impl Iterator<Item = &'a Output>,
+    ) -> Result<(), String> {
+        // By then every file exists; what cannot be resolved is no file that was read.
+        let resolved = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut taken = inputs.map(resolved).to_vec();
+        for output in outputs {
+            let path = resolved(&output.path);
+            if taken.contains(&path) {
+                return Err(format!(
+                    "{}: would be written over, and is an input or another output",
+                    output.path.display()
+                ));
+            }
+            taken.push(path);
+        }
+        Ok(())
+    }
+
     /// The run has succeeded: the file stays.
     pub(crate) fn keep(mut self) {
         self.is_new = false;
