@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix,
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix, Threads,
     TripletLoss, Workspace, reference,
 };
 use npyz::npz::NpzArchive;
@@ -577,4 +577,79 @@ fn a_workspace_without_this_forward_is_refused() {
     let _ = plan.forward(batch, &mut workspace).unwrap();
     assert!(plan.margin(f32::NAN).forward(batch, &mut workspace).is_err());
     refused(plan, &mut workspace);
+}
+
+/// The weight that a mean implies is 1 over the rows of the call, so that a split mean is given its weights.
+#[test]
+fn a_mean_split_over_calls() {
+    let input = Input::new(Data::CommonMean, 31, 256, 200, 12);
+    let (batch, plan) = (input.batch(), TripletLoss::new().reduction(Reduction::Mean));
+    let mut workspace = Workspace::new();
+    let (_, whole) = forward_backward(plan, batch, None, &mut workspace);
+    let [mut a, mut c] = zeros(batch);
+    for first in [0, 128] {
+        let range = first * 12..(first + 128) * 12;
+        let positives = Positives::Indices(&input.positives[first..first + 128]);
+        let part = Batch::new(&input.anchors[range.clone()], &input.candidates, 12, positives).unwrap();
+        let gradients = Gradients::new(&mut a[range], &mut c).accumulate().weights(&[1.0 / 256.0; 128]);
+        plan.forward_backward(part, gradients, &mut workspace).unwrap();
+    }
+    assert_eq!(bits(&whole[0]), bits(&a));
+}
+
+#[test]
+fn extreme_weights_and_margins() {
+    let input = Input::new(Data::Random, 32, 60, 50, 16);
+    let weights: Vec<f32> = [f32::MAX, -f32::MAX, -0.0, 1e-45, 0.0, 1.0].into_iter().cycle().take(60).collect();
+    for margin in [-f32::MAX, 0.25, f32::MAX] {
+        let run = |backend| {
+            let plan = TripletLoss::new().margin(margin).backend(backend);
+            forward_backward(plan, input.batch(), Some(&weights), &mut Workspace::new()).1
+        };
+        let expected = run(Backend::portable());
+        assert!(expected.iter().flatten().all(|value| !value.is_nan()), "margin {margin}");
+        for backend in Backend::available() {
+            assert_pair(&expected, &run(backend), &format!("margin {margin}, {backend}"));
+        }
+    }
+}
+
+/// A backward pass on more threads than the forward pass had, overwriting and adding.
+#[cfg(feature = "rayon")]
+#[test]
+fn a_backward_pass_on_other_threads_than_the_forward_pass() {
+    let input = Input::new(Data::CommonMean, 33, 900, 800, 400);
+    let (batch, plan) = (input.batch(), TripletLoss::new().margin(1.0));
+    let (serial, parallel) = (plan.threads(Threads::Serial), plan.threads(Threads::Rayon));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
+    let mut workspace = Workspace::new();
+    let backward = |plan: TripletLoss, workspace: &mut Workspace| {
+        let [mut a, mut c] = dirty(batch);
+        plan.backward(batch, Gradients::new(&mut a, &mut c), workspace).unwrap();
+        plan.backward(batch, Gradients::new(&mut a, &mut c).accumulate(), workspace).unwrap();
+        [a, c]
+    };
+    serial.forward(batch, &mut workspace).unwrap();
+    let actual = pool.install(|| backward(parallel, &mut workspace));
+    assert_pair(&backward(serial, &mut workspace), &actual, "8 threads after 1");
+}
+
+#[test]
+fn a_forward_pass_that_failed_or_made_room_leaves_no_backward_pass() {
+    let (good, other) = (Input::new(Data::Random, 34, 20, 20, 8), Input::new(Data::Random, 35, 20, 20, 4));
+    let mut bad = Input::new(Data::Random, 34, 20, 20, 8);
+    bad.anchors[100] = f32::NAN;
+    let (plan, mut workspace) = (TripletLoss::new(), Workspace::new());
+    plan.forward(good.batch(), &mut workspace).unwrap();
+    let [mut a, mut c] = dirty(good.batch());
+    plan.forward_backward(bad.batch(), Gradients::new(&mut a, &mut c), &mut workspace).unwrap_err();
+    refused_without_forward(plan, good.batch(), &mut workspace);
+    plan.forward(other.batch(), &mut workspace).unwrap();
+    refused_without_forward(plan, good.batch(), &mut workspace);
+}
+
+fn refused_without_forward(plan: TripletLoss, batch: Batch<'_>, workspace: &mut Workspace) {
+    let [mut a, mut c] = dirty(batch);
+    assert_eq!(plan.backward(batch, Gradients::new(&mut a, &mut c), workspace), Err(Error::NoForward));
+    assert_eq!([a, c], dirty(batch));
 }
