@@ -1,5 +1,5 @@
-//! What training costs beyond the forward pass: criterion's report of both, and then a table of what the backward pass adds,
-//! with both measured in turns, since a ratio survives a noisy machine and a time does not.
+//! What training costs beyond the forward pass: criterion's report of both, and then a table of what the backward pass
+//! adds, with both measured in turns, since a ratio survives a noisy machine and a time does not.
 //!
 //! `cargo bench --bench backward` runs both; `cargo bench --bench backward -- shares` the table alone.
 
@@ -14,7 +14,8 @@ use hardneg::{Backend, Batch, Gradients, Threads, TripletLoss, Workspace, refere
 /// Rows and dim of the shapes.
 const SHAPES: [(usize, usize); 3] = [(32, 128), (1024, 128), (4096, 768)];
 
-/// Margins: the usual one, at which of random rows only the closest negative counts, and one at which the mean does too.
+/// Margins: the usual one, at which of random rows only the closest negative counts, and one at which the mean does
+/// too.
 const MARGINS: [f32; 2] = [0.25, 1.0];
 
 /// A batch with room for its gradients.

@@ -5,10 +5,9 @@
 //! cargo run --release --example train
 //! ```
 //!
-//! Both sides go through the same projection `W`, so that `d loss / d W` is the sum over both of
-//! `(gradient of a projected row) x (row)`. The crate computes the loss and the gradients of the projected rows; the
-//! projection itself is plain loops. Line 0 is the random projection, line `e` what `e` epochs made of it; every run prints the
-//! same.
+//! Both sides go through the same projection `W`, so that `d loss / d W` is the sum over both of `(gradient of a
+//! projected row) x (row)`. The crate computes the loss and the gradients of the projected rows; the projection itself
+//! is plain loops. Line 0 is the random projection, line `e` what `e` epochs made of it; every run prints the same.
 
 #[path = "score/npy.rs"]
 mod npy;
@@ -123,7 +122,8 @@ impl Projection {
         }
     }
 
-    /// A step against the gradient, which each side contributes to with its rows and the gradients of their projections.
+    /// A step against the gradient, which each side contributes to with its rows and the gradients of their
+    /// projections.
     fn step(&mut self, sides: &[(&Embeddings, &Vec<f32>)]) {
         for (rows, gradients) in sides {
             let rows = rows.values.chunks_exact(self.dim);

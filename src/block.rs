@@ -21,8 +21,8 @@ const BLOCK_ELEMENTS: usize = 1 << 16;
 /// The elements of a cache line. A tile fetches `dim` lines, as many elements as this many rows have.
 const LINE: usize = 16;
 
-/// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and the elements of unit anchors.
-/// Smaller batches never need more, however many threads share them.
+/// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and the elements of unit
+/// anchors. Smaller batches never need more, however many threads share them.
 pub(crate) fn block_room(rows: usize, dim: usize) -> (usize, usize) {
     let padded = rows.next_multiple_of(ROW_UNIT);
     (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_ELEMENTS.saturating_add(dim.saturating_mul(ROW_UNIT))))
@@ -99,7 +99,8 @@ impl<'a> AnchorBlocks<'a> {
         }
     }
 
-    /// Part `part` of the rows that the next block reads first, its anchors and their positives, if there are that many.
+    /// Part `part` of the rows that the next block reads first, its anchors and their positives, if there are that
+    /// many.
     #[inline(always)]
     fn next_rows(&self, part: usize) -> Option<Ahead<'a>> {
         let batch = self.shared.batch;

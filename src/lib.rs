@@ -89,9 +89,8 @@
 //! Comparisons are made on those `f32` values. The mean needs no pairs: with V, the sum of all candidates scaled to
 //! norm 1, it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. V is added up in blocks
 //! of 192 candidates, the losses of the rows in blocks of 256 rows; a block is summed in ascending order, and the
-//! blocks are combined as a fixed tree, neighbours first. None of it depends on the machine.
-//! The gradients are computed in `f64` in an order as fixed, and rounded to `f32` once; [`Gradients`] says what splitting
-//! does to them.
+//! blocks are combined as a fixed tree, neighbours first. None of it depends on the machine. The gradients are computed
+//! in `f64` in an order as fixed, and rounded to `f32` once; [`Gradients`] says what splitting does to them.
 //!
 //! LANES = 16 and the two block sizes are part of the definition, and frozen: other values would be other results.
 //! [`mod@reference`] is the same in code.
@@ -114,12 +113,12 @@
 //! # Errors
 //!
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
-//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a forward call that failed. Refused
-//! are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no anchors, no
-//! candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a row or as the
-//! margin; gradient buffers or weights of another length than the batch asks for, and weights that are not finite; a
-//! backward pass without its forward pass; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
-//! in the [`Loss`].
+//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a forward call that failed.
+//! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
+//! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
+//! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
+//! not finite; a backward pass without its forward pass; and shapes for which there is no memory. A zero row is no
+//! error: its similarities are 0, and it is counted in the [`Loss`].
 //!
 //! # Allocation
 //!

@@ -57,8 +57,8 @@ impl Threads {
 /// loss         = sum (or mean) over the anchors of (mean term + closest term)
 /// ```
 ///
-/// The defaults are a margin of 0.25, [`Negatives::Below`], [`Reduction::Sum`], all threads, and the CPU's best backend.
-/// The value is small and `Copy`: change an option for one call by chaining.
+/// The defaults are a margin of 0.25, [`Negatives::Below`], [`Reduction::Sum`], all threads, and the CPU's best
+/// backend. The value is small and `Copy`: change an option for one call by chaining.
 ///
 /// ```
 /// use hardneg::{Batch, Negatives, Reduction, TripletLoss, Workspace};
@@ -159,8 +159,8 @@ impl TripletLoss {
     /// The forward pass over a batch: m anchors and n candidates of `dim` elements, m * n * dim multiply-adds.
     ///
     /// The statistics of each row stay in the workspace, in [`Workspace::row_stats`]. The same input gives the same
-    /// bits on every backend, on any number of threads, and however the anchors are split into calls (add up the rows of
-    /// several calls with [`TripletLoss::reduce`]).
+    /// bits on every backend, on any number of threads, and however the anchors are split into calls (add up the rows
+    /// of several calls with [`TripletLoss::reduce`]).
     ///
     /// # Errors
     /// The margin is not finite; a row is not finite; the workspace cannot grow to the size of the batch.
@@ -211,15 +211,15 @@ impl TripletLoss {
     /// workspace; `O((m + n) * dim)`, little beside the forward pass.
     ///
     /// Margin, reduction, threads and backend may be others than in the forward pass: the gradients are those of this
-    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that would not
-    /// reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it is, also
-    /// when the call is refused, for another backward pass.
+    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that would
+    /// not reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it is,
+    /// also when the call is refused, for another backward pass.
     ///
-    /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row of
-    /// norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is inversely
-    /// proportional to the norm of its row: one beyond the range of `f32`, as rows of norm 1e-39 may have, is infinite.
-    /// It is right to about 1e-15 times the sum of the absolute derivatives by the row's similarities over its norm, which
-    /// shows where it should be 0.
+    /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row
+    /// of norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is
+    /// inversely proportional to the norm of its row: one beyond the range of `f32`, as rows of norm 1e-39 may have, is
+    /// infinite. It is right to about 1e-15 times the sum of the absolute derivatives by the row's similarities over
+    /// its norm, which shows where it should be 0.
     ///
     /// ```
     /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
@@ -237,9 +237,9 @@ impl TripletLoss {
     /// ```
     ///
     /// # Errors
-    /// The margin is not finite; a buffer or the slice of weights has another length than the batch asks for; a weight is
-    /// not finite; the last forward call with the workspace was not a successful one over a batch of this shape with this
-    /// rule ([`Error::NoForward`]); the workspace cannot grow. Then neither buffer was written.
+    /// The margin is not finite; a buffer or the slice of weights has another length than the batch asks for; a weight
+    /// is not finite; the last forward call with the workspace was not a successful one over a batch of this shape with
+    /// this rule ([`Error::NoForward`]); the workspace cannot grow. Then neither buffer was written.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
@@ -265,8 +265,8 @@ impl TripletLoss {
     /// The loss of rows whose statistics are already there, from [`Workspace::row_stats`] of one or several calls.
     ///
     /// Rows are added in an order that depends on their number alone, so that the anchors of a batch may be split into
-    /// any calls: the statistics put together again give the bits of the one call. Only the counts of zero rows are those of
-    /// the calls; here they are 0.
+    /// any calls: the statistics put together again give the bits of the one call. Only the counts of zero rows are
+    /// those of the calls; here they are 0.
     ///
     /// ```
     /// use hardneg::{Batch, Positives, TripletLoss, Workspace};

@@ -1,4 +1,5 @@
-//! The driver: prepare the candidates, then take blocks of anchors past them in parallel. The n x m matrix never exists.
+//! The driver: prepare the candidates, then take blocks of anchors past them in parallel. The n x m matrix never
+//! exists.
 
 use crate::arch::Backend;
 use crate::batch::Batch;
@@ -10,8 +11,8 @@ use crate::screen::Screen;
 use crate::stats::Negatives;
 use crate::workspace::{Buffers, Sizes, Workspace};
 
-/// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a thread
-/// does about as many.
+/// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
+/// thread does about as many.
 const SERIAL_WORK: usize = 5 << 19;
 
 /// How a batch is mined; none of it but the rule changes a bit of the result.

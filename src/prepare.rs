@@ -67,7 +67,8 @@ impl Kernel for CandidateBlocks<'_> {
     }
 }
 
-/// Adds every row of a panel, scaled to norm 1, to `sums`, in ascending order of rows. The product is rounded before it is added.
+/// Adds every row of a panel, scaled to norm 1, to `sums`, in ascending order of rows. The product is rounded before it
+/// is added.
 #[inline(always)]
 fn add_unit_rows<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
     /// Registers of sums that are held while the rows pass by: enough to hide the latency of an addition.

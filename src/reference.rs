@@ -238,8 +238,8 @@ pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, we
     gradients
 }
 
-/// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given: the
-/// chain rule through `s_j = (row / |row|) . v_j`.
+/// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given:
+/// the chain rule through `s_j = (row / |row|) . v_j`.
 fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<f64> {
     let (unit, norm, mut by_unit) = (unit_row(row), norm(row), vec![0.0; row.len()]);
     for (by_similarity, other) in by_similarity.iter().zip(others) {
@@ -251,8 +251,8 @@ fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<
 }
 
 /// The gradients of [`crate::TripletLoss::forward_backward`] with respect to anchors and candidates, before they are
-/// rounded to `f32`: pair by pair, with a weight for each row. The weights that a reduction implies are 1 for the sum, and
-/// 1/m for the mean.
+/// rounded to `f32`: pair by pair, with a weight for each row. The weights that a reduction implies are 1 for the sum,
+/// and 1/m for the mean.
 ///
 /// It shares neither the algebra nor the order of the fast path: the two agree up to rounding in `f64`.
 ///

@@ -18,8 +18,8 @@ use crate::rows::Rows;
 ///
 /// Chosen among 8, 16 and 32 by the time of one dot product at dim 64 to 1024, on AVX-512, AVX2 and SSE2 (a core of the
 /// Sapphire Rapids class). 8 leave AVX-512 waiting for its own additions (120 ns against 95 ns at dim 768); 32 gain
-/// nothing more, cost AVX2 and SSE2 registers they do not have, and make the incomplete block at the end of a row longer
-/// (27 ns against 22 ns at dim 100 on AVX2).
+/// nothing more, cost AVX2 and SSE2 registers they do not have, and make the incomplete block at the end of a row
+/// longer (27 ns against 22 ns at dim 100 on AVX2).
 pub(crate) const LANES: usize = 16;
 
 /// The registers that hold the virtual lanes; an instruction set with wider registers uses the first few.

@@ -99,7 +99,8 @@ fn the_second_call_and_calls_of_smaller_shapes() {
     }
 }
 
-/// Shapes and thread counts at which a thread's block of anchors changes its size: a smaller batch may have a larger block.
+/// Shapes and thread counts at which a thread's block of anchors changes its size: a smaller batch may have a larger
+/// block.
 #[test]
 fn smaller_shapes_with_larger_blocks() {
     for [rows, dim, later_rows, later_dim] in

@@ -235,8 +235,8 @@ impl Attacked {
         matrix.chunks(CANDIDATES).enumerate().map(choose).collect()
     }
 
-    /// Panics unless, for each of the first anchors, many candidates are exactly as similar as another one, and many are
-    /// 1, 2 and 3 units in the last place from another one.
+    /// Panics unless, for each of the first anchors, many candidates are exactly as similar as another one, and many
+    /// are 1, 2 and 3 units in the last place from another one.
     fn assert_near_ties(&self, dim: usize, what: &str) {
         let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, dim);
         for similarities in matrix.chunks(CANDIDATES).take(3) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix, Threads,
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix,
     TripletLoss, Workspace, reference,
 };
 use npyz::npz::NpzArchive;
@@ -620,7 +620,7 @@ fn extreme_weights_and_margins() {
 fn a_backward_pass_on_other_threads_than_the_forward_pass() {
     let input = Input::new(Data::CommonMean, 33, 900, 800, 400);
     let (batch, plan) = (input.batch(), TripletLoss::new().margin(1.0));
-    let (serial, parallel) = (plan.threads(Threads::Serial), plan.threads(Threads::Rayon));
+    let (serial, parallel) = (plan.threads(hardneg::Threads::Serial), plan.threads(hardneg::Threads::Rayon));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
     let mut workspace = Workspace::new();
     let backward = |plan: TripletLoss, workspace: &mut Workspace| {

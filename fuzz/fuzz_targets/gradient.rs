@@ -1,5 +1,5 @@
-//! Gradients of any batch, with weights or without, into buffers that are overwritten or added to: the reference's up to
-//! `f64` rounding, the same bits on every backend and thread mode, and from two calls as from one. Errors leave the
+//! Gradients of any batch, with weights or without, into buffers that are overwritten or added to: the reference's up
+//! to `f64` rounding, the same bits on every backend and thread mode, and from two calls as from one. Errors leave the
 //! buffers alone.
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The portable backend, on `wide`: whatever the compilation target has (SSE2 on a plain x86-64 build, NEON, WASM SIMD).
+//! The portable backend, on `wide`: whatever the compilation target has (SSE2 on a plain x86-64 build, NEON, WASM
+//! SIMD).
 
 use wide::{f32x8, f64x4};
 

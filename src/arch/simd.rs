@@ -26,8 +26,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Registers of candidates in a screen tile.
     const TILE_REGISTERS: usize;
 
-    /// Runs `kernel`, compiled for this instruction set, as a function of its own: from outside to switch the instruction
-    /// set on, from inside another kernel to keep rare code out of a hot loop.
+    /// Runs `kernel`, compiled for this instruction set, as a function of its own: from outside to switch the
+    /// instruction set on, from inside another kernel to keep rare code out of a hot loop.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// Asks for the cache line of `source[offset]`, which may lie anywhere, to be brought near. Only a hint.

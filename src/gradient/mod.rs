@@ -20,16 +20,16 @@
 //!
 //! and the chain rule through the normalisation finishes each row on its own: `(gu_i - (gu_i . u_i) u_i) / nu_i`.
 //!
-//! * `S` by rows is written in one sweep over the statistics ([`pairs`]); its transpose is a counting sort by candidate,
-//!   stable, so that each candidate finds its anchors in ascending order. Nothing is scattered into, so that rows need
-//!   neither atomics nor locks, and threads change no bit.
+//! * `S` by rows is written in one sweep over the statistics ([`pairs`]); its transpose is a counting sort by
+//!   candidate, stable, so that each candidate finds its anchors in ascending order. Nothing is scattered into, so that
+//!   rows need neither atomics nor locks, and threads change no bit.
 //! * Both sides are then the same computation, [`Pullback`], with the roles exchanged.
 //! * All of it is in `f64`, in an order that depends on the shape alone: `P` in blocks of anchors combined as the
 //!   candidates' sum is; a row from its multiple of the common vector on, then its elements of `S` in ascending order;
-//!   the dot product in the lanes of [`similarity`](crate::similarity). No multiplication is fused with an addition. What
-//!   is written is rounded to `f32` once.
-//! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late in
-//!   training that is most of them.
+//!   the dot product in the lanes of [`similarity`](crate::similarity). No multiplication is fused with an addition.
+//!   What is written is rounded to `f32` once.
+//! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late
+//!   in training that is most of them.
 
 mod pairs;
 mod pullback;
@@ -47,8 +47,8 @@ use pairs::Weights;
 pub(crate) use pairs::{Element, Sparse};
 use pullback::{Pullback, Shares};
 
-/// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three times
-/// takes longer than it saves.
+/// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three
+/// times takes longer than it saves.
 const SERIAL_ELEMENTS: usize = 1 << 19;
 
 /// Where the gradients of a batch go, and how: the caller's two buffers, row-major, of the shapes of the anchors and of
@@ -90,19 +90,19 @@ impl<'a> Gradients<'a> {
     /// anchors each.
     ///
     /// The sum of the old value and the gradient is computed in `f64` and rounded to `f32` once. When the anchors of a
-    /// batch are split over calls, on buffers that were zero and with the same weight for each row, the gradients of the
-    /// anchors have the bits of the one call with all of them (but for the sign of a zero), since the gradient of an
-    /// anchor is made by one call alone. The gradient of a candidate is a sum over all anchors, which now is rounded
+    /// batch are split over calls, on buffers that were zero and with the same weight for each row, the gradients of
+    /// the anchors have the bits of the one call with all of them (but for the sign of a zero), since the gradient of
+    /// an anchor is made by one call alone. The gradient of a candidate is a sum over all anchors, which now is rounded
     /// after every call: it differs by at most half a unit in the last place of each partial sum, and of the result.
     ///
-    /// The weights that [`Reduction::Mean`](crate::Reduction::Mean) implies are those of the call, 1 over its own number
-    /// of anchors: to split a mean over calls, give [weights](Gradients::weights) of 1/m.
+    /// The weights that [`Reduction::Mean`](crate::Reduction::Mean) implies are those of the call, 1 over its own
+    /// number of anchors: to split a mean over calls, give [weights](Gradients::weights) of 1/m.
     pub fn accumulate(self) -> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
-    /// The weight of each row: the derivative of what is being minimised by the loss of that row. For sample weights, or
-    /// for a loss that is scaled or part of a larger one.
+    /// The weight of each row: the derivative of what is being minimised by the loss of that row. For sample weights,
+    /// or for a loss that is scaled or part of a larger one.
     ///
     /// Weights take the place of those that the [`Reduction`](crate::Reduction) implies, which are 1 for the sum and
     /// 1/m for the mean; they are not multiplied with them, so that for a mean you divide by m yourself. They may be

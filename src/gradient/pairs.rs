@@ -58,8 +58,8 @@ impl Sparse<'_> {
         &self.elements[start..self.ends[row]]
     }
 
-    /// Writes the derivative of every row: its share, and the elements for the positive and the closest negative, unless
-    /// they are 0.
+    /// Writes the derivative of every row: its share, and the elements for the positive and the closest negative,
+    /// unless they are 0.
     pub(super) fn fill(&mut self, weights: &Weights<'_>, batch: Batch<'_>, stats: &[RowStats], shares: &mut [f64]) {
         let mut end = 0;
         for (row, stats) in stats.iter().enumerate() {

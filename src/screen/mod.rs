@@ -21,8 +21,8 @@
 //! 3. Let b be the largest lower bound so far, from 2 or from a pair that was computed exactly. `s' < b - E` means
 //!    s < b: the pair is not the closest negative, and is ruled out.
 //!
-//! What is left are the pairs with `b - E <= s' <= p + E`, the row's [`Window`]. For `AtOrBelow` the same window serves,
-//! since it is only too wide. For `Any` there is no upper end, and every pair qualifies for sure.
+//! What is left are the pairs with `b - E <= s' <= p + E`, the row's [`Window`]. For `AtOrBelow` the same window
+//! serves, since it is only too wide. For `Any` there is no upper end, and every pair qualifies for sure.
 //!
 //! # Why the winner is never lost
 //!
@@ -35,8 +35,9 @@
 //!
 //! # The bound
 //!
-//! See [`bound`], which derives it, and [`SHRINK`], which halves it. A tile that sums short runs and adds them up has a
-//! smaller bound still, but lost 2 % at dim 768, as much as the exact scores that it saved.
+//! See [`bound`], which derives it, and [`SHRINK`], which halves it. A tile that sums runs of 256
+//! elements and adds them up has a smaller bound still for long rows, but what it saved in exact scores at dim 768 it lost
+//! in the tile: no gain was measured.
 //!
 //! # Order of work
 //!
@@ -51,10 +52,11 @@
 //! # What was tried
 //!
 //! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair: two
-//!   shuffles a pair, on the port that also multiplies. At dim 128 that is half as much as the products themselves.
-//! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 5 % at dim 768: the
-//!   second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch is worth
-//!   12 % at 4096 x 768.
+//!   shuffles a pair, which many cores do on a port that also multiplies. By count, that is half as much as the products
+//!   themselves at dim 128.
+//! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768: the
+//!   second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took the
+//!   tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
 
 mod pack;
 mod shortlist;
@@ -66,7 +68,8 @@ pub(crate) use tile::{Ahead, MAX_WIDTH, Record, Tile, Window, tile};
 
 /// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product ever exceeds 1.
 ///
-/// Below 1 a rounding to `f32` is off by at most `2^-25`, above it by twice as much. Shrinking the rows halves the bound.
+/// Below 1 a rounding to `f32` is off by at most `2^-25`, above it by twice as much. Shrinking the rows halves the
+/// bound.
 pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
 
 /// An exact similarity in the screen's units. (The factor is exact: it has 20 bits.)
@@ -121,8 +124,8 @@ const ANYTHING: f32 = 4.0;
 /// 2. *The sum.* A lane adds up `dim` products one after the other. There is no reduction across lanes: a lane is a
 ///    pair. By Cauchy-Schwarz once more, every exact partial sum is at most `|u'| |v'| <= (1 - 2^-9 + 2^-20)(1 + 5 g)`.
 ///    If each addition so far was off by at most `g / 2`, then for `dim <= 2^13` the computed partial sums stay below
-///    `1 - 2^-9 + 2^-12 + ..` < 1, where a rounding is off by at most `g / 2`: so by induction the sum is off by at most
-///    `dim g / 2`. On the portable backend products may be rounded before they are added, each by at most
+///    `1 - 2^-9 + 2^-12 + ..` < 1, where a rounding is off by at most `g / 2`: so by induction the sum is off by at
+///    most `dim g / 2`. On the portable backend products may be rounded before they are added, each by at most
 ///    `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not 2, up to `2^22`): `dim g`.
 /// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors of
 ///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.

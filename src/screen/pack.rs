@@ -1,8 +1,8 @@
 //! Unit rows, a little shrunk, in the order in which a tile reads them.
 //!
-//! Rows are grouped into panels of `width` rows. A panel lies `[k][row]`: element 0 of all its rows, then element 1, and
-//! so on. The last panel is narrower if there are fewer rows left; the number of rows is rounded up to whole registers
-//! with rows of zeros.
+//! Rows are grouped into panels of `width` rows. A panel lies `[k][row]`: element 0 of all its rows, then element 1,
+//! and so on. The last panel is narrower if there are fewer rows left; the number of rows is rounded up to whole
+//! registers with rows of zeros.
 
 use super::SHRINK;
 use crate::arch::Simd;
@@ -10,8 +10,8 @@ use crate::arch::Simd;
 /// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// The two factors that bring a row to norm [`SHRINK`]: a power of two that brings its norm near 1, so that neither factor
-/// overflows nor loses bits, and `f32` of what is left. Both are 0 for a zero row.
+/// The two factors that bring a row to norm [`SHRINK`]: a power of two that brings its norm near 1, so that neither
+/// factor overflows nor loses bits, and `f32` of what is left. Both are 0 for a zero row.
 ///
 /// `normalize_into` rounds less, but it goes through `f64`; a screen may be off by what its bound says.
 fn unit_factors(norm: f64) -> [f32; 2] {
@@ -26,8 +26,8 @@ fn unit_factors(norm: f64) -> [f32; 2] {
     if norm == 0.0 { [0.0; 2] } else { [power as f32, (SHRINK / (norm * power)) as f32] }
 }
 
-/// Writes `rows`, scaled to norm [`SHRINK`], into `panels` of `width` rows. `width` is a multiple or a divisor of the register
-/// width, and `panels` has a place for every row that the rounding up to whole registers adds.
+/// Writes `rows`, scaled to norm [`SHRINK`], into `panels` of `width` rows. `width` is a multiple or a divisor of the
+/// register width, and `panels` has a place for every row that the rounding up to whole registers adds.
 #[inline(always)]
 pub(crate) fn pack<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
     let padded = norms.len().next_multiple_of(S::F32_LANES);

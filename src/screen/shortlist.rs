@@ -6,8 +6,8 @@ use crate::rows::Rows;
 use crate::similarity::cosine_rows;
 use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
 
-/// Pairs that a shortlist holds before it must be pruned. Random rows need about ln n places, rows with positives inside
-/// the bulk a few more; more room costs memory and, in the rows that fill it, a longer pass over it.
+/// Pairs that a shortlist holds before it must be pruned. Random rows need about ln n places, rows with positives
+/// inside the bulk a few more; more room costs memory and, in the rows that fill it, a longer pass over it.
 const CAPACITY: usize = 16;
 
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
@@ -81,7 +81,8 @@ fn largest_up_to<S: Simd>(simd: S, limit: f32, values: &[f32; MAX_WIDTH]) -> f32
 }
 
 impl Shortlist {
-    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`, and opens its window.
+    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`, and opens its
+    /// window.
     #[inline(always)]
     pub(crate) fn open(&mut self, negatives: Negatives, positive: usize, similarity: f32, bound: f32) -> Window {
         let (sure, high) = match negatives {
