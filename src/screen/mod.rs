@@ -35,9 +35,9 @@
 //!
 //! # The bound
 //!
-//! See [`bound`], which derives it, and [`SHRINK`], which halves it. A tile that sums runs of 256
-//! elements and adds them up has a smaller bound still for long rows, but what it saved in exact scores at dim 768 it lost
-//! in the tile: no gain was measured.
+//! See [`bound`], which derives it, and [`SHRINK`], which halves it. A tile that sums runs of 256 elements and adds them
+//! up has a smaller bound still for long rows, but what it saved in exact scores at dim 768 it lost in the tile: no
+//! gain was measured.
 //!
 //! # Order of work
 //!
@@ -52,11 +52,11 @@
 //! # What was tried
 //!
 //! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair: two
-//!   shuffles a pair, which many cores do on a port that also multiplies. By count, that is half as much as the products
-//!   themselves at dim 128.
-//! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768: the
-//!   second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took the
-//!   tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
+//!   shuffles a pair, which many cores do on a port that also multiplies. By count, that is half as much as the
+//!   products themselves at dim 128.
+//! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768:
+//!   the second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took
+//!   the tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
 
 mod pack;
 mod shortlist;
