@@ -8,7 +8,9 @@ use std::ptr;
 use std::slice;
 
 use common::{ALL_DATA, ALL_NEGATIVES, Data, all_threads, assert_loss, assert_rows, bits};
-use hardneg::{Backend, Batch, Negatives, Positives, Reduction, SimilarityMatrix, TripletLoss, Workspace, reference};
+use hardneg::{
+    Backend, Batch, Gradients, Negatives, Positives, Reduction, SimilarityMatrix, TripletLoss, Workspace, reference,
+};
 
 /// On which side of a slice the inaccessible page lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -218,6 +220,30 @@ fn mining_from_similarities() {
             let what = format!("{rows} x {candidates}, {guard:?}");
             assert_rows(&expected, workspace.row_stats(), &what);
             assert_loss(&reference::loss(&expected, 0.25, Reduction::Sum), &loss, &what);
+        }
+    }
+}
+
+#[test]
+fn gradients() {
+    let mut workspace = Workspace::new();
+    for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
+        let (a, c) = ALL_DATA[turn % ALL_DATA.len()].batch(turn as u64, rows, candidates, dim);
+        let weights = common::Random(turn as u64).rows(1, rows);
+        for guard in BOTH {
+            let (a, c, weights) = (Guarded::new(guard, &a), Guarded::new(guard, &c), Guarded::new(guard, &weights));
+            let batch = Batch::new(a.get(), c.get(), dim, Positives::Identity).unwrap();
+            let mut expected = None;
+            for backend in Backend::available() {
+                let mut by_anchors = Guarded::new(guard, &vec![7.0; rows * dim]);
+                let mut by_candidates = Guarded::new(guard, &vec![7.0; candidates * dim]);
+                let gradients = Gradients::new(by_anchors.get_mut(), by_candidates.get_mut()).weights(weights.get());
+                let plan = TripletLoss::new().margin(1.0).backend(backend);
+                plan.forward_backward(batch, gradients, &mut workspace).unwrap();
+                let actual = [bits(by_anchors.get()), bits(by_candidates.get())];
+                let what = format!("{rows} x {candidates} x {dim}, {guard:?}, {backend}");
+                assert!(*expected.get_or_insert_with(|| actual.clone()) == actual, "{what}");
+            }
         }
     }
 }
