@@ -132,13 +132,5 @@ fn check() {
 
 fn main() {
     check();
-    if std::env::args().any(|argument| argument == "shares") {
-        return shares();
-    }
-    let mut criterion = Criterion::default().configure_from_args();
-    criterion_report(&mut criterion);
-    criterion.final_summary();
-    if !std::env::args().any(|argument| argument == "--test") {
-        shares();
-    }
+    common::run(criterion_report, shares);
 }

@@ -3,7 +3,7 @@
 use crate::batch::Positives;
 use crate::error::{Error, Side};
 use crate::loss::{Loss, TripletLoss};
-use crate::similarity::LANES;
+use crate::similarity::sum_lanes;
 use crate::stats::{ClosestSearch, Negatives, RowStats};
 use crate::workspace::Workspace;
 
@@ -112,22 +112,4 @@ fn row_stats(negatives: Negatives, similarities: &[f32], positive_index: usize) 
     let sum = sum_lanes(&similarities[..positive_index]) + sum_lanes(&similarities[positive_index + 1..]);
     let mean_negative = (sum / (similarities.len() - 1) as f64) as f32;
     RowStats { positive, mean_negative, closest_negative: search.found() }
-}
-
-/// The sum of a slice in `f64`, over virtual lanes folded by halves.
-fn sum_lanes(values: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    for values in values.chunks(LANES) {
-        for (lane, &value) in lanes.iter_mut().zip(values) {
-            *lane += f64::from(value);
-        }
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-    }
-    lanes[0]
 }

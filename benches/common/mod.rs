@@ -1,6 +1,8 @@
-//! What the benchmarks share: inputs, and measuring in turns.
+//! What the benchmarks share: inputs, measuring in turns, and what their arguments ask for.
 
 use std::time::Instant;
+
+use criterion::Criterion;
 
 /// Reproducible rows with elements uniform in -1..1 (splitmix64).
 pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
@@ -30,4 +32,18 @@ pub(crate) fn in_turns(rounds: usize, contenders: &mut [(usize, &mut dyn FnMut()
         }
     }
     times.into_iter().map(median).collect()
+}
+
+/// Runs criterion's report and then the table that was measured in turns; with the argument `shares` the table alone,
+/// and with `--test`, which asks whether benchmarks run at all, the report alone.
+pub(crate) fn run(report: fn(&mut Criterion), table: fn()) {
+    let asked = |name: &str| std::env::args().any(|argument| argument == name);
+    if !asked("shares") {
+        let mut criterion = Criterion::default().configure_from_args();
+        report(&mut criterion);
+        criterion.final_summary();
+    }
+    if !asked("--test") {
+        table();
+    }
 }
