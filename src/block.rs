@@ -1,9 +1,14 @@
 //! A block of anchors: from raw rows, past all candidates, to the statistics of each row.
 
+use core::marker::PhantomData;
+
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::join::Divide;
-use crate::screen::{Ahead, Exact, MAX_LANES, MAX_WIDTH, Record, Shortlist, Tile, Window, pack};
+use crate::screen::{
+    Ahead, Exact, F32, Format, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale, Setting,
+    Seen, Shortlist, Tile, Window, words_error,
+};
 use crate::similarity::{dot_sum, norm_row};
 use crate::stats::{Negatives, RowStats};
 use crate::workspace::SlotBuffers;
@@ -18,7 +23,7 @@ const MAX_BLOCK: usize = 96;
 /// 256 KiB.
 const BLOCK_ELEMENTS: usize = 1 << 16;
 
-/// The elements of a cache line. A tile fetches `dim` lines, as many elements as this many rows have.
+/// The elements of a cache line.
 const LINE: usize = 16;
 
 /// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and the elements of unit
@@ -40,10 +45,28 @@ pub(crate) fn anchor_block(rows: usize, dim: usize, threads: usize) -> usize {
 pub(crate) struct Shared<'a> {
     pub(crate) batch: Batch<'a>,
     pub(crate) candidate_norms: &'a [f64],
-    pub(crate) panels: &'a [f32],
+    /// What the candidates are screened with.
+    pub(crate) level: Level,
+    /// Before this one there was no other.
+    pub(crate) first: Level,
+    /// After this one there is no other.
+    pub(crate) last: Level,
+    pub(crate) setting: Setting<'a>,
+    pub(crate) panels: &'a [u32],
+    /// The largest residual and the largest norm of the candidates' integers.
+    pub(crate) largest: [f32; 2],
     pub(crate) sum: &'a [f64],
     pub(crate) negatives: Negatives,
-    pub(crate) bound: f32,
+}
+
+/// How far a block of anchors has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// What it is to be screened with.
+    pub(crate) level: Level,
+    pub(crate) done: bool,
+    /// The pairs that were computed exactly.
+    pub(crate) scored: usize,
 }
 
 /// Consecutive blocks of anchors, with what is to be written of them.
@@ -56,6 +79,7 @@ pub(crate) struct AnchorBlocks<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) norms: &'a mut [f64],
     pub(crate) stats: &'a mut [RowStats],
+    pub(crate) progress: &'a mut [Progress],
 }
 
 impl Divide for AnchorBlocks<'_> {
@@ -67,10 +91,10 @@ impl Divide for AnchorBlocks<'_> {
         let Self { shared, first, block_rows, .. } = self;
         let at = blocks * block_rows;
         let (rows, norms) = (self.rows.split_at(at * shared.batch.dim()), self.norms.split_at_mut(at));
-        let stats = self.stats.split_at_mut(at);
+        let (stats, progress) = (self.stats.split_at_mut(at), self.progress.split_at_mut(blocks));
         (
-            Self { shared, first, block_rows, rows: rows.0, norms: norms.0, stats: stats.0 },
-            Self { shared, first: first + at, block_rows, rows: rows.1, norms: norms.1, stats: stats.1 },
+            Self { rows: rows.0, norms: norms.0, stats: stats.0, progress: progress.0, ..self },
+            Self { first: first + at, rows: rows.1, norms: norms.1, stats: stats.1, progress: progress.1, ..self },
         )
     }
 }
@@ -78,42 +102,39 @@ impl Divide for AnchorBlocks<'_> {
 /// What comes after a panel: the next one, and how many there are.
 #[derive(Clone, Copy)]
 struct Upcoming<'a> {
-    panel: Option<&'a [f32]>,
+    panel: Option<&'a [u32]>,
     panels: usize,
 }
 
-impl<'a> AnchorBlocks<'a> {
-    /// What tile `tile` of `tiles` fetches while it computes. The first tiles fetch the next panel, a register's worth
-    /// of each `k` of it each; the others of the last panels fetch what the next block begins with.
+impl AnchorBlocks<'_> {
+    /// What tile `tile` of `tiles`, of `steps` steps, fetches while it computes. The first tiles fetch the next panel, a
+    /// register's worth of each step of it each; the others of the last panels fetch what the next block begins with.
     #[inline(always)]
-    fn ahead<'u, S: Simd>(&self, upcoming: Upcoming<'u>, tile: usize, tiles: usize) -> Option<Ahead<'u>>
-    where
-        'a: 'u,
-    {
+    fn ahead<S: Simd>(&self, upcoming: Upcoming<'_>, steps: usize, tile: usize, tiles: usize) -> Option<Ahead> {
         match tile.checked_sub(S::TILE_REGISTERS) {
             None => {
                 let from = upcoming.panel?.get(tile * S::F32_LANES..).filter(|from| !from.is_empty())?;
-                Some(Ahead { from, stride: S::TILE_REGISTERS * S::F32_LANES })
+                Some(Ahead::new(from, S::TILE_REGISTERS * S::F32_LANES))
             }
-            Some(spare) => self.next_rows(upcoming.panels * (tiles - S::TILE_REGISTERS) + spare),
+            Some(spare) => self.next_rows(upcoming.panels * (tiles - S::TILE_REGISTERS) + spare, steps),
         }
     }
 
-    /// Part `part` of the rows that the next block reads first, its anchors and their positives, if there are that
-    /// many.
+    /// Part `part` of the rows that the next block reads first, `steps` lines of its anchors or their positives, if
+    /// there are that many.
     #[inline(always)]
-    fn next_rows(&self, part: usize) -> Option<Ahead<'a>> {
+    fn next_rows(&self, part: usize, steps: usize) -> Option<Ahead> {
         let batch = self.shared.batch;
         let next = self.first + self.block_rows;
-        let parts = self.block_rows.div_ceil(LINE);
+        let parts = (self.block_rows * batch.dim()).div_ceil(LINE * steps);
         let (rows, row) = match part / parts {
             0 => (batch.anchor_rows(), next),
             1 if next < batch.rows() => (batch.candidate_rows(), batch.positives().of(next)),
             _ => return None,
         };
-        let start = (row + part % parts * LINE) * batch.dim();
+        let start = row * batch.dim() + part % parts * LINE * steps;
         let from = rows.data().get(start..).filter(|from| !from.is_empty())?;
-        Some(Ahead { from, stride: LINE })
+        Some(Ahead::new(from, LINE))
     }
 }
 
@@ -122,38 +143,57 @@ struct AnchorBlock<'a, 'b> {
     /// A single block.
     anchors: AnchorBlocks<'a>,
     windows: [Window; MAX_BLOCK],
-    unit: &'b mut [f32],
+    known: [Row; MAX_BLOCK],
+    words: &'b mut [u32],
+    scratch: &'b mut [f32],
     shortlists: &'b mut [Shortlist],
 }
 
-/// Computes the norms and statistics of one block of anchors.
+/// Takes one block of anchors past all candidates, unless the level of these is not what the block waits for.
 pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &mut SlotBuffers) {
-    let (unit, shortlists) = scratch.parts();
-    let mut block = AnchorBlock { anchors, windows: [Window::CLOSED; MAX_BLOCK], unit, shortlists };
-    backend.run(Open(&mut block));
-    backend.run(Screen(&mut block));
-    backend.run(Finish(&mut block));
-}
-
-// The steps of a block, each compiled as a function of its own.
-struct Open<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-struct Screen<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-struct Finish<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
-
-impl Kernel for Open<'_, '_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.unit_rows(simd);
-        self.0.open_rows(simd);
+    let level = anchors.shared.level;
+    if anchors.progress[0].done || anchors.progress[0].level != level {
+        return;
+    }
+    let (words, scratch, shortlists) = scratch.parts();
+    let (windows, known) = ([Window::CLOSED; MAX_BLOCK], [Row::default(); MAX_BLOCK]);
+    let mut block = AnchorBlock { anchors, windows, known, words, scratch, shortlists };
+    match level {
+        Level::I8 => mine_with::<I8>(backend, &mut block),
+        Level::I16 => mine_with::<I16>(backend, &mut block),
+        Level::F32 => mine_with::<F32>(backend, &mut block),
     }
 }
 
-impl Kernel for Screen<'_, '_, '_> {
+fn mine_with<F: Format>(backend: Backend, block: &mut AnchorBlock<'_, '_>) {
+    backend.run(Open(block, PhantomData::<F>));
+    if backend.run(Screen(block, PhantomData::<F>)) {
+        backend.run(Finish(block));
+    }
+}
+
+// The steps of a block, each compiled as a function of its own.
+struct Open<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
+struct Screen<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
+struct Finish<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
+
+impl<F: Format> Kernel for Open<'_, '_, '_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.0.screen(simd);
+        if self.0.anchors.shared.level == self.0.anchors.shared.first {
+            self.0.measure_rows(simd);
+        }
+        self.0.write_rows::<S, F>(simd);
+        self.0.open_rows();
+    }
+}
+
+impl<F: Format> Kernel for Screen<'_, '_, '_, F> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> bool {
+        self.0.screen::<S, F>(simd)
     }
 }
 
@@ -166,73 +206,129 @@ impl Kernel for Finish<'_, '_, '_> {
 }
 
 impl AnchorBlock<'_, '_> {
-    /// Norms and unit rows. A row that is not finite is found by its norm when all blocks are done; until then its
-    /// similarities are NaN or anything else, and decide nothing.
+    /// The norm and the first two numbers of every row, which need no pass over candidates. A row that is not finite is
+    /// found by its norm when all blocks are done; until then its similarities are NaN or anything else, and decide
+    /// nothing.
     #[inline(always)]
-    fn unit_rows<S: Simd>(&mut self, simd: S) {
+    fn measure_rows<S: Simd>(&mut self, simd: S) {
+        let shared = &self.anchors.shared;
+        let others = (shared.batch.candidates() - 1) as f64;
+        for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
+            let dim = shared.batch.dim();
+            self.anchors.norms[row] = norm_row(simd, &self.anchors.rows[row * dim..][..dim]);
+            let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
+            let similarity = exact.cosine(simd, shared.batch.positives().of(self.anchors.first + row));
+            stats.positive = similarity as f32;
+            stats.mean_negative = if exact.anchor_norm == 0.0 {
+                0.0
+            } else {
+                let total = dot_sum(simd, exact.anchor, shared.sum) / exact.anchor_norm;
+                ((total - similarity) / others) as f32
+            };
+        }
+    }
+
+    /// The rows as the tiles read them.
+    #[inline(always)]
+    fn write_rows<S: Simd, F: Format>(&mut self, simd: S) {
         const {
             assert!(ROW_UNIT.is_multiple_of(S::F32_LANES) && ROW_UNIT.is_multiple_of(S::TILE_ANCHORS));
             assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
         }
-        let (rows, dim) = (self.anchors.rows, self.anchors.shared.batch.dim());
-        for (norm, row) in self.anchors.norms.iter_mut().zip(rows.chunks_exact(dim)) {
-            *norm = norm_row(simd, row);
+        let dim = self.anchors.shared.batch.dim();
+        let padded = self.anchors.norms.len().next_multiple_of(S::F32_LANES);
+        let squares = self.anchors.rows.chunks(S::F32_LANES * dim).zip(self.anchors.norms.chunks(S::F32_LANES));
+        for (square, (rows, norms)) in squares.enumerate() {
+            let first = square * S::F32_LANES;
+            let place = Place::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));
+            let setting = self.anchors.shared.setting;
+            let known = F::write_anchors(simd, RawRows { rows, norms, dim }, setting, self.scratch, place);
+            self.known[first..first + S::F32_LANES].copy_from_slice(&known[..S::F32_LANES]);
         }
-        pack(simd, rows, self.anchors.norms, dim, S::TILE_ANCHORS, self.unit);
     }
 
-    /// The first two numbers of every row, which need no pass over candidates; they set the row's window.
+    /// Opens the window of every row.
     #[inline(always)]
-    fn open_rows<S: Simd>(&mut self, simd: S) {
-        let Shared { batch, sum, negatives, bound, .. } = self.anchors.shared;
-        let others = (batch.candidates() - 1) as f64;
-        let rows = self.anchors.stats.iter_mut().zip(&mut self.windows).zip(&mut *self.shortlists).enumerate();
-        for (row, ((stats, window), shortlist)) in rows {
-            let exact = self.anchors.shared.exact(self.anchors.rows, self.anchors.norms, row);
+    fn open_rows(&mut self) {
+        let Shared { batch, negatives, level, largest, .. } = self.anchors.shared;
+        let unit = if level == Level::F32 { (SHRINK * SHRINK) as f32 } else { 1.0 };
+        for (row, stats) in self.anchors.stats.iter().enumerate() {
+            let (known, shortlist) = (&self.known[row], &mut self.shortlists[row]);
+            let scale = Scale { unit, shift: known.shift };
             let positive = batch.positives().of(self.anchors.first + row);
-            let similarity = exact.cosine(simd, positive);
-            stats.positive = similarity as f32;
-            *window = shortlist.open(negatives, positive, stats.positive, bound);
-            if exact.anchor_norm == 0.0 {
-                *window = shortlist.settle_zero_row();
-                stats.mean_negative = 0.0;
-            } else {
-                let total = dot_sum(simd, exact.anchor, sum) / exact.anchor_norm;
-                stats.mean_negative = ((total - similarity) / others) as f32;
+            self.windows[row] =
+                shortlist.open(negatives, positive, stats.positive, scale, known.length + 2.0 * known.error(largest));
+            if self.anchors.norms[row] == 0.0 {
+                self.windows[row] = shortlist.settle_zero_row();
             }
         }
     }
 
     /// Takes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
-    /// away once and from the cache for the other anchors.
+    /// away once and from the cache for the other anchors. False if another level was found to be cheaper.
     #[inline(always)]
-    fn screen<S: Simd>(&mut self, simd: S) {
-        let dim = self.anchors.shared.batch.dim();
+    fn screen<S: Simd, F: Format>(&mut self, simd: S) -> bool {
+        let stride = F::stride(self.anchors.shared.batch.dim());
         let padded = self.anchors.shared.batch.candidates().next_multiple_of(S::F32_LANES);
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let panels = self.anchors.shared.panels[..padded * dim].chunks(width * dim);
+        let panels = self.anchors.shared.panels[..padded * stride].chunks(width * stride);
         for (panel, candidates) in panels.clone().enumerate() {
             let next = panels.clone().nth(panel + 1);
-            self.screen_panel(
-                simd,
-                candidates,
-                panel * width,
-                Upcoming { panel: next, panels: panels.len() - 1 - panel },
-            );
+            let upcoming = Upcoming { panel: next, panels: panels.len() - 1 - panel };
+            self.screen_panel::<S, F>(simd, candidates, panel * width, upcoming);
+            if (panel + 1).is_power_of_two() && self.defer((panel + 1) * width) {
+                return false;
+            }
         }
+        true
+    }
+
+    /// Whether the block had better wait for a finer screen, after so many candidates.
+    fn defer(&mut self, screened: usize) -> bool {
+        let Shared { level, last, batch, largest, .. } = self.anchors.shared;
+        let candidates = batch.candidates();
+        if level == last || screened >= candidates {
+            return false;
+        }
+        let rows = self.anchors.norms.len();
+        let (mut doubtful, mut scored, mut error, mut finer) = (0, 0, 0.0, 0.0);
+        for (known, shortlist) in self.known.iter().zip(&*self.shortlists).take(rows) {
+            doubtful += shortlist.doubtful();
+            scored += shortlist.scored();
+            error += known.error(largest);
+            finer += 2.0 * known.norm * largest[1] * words_error(batch.dim()) + known.length;
+        }
+        let mean = |sum: usize| sum as f64 / rows as f64;
+        let seen = Seen {
+            level,
+            screened: screened as f64,
+            candidates: candidates as f64,
+            doubtful: mean(doubtful),
+            scored: mean(scored),
+            finer: f64::from(finer / error),
+        };
+        self.anchors.progress[0].level = seen.best_level();
+        self.anchors.progress[0].level != level
     }
 
     /// Takes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
     #[inline(always)]
-    fn screen_panel<S: Simd>(&mut self, simd: S, candidates: &[f32], first_candidate: usize, upcoming: Upcoming<'_>) {
+    fn screen_panel<S: Simd, F: Format>(
+        &mut self,
+        simd: S,
+        panel: &[u32],
+        first_candidate: usize,
+        upcoming: Upcoming<'_>,
+    ) {
         let shared = &self.anchors.shared;
         let dim = shared.batch.dim();
-        let registers = candidates.len() / dim / S::F32_LANES;
+        let (steps, width) = (F::steps(dim), panel.len() / F::stride(dim));
+        let (candidates, constants) = panel.split_at(steps * width);
         let tiles = self.anchors.norms.len().div_ceil(S::TILE_ANCHORS);
-        for (tile, anchors) in self.unit.chunks_exact(S::TILE_ANCHORS * dim).take(tiles).enumerate() {
+        for (tile, anchors) in self.words.chunks_exact(S::TILE_ANCHORS * steps).take(tiles).enumerate() {
             let row = tile * S::TILE_ANCHORS;
             // With nothing to fetch, a line that is there already: an address without memory would cost more.
-            let ahead = self.anchors.ahead::<S>(upcoming, tile, tiles).unwrap_or(Ahead { from: anchors, stride: 0 });
+            let ahead = self.anchors.ahead::<S>(upcoming, steps, tile, tiles).unwrap_or(Ahead::new(anchors, 0));
             let mut record = TileRecord {
                 simd,
                 shared,
@@ -240,9 +336,11 @@ impl AnchorBlock<'_, '_> {
                 norms: &self.anchors.norms[row..],
                 shortlists: &mut self.shortlists[row..],
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
+                known: &self.known[row..row + S::TILE_ANCHORS],
                 first_candidate,
             };
-            simd.screen_tile(registers, Tile { anchors, candidates, ahead }, &mut record);
+            let tile = Tile { anchors, candidates, constants, ahead };
+            simd.screen_tile::<F, _>(width / S::F32_LANES, tile, &mut record);
         }
     }
 
@@ -250,13 +348,16 @@ impl AnchorBlock<'_, '_> {
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) {
         let shared = &self.anchors.shared;
+        let mut scored = 0;
         for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
             if let (Some(next), Some(&window)) = (self.shortlists.get(row + 1), self.windows.get(row + 1)) {
                 next.prefetch(simd, shared.batch.candidate_rows(), window);
             }
             let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
             stats.closest_negative = self.shortlists[row].finish(simd, &exact, self.windows[row]);
+            scored += self.shortlists[row].scored();
         }
+        self.anchors.progress[0] = Progress { level: shared.level, done: true, scored };
     }
 }
 
@@ -270,7 +371,6 @@ impl<'a> Shared<'a> {
             anchor_norm: norms[row],
             candidates: self.batch.candidate_rows(),
             candidate_norms: self.candidate_norms,
-            bound: self.bound,
         }
     }
 }
@@ -283,19 +383,20 @@ struct TileRecord<'a, 'b, S> {
     norms: &'b [f64],
     shortlists: &'b mut [Shortlist],
     windows: &'b mut [Window],
+    known: &'b [Row],
     first_candidate: usize,
 }
 
 impl<S: Simd> Record for TileRecord<'_, '_, S> {
     #[inline(always)]
-    fn window(&self, row: usize) -> Window {
-        self.windows[row]
+    fn row(&self, row: usize) -> (&Row, Window) {
+        (&self.known[row], self.windows[row])
     }
 
     #[inline(always)]
-    fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]) {
+    fn record(&mut self, row: usize, intervals: &mut Intervals) {
         let exact = self.shared.exact(self.rows, self.norms, row);
         let window = &mut self.windows[row];
-        self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, similarities);
+        self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, intervals);
     }
 }

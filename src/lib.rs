@@ -172,7 +172,7 @@ pub use loss::{Loss, Reduction, Threads, TripletLoss};
 pub use matrix::SimilarityMatrix;
 pub use screen::Screen;
 pub use similarity::{cosine_similarity, dot, norm, normalize_into, similarity_matrix_into};
-pub use stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
+pub use stats::{ClosestNegative, Negatives, RowStats, Screening, triplet_loss};
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

@@ -3,12 +3,12 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::block::{AnchorBlocks, ROW_UNIT, Shared, anchor_block, block_room, mine_block};
+use crate::block::{AnchorBlocks, Progress, ROW_UNIT, Shared, anchor_block, block_room, mine_block};
 use crate::error::{Error, Side};
 use crate::join::{Join, for_each_block};
-use crate::prepare::{self, SUM_BLOCK, check_norms};
-use crate::screen::Screen;
-use crate::stats::Negatives;
+use crate::prepare::{self, Preparation, SUM_BLOCK, check_norms};
+use crate::screen::{Centers, Level, Screen, Setting, center_room, largest, scratch};
+use crate::stats::{Negatives, Screening};
 use crate::workspace::{Buffers, Sizes, Workspace};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
@@ -38,9 +38,10 @@ impl Plan {
         Plan { join: if work < SERIAL_WORK { Join::Serial } else { self.join }, ..self }
     }
 
-    /// What the workspace must hold.
-    fn sizes(self, batch: Batch<'_>) -> Sizes {
-        let (shortlists, unit_anchors) = block_room(batch.rows(), batch.dim());
+    /// What the workspace must hold, whatever the data.
+    fn sizes(self, batch: Batch<'_>, levels: (Level, Level), block_rows: usize) -> Sizes {
+        let (shortlists, anchor_words) = block_room(batch.rows(), batch.dim());
+        let quantised = levels.0 < Level::F32;
         Sizes {
             anchors: batch.rows(),
             candidates: batch.candidates(),
@@ -49,7 +50,11 @@ impl Plan {
             dim: batch.dim(),
             threads: self.join.threads(),
             shortlists,
-            unit_anchors,
+            anchor_words,
+            stride: levels.0.stride(batch.dim()).max(levels.1.stride(batch.dim())),
+            scratch: if quantised { scratch(batch.dim()) } else { 0 },
+            centers: if quantised { center_room(batch.dim()) } else { 0 },
+            blocks: batch.rows().div_ceil(block_rows),
         }
     }
 }
@@ -57,33 +62,71 @@ impl Plan {
 /// Writes the statistics of every anchor into the workspace.
 pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> Result<ZeroRows, Error> {
     let plan = plan.fit(batch);
-    let mut buffers = workspace.buffers(plan.sizes(batch))?;
-    prepare_candidates(plan, batch, &mut buffers)?;
-    let shared = Shared {
-        batch,
-        candidate_norms: buffers.candidate_norms,
-        panels: buffers.unit_candidates,
-        sum: &buffers.candidate_sums[..batch.dim()],
-        negatives: plan.negatives,
-        bound: plan.screen.bound(batch.dim()),
-    };
+    let levels = plan.screen.levels(plan.backend, batch.rows().min(batch.candidates()), batch.dim());
     let block_rows = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
-    let (rows, norms, stats) = (batch.anchor_rows().data(), &mut *buffers.anchor_norms, buffers.stats);
-    for_each_block(plan.join, AnchorBlocks { shared, first: 0, block_rows, rows, norms, stats }, &|block| {
-        mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
-    });
+    let mut buffers = workspace.buffers(plan.sizes(batch, levels, block_rows))?;
+    let centers = Centers::of(plan.backend, batch, core::mem::take(&mut buffers.centers));
+    let setting = Setting { centers, bound: plan.screen.bound(batch.dim()) };
+    buffers.progress.fill(Progress { level: levels.0, ..Progress::default() });
+    let mut level = Some(levels.0);
+    while let Some(now) = level {
+        prepare_candidates(plan, batch, (now, levels.0), setting, &mut buffers)?;
+        let shared = Shared {
+            batch,
+            candidate_norms: buffers.candidate_norms,
+            level: now,
+            first: levels.0,
+            last: levels.1,
+            setting,
+            panels: buffers.panels,
+            largest: largest(plan.backend, now, batch, buffers.panels),
+            sum: &buffers.candidate_sums[..batch.dim()],
+            negatives: plan.negatives,
+        };
+        let (rows, norms, stats) = (batch.anchor_rows().data(), &mut *buffers.anchor_norms, &mut *buffers.stats);
+        let progress = &mut *buffers.progress;
+        let anchors = AnchorBlocks { shared, first: 0, block_rows, rows, norms, stats, progress };
+        for_each_block(plan.join, anchors, &|block| {
+            mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
+        });
+        level = buffers.progress.iter().filter(|block| !block.done).map(|block| block.level).min();
+    }
     check_norms(Side::Anchors, buffers.anchor_norms)?;
     let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
     let zero_rows = ZeroRows { anchors: zeros(buffers.anchor_norms), candidates: zeros(buffers.candidate_norms) };
+    let screening = screening(buffers.progress, block_rows, batch.rows());
     workspace.keep(batch.rows());
+    workspace.keep_screening(screening);
     Ok(zero_rows)
+}
+
+/// What the blocks tell of their screens.
+fn screening(progress: &[Progress], block_rows: usize, rows: usize) -> Screening {
+    let mut screening = Screening::default();
+    for (block, progress) in progress.iter().enumerate() {
+        let rows = (rows - block * block_rows).min(block_rows);
+        screening.survivors += progress.scored;
+        *match progress.level {
+            Level::I8 => &mut screening.i8_rows,
+            Level::I16 => &mut screening.i16_rows,
+            Level::F32 => &mut screening.f32_rows,
+        } += rows;
+    }
+    screening
 }
 
 /// What all anchors need of the candidates. Reports the first row that is not finite, on the anchors' side if there is
 /// one.
-fn prepare_candidates(plan: Plan, batch: Batch<'_>, buffers: &mut Buffers<'_>) -> Result<(), Error> {
-    let (norms, panels, sums) =
-        (&mut *buffers.candidate_norms, &mut *buffers.unit_candidates, &mut *buffers.candidate_sums);
-    let prepared = prepare::candidates(plan.backend, plan.join, batch.candidate_rows(), norms, panels, sums);
-    prepared.or_else(|error| plan.backend.check_finite(Side::Anchors, batch.anchor_rows()).and(Err(error)))
+fn prepare_candidates(
+    plan: Plan,
+    batch: Batch<'_>,
+    (level, first): (Level, Level),
+    setting: Setting<'_>,
+    buffers: &mut Buffers<'_>,
+) -> Result<(), Error> {
+    let Plan { backend, join, .. } = plan;
+    let preparation = Preparation { backend, join, level, setting, known: level != first, slots: buffers.slots };
+    let (norms, panels, sums) = (&mut *buffers.candidate_norms, &mut *buffers.panels, &mut *buffers.candidate_sums);
+    let prepared = prepare::candidates(preparation, batch.candidate_rows(), norms, panels, sums);
+    prepared.or_else(|error| backend.check_finite(Side::Anchors, batch.anchor_rows()).and(Err(error)))
 }

@@ -1,11 +1,14 @@
 //! What is computed once for each row before pairs are looked at: norms, the screen's copy of the candidates, and the
 //! candidates' sum, from which every row's mean negative follows without a pass over pairs.
 
+use core::marker::PhantomData;
+
 use crate::arch::{Backend, Kernel, Simd};
 use crate::error::{Error, Side};
 use crate::join::{Divide, Join, for_each_block};
 use crate::rows::Rows;
-use crate::screen::{MAX_WIDTH, pack};
+use crate::screen::{F32, Format, I8, I16, Level, MAX_WIDTH, Place, RawRows, Setting};
+use crate::workspace::Slot;
 use crate::similarity::{inverse, norm_row};
 
 /// The rows in a block of the candidates' sum. It is part of the definition of the mean negative: blocks are summed in
@@ -25,8 +28,10 @@ pub(crate) fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
 struct CandidateBlocks<'a> {
     rows: &'a [f32],
     dim: usize,
+    /// The words of a row.
+    stride: usize,
     norms: &'a mut [f64],
-    panels: &'a mut [f32],
+    panels: &'a mut [u32],
     sums: &'a mut [f64],
 }
 
@@ -37,33 +42,65 @@ impl Divide for CandidateBlocks<'_> {
 
     fn divide(self, blocks: usize) -> (Self, Self) {
         let at = blocks * SUM_BLOCK;
-        let dim = self.dim;
+        let (dim, stride) = (self.dim, self.stride);
         let (rows, norms) = (self.rows.split_at(at * dim), self.norms.split_at_mut(at));
-        let (panels, sums) = (self.panels.split_at_mut(at * dim), self.sums.split_at_mut(blocks * dim));
+        let (panels, sums) = (self.panels.split_at_mut(at * stride), self.sums.split_at_mut(blocks * dim));
         (
-            Self { rows: rows.0, dim, norms: norms.0, panels: panels.0, sums: sums.0 },
-            Self { rows: rows.1, dim, norms: norms.1, panels: panels.1, sums: sums.1 },
+            Self { rows: rows.0, norms: norms.0, panels: panels.0, sums: sums.0, ..self },
+            Self { rows: rows.1, norms: norms.1, panels: panels.1, sums: sums.1, ..self },
         )
     }
 }
 
-impl Kernel for CandidateBlocks<'_> {
+/// Prepares a block in one format.
+struct Prepare<'a, 'b, F> {
+    block: CandidateBlocks<'a>,
+    setting: Setting<'b>,
+    scratch: &'b mut [f32],
+    /// Whether norms and sums are there already.
+    known: bool,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Prepare<'_, '_, F> {
     type Output = ();
     /// One block: a panel's rows at a time, so that they are still in the cache when they are read again.
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { rows, dim, norms, panels, sums } = self;
+        let CandidateBlocks { rows, dim, stride, norms, panels, sums } = self.block;
         const { assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES)) }
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        sums.fill(0.0);
-        let panels = panels.chunks_mut(width * dim);
-        for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
-            for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(dim)) {
-                *norm = norm_row(simd, row);
-            }
-            pack(simd, rows, norms, dim, width, panel);
-            add_unit_rows(simd, rows, norms, sums);
+        if !self.known {
+            sums.fill(0.0);
         }
+        let panels = panels.chunks_mut(width * stride);
+        for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
+            if !self.known {
+                for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(dim)) {
+                    *norm = norm_row(simd, row);
+                }
+                add_unit_rows(simd, rows, norms, sums);
+            }
+            write_panel::<S, F>(simd, RawRows { rows, norms, dim }, self.setting, self.scratch, panel);
+        }
+    }
+}
+
+/// Writes a panel, a register's worth of rows at a time.
+#[inline(always)]
+fn write_panel<S: Simd, F: Format>(
+    simd: S,
+    rows: RawRows<'_>,
+    setting: Setting<'_>,
+    scratch: &mut [f32],
+    panel: &mut [u32],
+) {
+    let (dim, width) = (rows.dim, S::TILE_REGISTERS * S::F32_LANES);
+    let padded = rows.norms.len().next_multiple_of(S::F32_LANES);
+    let squares = rows.rows.chunks(S::F32_LANES * dim).zip(rows.norms.chunks(S::F32_LANES));
+    for (square, (rows, norms)) in squares.enumerate() {
+        let place = Place::new(panel, square * S::F32_LANES, width, padded, F::stride(dim));
+        F::write_candidates(simd, RawRows { rows, norms, dim }, setting, scratch, place);
     }
 }
 
@@ -118,20 +155,42 @@ pub(crate) fn combine_blocks(sums: &mut [f64], dim: usize) {
     }
 }
 
-/// Computes the norm of every candidate, the panels of unit candidates, and in the first `dim` elements of `sums` the
-/// sum of all unit candidates. Reports the first row that is not finite.
+/// How candidates are prepared.
+#[derive(Clone, Copy)]
+pub(crate) struct Preparation<'a> {
+    pub(crate) backend: Backend,
+    pub(crate) join: Join,
+    pub(crate) level: Level,
+    pub(crate) setting: Setting<'a>,
+    /// Whether norms and sums are there already.
+    pub(crate) known: bool,
+    pub(crate) slots: &'a [Slot],
+}
+
+/// Computes the panels of the candidates and, unless they are known, the norm of every candidate and, in the first `dim`
+/// elements of `sums`, the sum of all unit candidates. Reports the first row that is not finite.
 pub(crate) fn candidates(
-    backend: Backend,
-    join: Join,
+    preparation: Preparation<'_>,
     rows: Rows<'_>,
     norms: &mut [f64],
-    panels: &mut [f32],
+    panels: &mut [u32],
     sums: &mut [f64],
 ) -> Result<(), Error> {
-    let dim = rows.dim();
-    let work = CandidateBlocks { rows: rows.data(), dim, norms: &mut *norms, panels, sums: &mut *sums };
-    for_each_block(join, work, &|block| backend.run(block));
+    let Preparation { backend, join, level, setting, known, slots } = preparation;
+    let (dim, stride) = (rows.dim(), level.stride(rows.dim()));
+    let work = CandidateBlocks { rows: rows.data(), dim, stride, norms: &mut *norms, panels, sums: &mut *sums };
+    for_each_block(join, work, &|block| {
+        let mut slot = slots[join.thread()].lock();
+        let (_, scratch, _) = slot.parts();
+        match level {
+            Level::I8 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<I8> }),
+            Level::I16 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<I16> }),
+            Level::F32 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<F32> }),
+        }
+    });
     check_norms(Side::Candidates, norms)?;
-    combine_blocks(sums, dim);
+    if !known {
+        combine_blocks(sums, dim);
+    }
     Ok(())
 }

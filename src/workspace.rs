@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::block::Progress;
 use crate::error::{Error, Side};
 use crate::gradient::{Element, Sparse};
 use crate::screen::Shortlist;
-use crate::stats::{Negatives, RowStats};
+use crate::stats::{Negatives, RowStats, Screening};
 
 /// The alignment of the buffers that kernels stream through: a cache line, so that no load crosses two.
 const ALIGNMENT: usize = 64;
@@ -35,11 +36,14 @@ pub struct Workspace {
     anchor_norms: Vec<f64>,
     candidate_norms: Vec<f64>,
     candidate_sums: Vec<f64>,
-    unit_candidates: AlignedVec,
+    panels: AlignedVec<u32>,
+    centers: Vec<f32>,
+    progress: Vec<Progress>,
     slots: Vec<Slot>,
     stats: Vec<RowStats>,
     /// How many of `stats` the last successful call wrote.
     rows: usize,
+    screening: Screening,
     /// The forward pass that norms, sum and statistics are of, if they are of one.
     forward: Option<Forward>,
     shares: Vec<f64>,
@@ -81,7 +85,9 @@ pub(crate) struct Slot(Mutex<SlotBuffers>);
 /// The buffers of a [`Slot`].
 #[derive(Debug, Default)]
 pub(crate) struct SlotBuffers {
-    unit_anchors: AlignedVec,
+    anchors: AlignedVec<u32>,
+    /// Rows on their way to integers.
+    scratch: AlignedVec<f32>,
     shortlists: Vec<Shortlist>,
     /// The gradient of a row before it is rounded.
     gradient: Vec<f64>,
@@ -95,9 +101,9 @@ impl Slot {
 }
 
 impl SlotBuffers {
-    /// The room for unit anchors and the shortlists.
-    pub(crate) fn parts(&mut self) -> (&mut [f32], &mut [Shortlist]) {
-        (self.unit_anchors.aligned(), &mut self.shortlists)
+    /// The room for the anchors' words, for rows on their way there, and the shortlists.
+    pub(crate) fn parts(&mut self) -> (&mut [u32], &mut [f32], &mut [Shortlist]) {
+        (self.anchors.aligned(), self.scratch.aligned(), &mut self.shortlists)
     }
 
     /// The room for the gradient of a row.
@@ -123,8 +129,16 @@ pub(crate) struct Sizes {
     pub(crate) threads: usize,
     /// Anchors that a thread works on at a time.
     pub(crate) shortlists: usize,
-    /// Elements of the unit anchors that a thread works on at a time.
-    pub(crate) unit_anchors: usize,
+    /// Words of the anchors that a thread works on at a time.
+    pub(crate) anchor_words: usize,
+    /// Words of a candidate.
+    pub(crate) stride: usize,
+    /// Elements of rows on their way to integers.
+    pub(crate) scratch: usize,
+    /// Elements of the centers.
+    pub(crate) centers: usize,
+    /// Blocks of anchors.
+    pub(crate) blocks: usize,
 }
 
 /// The buffers of one call, as long as its [`Sizes`] say; a slot may be longer. Their contents are whatever was there.
@@ -132,7 +146,9 @@ pub(crate) struct Buffers<'a> {
     pub(crate) anchor_norms: &'a mut [f64],
     pub(crate) candidate_norms: &'a mut [f64],
     pub(crate) candidate_sums: &'a mut [f64],
-    pub(crate) unit_candidates: &'a mut [f32],
+    pub(crate) panels: &'a mut [u32],
+    pub(crate) centers: &'a mut [f32],
+    pub(crate) progress: &'a mut [Progress],
     pub(crate) slots: &'a [Slot],
     pub(crate) stats: &'a mut [RowStats],
 }
@@ -164,9 +180,17 @@ impl Workspace {
         &self.stats[..self.rows]
     }
 
+    /// How the screens did in the last forward call over a batch. Nothing before the first one and after one that
+    /// failed.
+    #[must_use]
+    pub fn screening(&self) -> Screening {
+        self.screening
+    }
+
     /// Forgets the statistics of the last call.
     pub(crate) fn clear(&mut self) {
         self.rows = 0;
+        self.screening = Screening::default();
         self.forward = None;
     }
 
@@ -182,18 +206,21 @@ impl Workspace {
 
     /// Grows every buffer to at least `sizes` and lends them out.
     pub(crate) fn buffers(&mut self, sizes: Sizes) -> Result<Buffers<'_>, Error> {
-        let Sizes { anchors, candidates, padded_candidates, sums, dim, threads, shortlists, unit_anchors } = sizes;
+        let Sizes { anchors, candidates, padded_candidates, sums, dim, threads, .. } = sizes;
         grow(&mut self.slots, Side::Anchors, threads, 1)?;
         for Slot(slot) in &mut self.slots[..threads] {
             let slot = slot.get_mut().unwrap_or_else(PoisonError::into_inner);
-            slot.unit_anchors.grow(Side::Anchors, unit_anchors, 1)?;
-            grow(&mut slot.shortlists, Side::Anchors, shortlists, 1)?;
+            slot.anchors.grow(Side::Anchors, sizes.anchor_words, 1)?;
+            slot.scratch.grow(Side::Anchors, sizes.scratch, 1)?;
+            grow(&mut slot.shortlists, Side::Anchors, sizes.shortlists, 1)?;
         }
         Ok(Buffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, anchors, 1)?,
             candidate_norms: grow(&mut self.candidate_norms, Side::Candidates, candidates, 1)?,
             candidate_sums: grow(&mut self.candidate_sums, Side::Candidates, sums, dim)?,
-            unit_candidates: self.unit_candidates.grow(Side::Candidates, padded_candidates, dim)?,
+            panels: self.panels.grow(Side::Candidates, padded_candidates, sizes.stride)?,
+            centers: grow(&mut self.centers, Side::Candidates, sizes.centers, 1)?,
+            progress: grow(&mut self.progress, Side::Anchors, sizes.blocks, 1)?,
             slots: &self.slots,
             stats: grow(&mut self.stats, Side::Anchors, anchors, 1)?,
         })
@@ -237,6 +264,11 @@ impl Workspace {
     pub(crate) fn keep(&mut self, rows: usize) {
         self.rows = rows;
     }
+
+    /// Keeps how the screens did.
+    pub(crate) fn keep_screening(&mut self, screening: Screening) {
+        self.screening = screening;
+    }
 }
 
 /// `rows * columns` elements of `buffer`, which grows if it is shorter.
@@ -252,16 +284,16 @@ fn grow<T: Default>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize
     Ok(&mut buffer[..length])
 }
 
-/// A vector of `f32` whose lent slice starts at a cache line.
+/// A vector whose lent slice starts at a cache line.
 #[derive(Debug, Default)]
-struct AlignedVec(Vec<f32>);
+struct AlignedVec<T>(Vec<T>);
 
-impl AlignedVec {
+impl<T: Default> AlignedVec<T> {
     /// The elements that alignment may cost.
-    const SLACK: usize = ALIGNMENT / size_of::<f32>();
+    const SLACK: usize = ALIGNMENT / size_of::<T>();
 
     /// `rows * columns` elements from a cache line on, after growing if there are fewer.
-    fn grow(&mut self, side: Side, rows: usize, columns: usize) -> Result<&mut [f32], Error> {
+    fn grow(&mut self, side: Side, rows: usize, columns: usize) -> Result<&mut [T], Error> {
         let overflow = Error::SizeOverflow { side, rows, columns };
         let length = rows.checked_mul(columns).ok_or(overflow)?;
         grow(&mut self.0, side, length.checked_add(Self::SLACK).ok_or(overflow)?, 1)?;
@@ -269,7 +301,7 @@ impl AlignedVec {
     }
 
     /// All elements from a cache line on.
-    fn aligned(&mut self) -> &mut [f32] {
+    fn aligned(&mut self) -> &mut [T] {
         // `align_offset` may decline to answer; then the slice is unaligned, which costs time only.
         let start = self.0.as_ptr().align_offset(ALIGNMENT).min(Self::SLACK);
         self.0.get_mut(start..).unwrap_or_default()

@@ -28,7 +28,9 @@ pub struct Backend(Kind);
 enum Kind {
     Portable(portable::Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx2(x86_64::Avx2),
+    Avx2(x86_64::Avx2<false>),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(x86_64::Avx2<true>),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86_64::Avx512),
 }
@@ -45,7 +47,7 @@ impl Backend {
             if let Some(token) = x86_64::Avx512::detect().filter(|token| token.is_preferred()) {
                 return Backend(Kind::Avx512(token));
             }
-            if let Some(backend) = Backend::avx2() {
+            if let Some(backend) = Backend::avx_vnni().or_else(Backend::avx2) {
                 return backend;
             }
         }
@@ -67,7 +69,16 @@ impl Backend {
         None
     }
 
-    /// AVX-512F, where the CPU has it, and AVX2 and FMA with it.
+    /// AVX2 with FMA and the integer dot products of AVX-VNNI, where the CPU has all of them.
+    #[must_use]
+    pub fn avx_vnni() -> Option<Backend> {
+        #[cfg(target_arch = "x86_64")]
+        return x86_64::Avx2::detect().map(|token| Backend(Kind::AvxVnni(token)));
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// AVX-512 with the integer dot products of VNNI, where the CPU has both, and AVX2 and FMA with them.
     #[must_use]
     pub fn avx512() -> Option<Backend> {
         #[cfg(target_arch = "x86_64")]
@@ -78,16 +89,18 @@ impl Backend {
 
     /// Every backend of this CPU, the portable one first.
     pub fn available() -> impl Iterator<Item = Backend> {
-        [Some(Backend::portable()), Backend::avx2(), Backend::avx512()].into_iter().flatten()
+        [Some(Backend::portable()), Backend::avx2(), Backend::avx_vnni(), Backend::avx512()].into_iter().flatten()
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `avx2`, `avx_vnni` or `avx512`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni(_) => "avx_vnni",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => "avx512",
         }
@@ -99,6 +112,8 @@ impl Backend {
             Kind::Portable(token) => token.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni(token) => token.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => token.run(kernel),
         }

@@ -1,10 +1,10 @@
 //! The portable backend, on `wide`: whatever the compilation target has (SSE2 on a plain x86-64 build, NEON, WASM
 //! SIMD).
 
-use wide::{f32x8, f64x4};
+use wide::{f32x8, f64x4, i16x16, i32x8};
 
 use super::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Record, Tile, tile};
+use crate::screen::{Format, Record, Tile, tile};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,14 @@ pub(crate) struct Portable;
 impl Simd for Portable {
     type F32 = f32x8;
     type F64 = f64x4;
+    type I32 = i32x8;
     const F32_LANES: usize = 8;
     const F64_LANES: usize = 4;
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
+    const FAST_WORDS: bool = false;
+    const FAST_BYTES: bool = false;
 
     #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -25,7 +28,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _source: &[f32], _offset: usize) {}
+    fn prefetch(self, _address: *const u8) {}
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x8 {
@@ -43,6 +46,22 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_bits(self, source: &[u32]) -> f32x8 {
+        let source: &[u32; 8] = head(source);
+        f32x8::new(source.map(f32::from_bits))
+    }
+
+    #[inline(always)]
+    fn store_bits(self, value: f32x8, target: &mut [u32]) {
+        *head_mut(target) = value.to_array().map(f32::to_bits);
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+
+    #[inline(always)]
     fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
         a * b
     }
@@ -53,13 +72,23 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn neg_mul_add(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_neg_add(b, c)
+    }
+
+    #[inline(always)]
+    fn max_abs(self, best: f32x8, value: f32x8) -> f32x8 {
+        value.abs().fast_max(best)
+    }
+
+    #[inline(always)]
     fn in_range(self, value: f32x8, low: f32x8, high: f32x8) -> u32 {
         (value.simd_ge(low) & value.simd_le(high)).to_bitmask()
     }
 
     #[inline(always)]
-    fn max_up_to(self, best: f32x8, value: f32x8, limit: f32x8) -> f32x8 {
-        value.simd_le(limit).select(value, best).fast_max(best)
+    fn max_where(self, best: f32x8, value: f32x8, key: f32x8, limit: f32x8) -> f32x8 {
+        key.simd_le(limit).select(value, best).fast_max(best)
     }
 
     #[inline(always)]
@@ -71,6 +100,56 @@ impl Simd for Portable {
     fn transpose(self, square: &mut [f32x8]) {
         let square: &mut [f32x8; 8] = head_mut(square);
         *square = f32x8::transpose(*square);
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> i32x8 {
+        i32x8::splat(word.cast_signed())
+    }
+
+    #[inline(always)]
+    fn load_words(self, source: &[u32]) -> i32x8 {
+        let source: &[u32; 8] = head(source);
+        i32x8::new(source.map(u32::cast_signed))
+    }
+
+    #[inline(always)]
+    fn store_words(self, value: i32x8, target: &mut [u32]) {
+        *head_mut(target) = value.to_array().map(i32::cast_unsigned);
+    }
+
+    #[inline(always)]
+    fn bits(self, value: f32x8) -> i32x8 {
+        i32x8::new(value.to_array().map(|value| value.to_bits().cast_signed()))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, value: i32x8) -> f32x8 {
+        value.round_float()
+    }
+
+    #[inline(always)]
+    fn join_bytes(self, low: i32x8, high: i32x8) -> i32x8 {
+        (low & i32x8::splat(0xFF)) | (high << 8)
+    }
+
+    #[inline(always)]
+    fn join_halves(self, low: i32x8, high: i32x8) -> i32x8 {
+        (low & i32x8::splat(0xFFFF)) | (high << 16)
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sum: i32x8, unsigned: i32x8, signed: i32x8) -> i32x8 {
+        let (unsigned, signed) = (halves(unsigned), halves(signed));
+        let (low, signed_low): (i16x16, i16x16) = (unsigned & i16x16::splat(0xFF), (signed << 8) >> 8);
+        let (high, signed_high): (i16x16, i16x16) = ((unsigned >> 8) & i16x16::splat(0xFF), signed >> 8);
+        let (even, odd) = (low.dot(signed_low), high.dot(signed_high));
+        sum + even + odd
+    }
+
+    #[inline(always)]
+    fn dot_words(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
+        sum + halves(a).dot(halves(b))
     }
 
     #[inline(always)]
@@ -116,7 +195,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn screen_tile<R: Record>(self, _registers: usize, shape: Tile<'_>, record: &mut R) {
-        tile::<Self, R, 4, 1>(self, shape, record);
+    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, record: &mut R) {
+        tile::<Self, F, R, 4, 1>(self, shape, record);
     }
+}
+
+/// The two 16-bit halves of each lane, the lower one first.
+#[inline(always)]
+fn halves(words: i32x8) -> i16x16 {
+    let words = words.to_array();
+    i16x16::new(core::array::from_fn(|half| (words[half / 2] >> (16 * (half % 2))) as i16))
 }

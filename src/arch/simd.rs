@@ -1,6 +1,8 @@
 //! The vocabulary in which every kernel is written once: registers of `f32` and of `f64`, and the few operations on
 //! them that this crate needs. Each instruction set implements it in a file of its own.
 
+use crate::screen::{Format, Record, Tile};
+
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
@@ -17,6 +19,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     type F32: Copy;
     /// A register of `f64`.
     type F64: Copy;
+    /// A register of as many `i32` as it would hold `f32`, or of four bytes or two 16-bit integers in the place of each.
+    type I32: Copy;
     /// How many `f32` a register holds.
     const F32_LANES: usize;
     /// How many `f64` a register holds.
@@ -25,28 +29,58 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_ANCHORS: usize;
     /// Registers of candidates in a screen tile.
     const TILE_REGISTERS: usize;
+    /// Whether [`Simd::dot_words`] is faster than [`Simd::mul_add`], an element of a row for an element.
+    const FAST_WORDS: bool;
+    /// Whether [`Simd::dot_bytes`] is faster than [`Simd::dot_words`].
+    const FAST_BYTES: bool;
 
     /// Runs `kernel`, compiled for this instruction set, as a function of its own: from outside to switch the
     /// instruction set on, from inside another kernel to keep rare code out of a hot loop.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
-    /// Asks for the cache line of `source[offset]`, which may lie anywhere, to be brought near. Only a hint.
-    fn prefetch(self, source: &[f32], offset: usize);
+    /// Asks for the cache line at `address`, which may be anything, to be brought near. Only a hint.
+    fn prefetch(self, address: *const u8);
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
     fn store(self, value: Self::F32, target: &mut [f32]);
+    /// Loads `f32` that are kept as their bits.
+    fn load_bits(self, source: &[u32]) -> Self::F32;
+    /// Stores the bits.
+    fn store_bits(self, value: Self::F32, target: &mut [u32]);
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the hardware can and twice elsewhere: for screens, whose bound covers both.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `c - a * b`, rounded like [`Simd::mul_add`].
+    fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// Lane by lane the larger of `best` and the magnitude of `value`.
+    fn max_abs(self, best: Self::F32, value: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
-    /// Lane by lane the larger of `best` and `value`, where `value` is at most `limit`; elsewhere `best`.
-    fn max_up_to(self, best: Self::F32, value: Self::F32, limit: Self::F32) -> Self::F32;
+    /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`; elsewhere `best`.
+    fn max_where(self, best: Self::F32, value: Self::F32, key: Self::F32, limit: Self::F32) -> Self::F32;
     /// The largest lane.
     fn largest(self, value: Self::F32) -> f32;
     /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register
     /// `k`. Like loads, it works on the first `F32_LANES` elements of the slice.
     fn transpose(self, square: &mut [Self::F32]);
+
+    fn splat_word(self, word: u32) -> Self::I32;
+    fn load_words(self, source: &[u32]) -> Self::I32;
+    fn store_words(self, value: Self::I32, target: &mut [u32]);
+    /// The bits of each `f32`.
+    fn bits(self, value: Self::F32) -> Self::I32;
+    /// The `f32` nearest to each `i32`.
+    fn to_f32(self, value: Self::I32) -> Self::F32;
+    /// In each lane the lowest byte of `low` below the lowest three of `high`.
+    fn join_bytes(self, low: Self::I32, high: Self::I32) -> Self::I32;
+    /// In each lane the lower half of `low` below the lower half of `high`.
+    fn join_halves(self, low: Self::I32, high: Self::I32) -> Self::I32;
+    /// Adds to each lane of `sum` the four products of its bytes, those of `unsigned` from 0 to 255 and those of
+    /// `signed` from -127 to 127.
+    fn dot_bytes(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
+    /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
+    fn dot_words(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
 
     fn splat64(self, value: f64) -> Self::F64;
     fn load64(self, source: &[f64]) -> Self::F64;
@@ -61,7 +95,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fold(self, value: Self::F64) -> f64;
 
     /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
-    fn screen_tile<R: crate::screen::Record>(self, registers: usize, tile: crate::screen::Tile<'_>, record: &mut R);
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, record: &mut R);
 }
 
 /// A computation written once for every instruction set.

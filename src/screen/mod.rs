@@ -58,84 +58,158 @@
 //!   the second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took
 //!   the tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
 
+mod center;
+mod choice;
+mod float;
+mod format;
 mod pack;
+mod quantize;
 mod shortlist;
 mod tile;
 
-pub(crate) use pack::{MAX_LANES, pack};
-pub(crate) use shortlist::{Exact, Shortlist};
-pub(crate) use tile::{Ahead, MAX_WIDTH, Record, Tile, Window, tile};
+use crate::arch::{Backend, Kernel, Simd};
+use crate::batch::Batch;
 
-/// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product ever exceeds 1.
-///
-/// Below 1 a rounding to `f32` is off by at most `2^-25`, above it by twice as much. Shrinking the rows halves the
-/// bound.
-pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
+pub(crate) use choice::Seen;
+pub(crate) use center::{Centers, room as center_room};
+pub(crate) use float::{SHRINK, bound as float_bound};
+pub(crate) use format::{F32, Format, I8, I16, RawRows, Row, Setting};
+pub(crate) use pack::{MAX_LANES, Place};
+pub(crate) use quantize::{MAX_DIM, scratch, words_error};
+pub(crate) use shortlist::{Exact, Scale, Shortlist};
+pub(crate) use tile::{Ahead, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
 
-/// An exact similarity in the screen's units. (The factor is exact: it has 20 bits.)
-#[inline(always)]
-pub(crate) fn shrunk(similarity: f32) -> f32 {
-    similarity * (SHRINK * SHRINK) as f32
-}
+/// The relative error of one rounding to `f32`.
+const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+
+/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2.
+const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Screen {
-    /// By similarities computed in `f32`.
+    /// By the cheapest of the others that pays: chosen anew for each call and each block of anchors.
     #[default]
+    Auto,
+    /// By similarities computed in `f32`.
     F32,
+    /// By similarities of rows rounded to 16-bit integers. Rows longer than 2^15 take `F32`.
+    I16,
+    /// By similarities of rows rounded to 8-bit integers. Rows longer than 2^15 take `F32`.
+    I8,
     /// Not at all: every pair is computed exactly. Several times slower; for those who want to see that the answer is
     /// the same.
     Off,
 }
 
+/// How much a block of anchors has been screened with so far, in ascending order of cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    I8,
+    I16,
+    #[default]
+    F32,
+}
+
 impl Screen {
-    /// `f32` or `off`.
+    /// All of them, those that decide themselves first.
+    pub const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+
+    /// `auto`, `f32`, `i16`, `i8` or `off`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Screen::Auto => "auto",
             Screen::F32 => "f32",
+            Screen::I16 => "i16",
+            Screen::I8 => "i8",
             Screen::Off => "off",
         }
     }
 
-    /// The error that a screened similarity of rows of `dim` elements may have.
+    /// The first and the last level that a call of `work` multiply-adds over rows of `dim` elements may need.
+    pub(crate) fn levels(self, backend: Backend, rows: usize, dim: usize) -> (Level, Level) {
+        let level = match self {
+            _ if dim > MAX_DIM => Level::F32,
+            Screen::Auto => return (backend.run(Cheapest { rows, dim }), Level::F32),
+            Screen::F32 | Screen::Off => Level::F32,
+            Screen::I16 => Level::I16,
+            Screen::I8 => Level::I8,
+        };
+        (level, level)
+    }
+
+    /// The error that a similarity screened in `f32` may have.
     pub(crate) fn bound(self, dim: usize) -> f32 {
-        match self {
-            Screen::F32 => bound(dim),
-            Screen::Off => ANYTHING,
+        if self == Screen::Off { ANYTHING } else { float_bound(dim) }
+    }
+}
+
+/// The cheapest level that may pay.
+struct Cheapest {
+    rows: usize,
+    dim: usize,
+}
+
+impl Kernel for Cheapest {
+    type Output = Level;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Level {
+        if self.rows < 2 {
+            Level::F32
+        } else if S::FAST_BYTES {
+            Level::I8
+        } else if S::FAST_WORDS {
+            Level::I16
+        } else {
+            Level::F32
         }
     }
 }
 
-/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2.
-const ANYTHING: f32 = 4.0;
+impl Level {
+    /// How many words of a row a level needs for candidates of `dim` elements.
+    pub(crate) fn stride(self, dim: usize) -> usize {
+        match self {
+            Level::I8 => I8::stride(dim),
+            Level::I16 => I16::stride(dim),
+            Level::F32 => F32::stride(dim),
+        }
+    }
+}
 
-/// The largest `|screen - shrunk(cosine)|` over all pairs of rows of `dim` elements, whatever they hold.
-///
-/// With `g = 2^-24` (the relative error of one `f32` rounding), `u` and `v` the exact unit rows of a pair times
-/// [`SHRINK`], `u'` and `v'` the screen's copies, and `S` the real number `sum u_k v_k`, which is at most `SHRINK^2`:
-///
-/// 1. *Normalisation.* `u'_k` is `a_k` times a power of two, times a factor that was rounded to `f32`, rounded to
-///    `f32`: two roundings, so `|u'_k - u_k| <= (2 g + g^2 + t) |u_k|`, where t stands for errors of `f64` sums and
-///    quotients. Underflow of an element, before or after the last factor, adds at most `2^-117`. By Cauchy-Schwarz,
-///    and as `|u|` and `|v|` are below 1, `|sum u'_k v'_k - S| <= 4 g + 8 g^2 + ..`
-/// 2. *The sum.* A lane adds up `dim` products one after the other. There is no reduction across lanes: a lane is a
-///    pair. By Cauchy-Schwarz once more, every exact partial sum is at most `|u'| |v'| <= (1 - 2^-9 + 2^-20)(1 + 5 g)`.
-///    If each addition so far was off by at most `g / 2`, then for `dim <= 2^13` the computed partial sums stay below
-///    `1 - 2^-9 + 2^-12 + ..` < 1, where a rounding is off by at most `g / 2`: so by induction the sum is off by at
-///    most `dim g / 2`. On the portable backend products may be rounded before they are added, each by at most
-///    `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not 2, up to `2^22`): `dim g`.
-/// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors of
-///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
-/// 4. *The window.* Its ends are made of one product and at most two differences in `f32` of numbers below 2, each
-///    rounded by at most `g`: three `g`.
-///
-/// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms that stand above as
-/// t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a bound that rules out nothing.
-fn bound(dim: usize) -> f32 {
-    const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
-    let in_sum = if dim <= 1 << 13 { dim as f64 / 2.0 } else { dim as f64 };
-    if dim < 1 << 22 { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
+/// The largest residual and the largest norm of the candidates' integers, which stand in `panels` behind their words.
+pub(crate) fn largest(backend: Backend, level: Level, batch: Batch<'_>, panels: &[u32]) -> [f32; 2] {
+    let (candidates, dim) = (batch.candidates(), batch.dim());
+    match level {
+        Level::I8 => backend.run(Largest { candidates, stride: I8::stride(dim), panels }),
+        Level::I16 => backend.run(Largest { candidates, stride: I16::stride(dim), panels }),
+        Level::F32 => [0.0; 2],
+    }
+}
+
+struct Largest<'a> {
+    candidates: usize,
+    stride: usize,
+    panels: &'a [u32],
+}
+
+impl Kernel for Largest<'_> {
+    type Output = [f32; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> [f32; 2] {
+        let padded = self.candidates.next_multiple_of(S::F32_LANES);
+        let mut largest = [0.0_f32; 2];
+        for panel in self.panels[..padded * self.stride].chunks(S::TILE_REGISTERS * S::F32_LANES * self.stride) {
+            let width = panel.len() / self.stride;
+            let constants = panel[panel.len() - 2 * width..].chunks_exact(width);
+            for (largest, constants) in largest.iter_mut().zip(constants) {
+                for &bits in constants {
+                    *largest = largest.max(f32::from_bits(bits));
+                }
+            }
+        }
+        largest
+    }
 }

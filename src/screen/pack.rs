@@ -1,20 +1,54 @@
-//! Unit rows, a little shrunk, in the order in which a tile reads them.
+//! The order in which a tile reads rows, and how rows are brought into it, a square at a time.
 //!
-//! Rows are grouped into panels of `width` rows. A panel lies `[k][row]`: element 0 of all its rows, then element 1,
-//! and so on. The last panel is narrower if there are fewer rows left; the number of rows is rounded up to whole
-//! registers with rows of zeros.
+//! Rows are grouped into panels of `width` rows. A panel lies `[step][row]`: word 0 of all its rows, then word 1, and
+//! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows left;
+//! the number of rows is rounded up to whole registers with rows of zeros.
 
-use super::SHRINK;
+use super::format::RawRows;
 use crate::arch::Simd;
 
 /// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// The two factors that bring a row to norm [`SHRINK`]: a power of two that brings its norm near 1, so that neither
+/// Where the words of a square of rows go: to a part of the columns of one panel, or to several narrow panels.
+pub(crate) struct Place<'a> {
+    words: &'a mut [u32],
+    /// The rows of a panel.
+    width: usize,
+    /// The words of a row, its constants among them.
+    stride: usize,
+}
+
+impl<'a> Place<'a> {
+    /// The place of the square that begins with row `first`, in `panels` of `width` rows, a multiple or a divisor of a
+    /// register's, that hold `padded` rows in all.
+    #[inline(always)]
+    pub(crate) fn new(panels: &'a mut [u32], first: usize, width: usize, padded: usize, stride: usize) -> Place<'a> {
+        let (start, within) = (first - first % width, first % width);
+        Place { words: &mut panels[start * stride + within..], width: width.min(padded - start), stride }
+    }
+
+    /// Puts word `step` of every row.
+    #[inline(always)]
+    pub(crate) fn put<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
+        if self.width >= S::F32_LANES {
+            simd.store_words(words, &mut self.words[step * self.width..]);
+        } else {
+            let mut lanes = [0; MAX_LANES];
+            simd.store_words(words, &mut lanes);
+            for first in (0..S::F32_LANES).step_by(self.width) {
+                let target = &mut self.words[first * self.stride + step * self.width..][..self.width];
+                target.copy_from_slice(&lanes[first..first + self.width]);
+            }
+        }
+    }
+}
+
+/// The two factors that bring a row to norm `target`: a power of two that brings its norm near 1, so that neither
 /// factor overflows nor loses bits, and `f32` of what is left. Both are 0 for a zero row.
 ///
 /// `normalize_into` rounds less, but it goes through `f64`; a screen may be off by what its bound says.
-fn unit_factors(norm: f64) -> [f32; 2] {
+fn factors(norm: f64, target: f64) -> [f32; 2] {
     const FAR: f64 = (1_u128 << 64) as f64;
     let power = if norm > FAR {
         1.0 / (FAR * (1_u128 << 32) as f64)
@@ -23,61 +57,11 @@ fn unit_factors(norm: f64) -> [f32; 2] {
     } else {
         1.0
     };
-    if norm == 0.0 { [0.0; 2] } else { [power as f32, (SHRINK / (norm * power)) as f32] }
+    if norm == 0.0 { [0.0; 2] } else { [power as f32, (target / (norm * power)) as f32] }
 }
 
-/// Writes `rows`, scaled to norm [`SHRINK`], into `panels` of `width` rows. `width` is a multiple or a divisor of the
-/// register width, and `panels` has a place for every row that the rounding up to whole registers adds.
-#[inline(always)]
-pub(crate) fn pack<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
-    let padded = norms.len().next_multiple_of(S::F32_LANES);
-    let squares = rows.chunks(S::F32_LANES * dim).zip(norms.chunks(S::F32_LANES));
-    for (square, (rows, norms)) in squares.enumerate() {
-        let first = square * S::F32_LANES;
-        if width >= S::F32_LANES {
-            // The square is a part of the columns of one panel.
-            let (start, within) = (first - first % width, first % width);
-            let panel = &mut panels[start * dim + within..];
-            pack_square(simd, rows, norms, dim, width.min(padded - start), panel);
-        } else {
-            // The square is several whole panels.
-            let panels = &mut panels[first * dim..][..S::F32_LANES * dim];
-            pack_narrow(simd, rows, norms, dim, width, panels);
-        }
-    }
-}
-
-/// Packs a square of rows into a register's worth of columns of a panel of `width` rows.
-#[inline(always)]
-fn pack_square<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panel: &mut [f32]) {
-    let square = Square::new(rows, norms, dim);
-    for start in (0..dim).step_by(S::F32_LANES) {
-        let columns = square.columns(simd, start);
-        for k in start..dim.min(start + S::F32_LANES) {
-            simd.store(columns[k - start], &mut panel[k * width..]);
-        }
-    }
-}
-
-/// Packs a square of rows into several panels of `width` rows.
-#[inline(always)]
-fn pack_narrow<S: Simd>(simd: S, rows: &[f32], norms: &[f64], dim: usize, width: usize, panels: &mut [f32]) {
-    let square = Square::new(rows, norms, dim);
-    for start in (0..dim).step_by(S::F32_LANES) {
-        let columns = square.columns(simd, start);
-        for k in start..dim.min(start + S::F32_LANES) {
-            let mut lanes = [0.0; MAX_LANES];
-            simd.store(columns[k - start], &mut lanes);
-            for first in (0..S::F32_LANES).step_by(width) {
-                let target = &mut panels[first * dim + k * width..][..width];
-                target.copy_from_slice(&lanes[first..first + width]);
-            }
-        }
-    }
-}
-
-/// Up to a register's worth of rows.
-struct Square<'a> {
+/// Up to a register's worth of rows, and what scales them.
+pub(crate) struct Square<'a> {
     rows: &'a [f32],
     dim: usize,
     /// Where each row begins, and the factors that scale it. A row beyond the last is the first one times 0.
@@ -86,19 +70,27 @@ struct Square<'a> {
 }
 
 impl<'a> Square<'a> {
+    /// The rows of `rows`, each scaled to the norm `target`.
     #[inline(always)]
-    fn new(rows: &'a [f32], norms: &[f64], dim: usize) -> Square<'a> {
-        let (mut starts, mut factors) = ([0; MAX_LANES], [[0.0; 2]; MAX_LANES]);
+    pub(crate) fn new(rows: RawRows<'a>, target: f64) -> Square<'a> {
+        let RawRows { rows, norms, dim } = rows;
+        let (mut starts, mut scales) = ([0; MAX_LANES], [[0.0; 2]; MAX_LANES]);
         for (row, &norm) in norms.iter().enumerate() {
             starts[row] = row * dim;
-            factors[row] = unit_factors(norm);
+            scales[row] = factors(norm, target);
         }
-        Square { rows, dim, starts, factors }
+        Square { rows, dim, starts, factors: scales }
     }
 
-    /// Elements `k` and on, one of each row in a register.
+    /// The length of the rows.
     #[inline(always)]
-    fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Elements `k` and on, one of each row in a register; 0 beyond the last.
+    #[inline(always)]
+    pub(crate) fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
         let mut square = [simd.splat(0.0); MAX_LANES];
         let rest = self.dim - k;
         if rest >= S::F32_LANES {

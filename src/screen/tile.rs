@@ -18,6 +18,7 @@
 //! A lane of an accumulator is one pair and ends as its similarity: there is nothing to reduce across lanes, so that
 //! the end of a tile is two comparisons a register, and short rows cost hardly more than long ones.
 
+use super::format::{Columns, Format, Row};
 use crate::arch::Simd;
 
 /// The registers of candidates in the widest tile, times their lanes.
@@ -25,28 +26,38 @@ pub(crate) const MAX_WIDTH: usize = 48;
 
 /// What a tile is computed from.
 pub(crate) struct Tile<'a> {
-    /// Unit anchors, `[k][TILE_ANCHORS]`.
-    pub(crate) anchors: &'a [f32],
-    /// Unit candidates, `[k][width]`, with a width of a whole number of registers.
-    pub(crate) candidates: &'a [f32],
+    /// Anchors, `[step][TILE_ANCHORS]`.
+    pub(crate) anchors: &'a [u32],
+    /// Candidates, `[step][width]`, with a width of a whole number of registers.
+    pub(crate) candidates: &'a [u32],
+    /// The candidates' constants, `[..][width]`.
+    pub(crate) constants: &'a [u32],
     /// What is brought near while this tile computes.
-    pub(crate) ahead: Ahead<'a>,
+    pub(crate) ahead: Ahead,
 }
 
-/// Memory that will be needed soon: one cache line for each `k` of a tile.
+/// Memory that will be needed soon: one cache line for each step of a tile.
 #[derive(Clone, Copy)]
-pub(crate) struct Ahead<'a> {
+pub(crate) struct Ahead {
     /// Where it begins. Lines beyond the end are asked for all the same, which does no harm.
-    pub(crate) from: &'a [f32],
-    /// The elements from one line to the next.
-    pub(crate) stride: usize,
+    from: *const u8,
+    /// The bytes from one line to the next.
+    stride: usize,
+}
+
+impl Ahead {
+    /// Lines of `from`, `stride` elements apart.
+    #[inline(always)]
+    pub(crate) fn new<T>(from: &[T], stride: usize) -> Ahead {
+        Ahead { from: from.as_ptr().cast(), stride: stride * size_of::<T>() }
+    }
 }
 
 /// A value that starts at a cache line, so that no store of a register crosses two.
 #[repr(align(64))]
 struct Aligned<T>(T);
 
-/// The screened similarities that matter to a row: `low <= similarity <= high`.
+/// The upper ends that matter to a row, `low <= upper <= high`, less the row's shift.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) low: f32,
@@ -57,30 +68,36 @@ impl Window {
     /// The window of a row that is not looking for anything.
     pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
-    /// Bit `l` is set where `similarities[l]` lies in the window.
+    /// Bit `l` is set where `upper[l]` lies in the window.
     #[inline(always)]
-    pub(crate) fn hits<S: Simd>(self, simd: S, similarities: &[f32; MAX_WIDTH]) -> u64 {
+    pub(crate) fn hits<S: Simd>(self, simd: S, upper: &[f32; MAX_WIDTH]) -> u64 {
         let (low, high) = (simd.splat(self.low), simd.splat(self.high));
         let mut hits = 0;
-        for (register, similarities) in similarities.chunks_exact(S::F32_LANES).enumerate() {
-            hits |= u64::from(simd.in_range(simd.load(similarities), low, high)) << (register * S::F32_LANES);
+        for (register, upper) in upper.chunks_exact(S::F32_LANES).enumerate() {
+            hits |= u64::from(simd.in_range(simd.load(upper), low, high)) << (register * S::F32_LANES);
         }
         hits
     }
 }
 
+/// The intervals of similarity of a row of a tile, less the row's shift. Those beyond the width of the tile are NaN.
+#[derive(Clone, Copy)]
+pub(crate) struct Intervals {
+    pub(crate) lower: [f32; MAX_WIDTH],
+    pub(crate) upper: [f32; MAX_WIDTH],
+}
+
 /// Who is told of the similarities that a tile found inside the windows of its rows.
 pub(crate) trait Record {
-    /// The window of row `row` of the tile.
-    fn window(&self, row: usize) -> Window;
-    /// Some of `similarities` are in the window of row `row`. Those beyond the width of the tile are NaN. They are the
-    /// callee's to change.
-    fn record(&mut self, row: usize, similarities: &mut [f32; MAX_WIDTH]);
+    /// What is known of row `row` of the tile, and its window.
+    fn row(&self, row: usize) -> (&Row, Window);
+    /// Some of `intervals` may matter to row `row`. They are the callee's to change.
+    fn record(&mut self, row: usize, intervals: &mut Intervals);
 }
 
 /// Computes one tile and tells `record` what lies in the windows.
 #[inline(always)]
-pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
+pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
     record: &mut R,
@@ -89,55 +106,78 @@ pub(crate) fn tile<S: Simd, R: Record, const ANCHORS: usize, const REGISTERS: us
         assert!(ANCHORS == S::TILE_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
         assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
     }
-    let sums = products::<S, ANCHORS, REGISTERS>(simd, tile);
+    let constants = tile.constants;
+    let columns = |register: usize| Columns {
+        constants,
+        width: REGISTERS * S::F32_LANES,
+        first: register * S::F32_LANES,
+    };
+    let mut starts = [0; ANCHORS];
+    for row in 0..ANCHORS {
+        starts[row] = record.row(row).0.start;
+    }
+    let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, starts);
     let mut rows_hit = 0_u32;
-    for (row, sums) in sums.iter().enumerate() {
-        let window = record.window(row);
+    let mut upper = [[simd.splat(0.0); REGISTERS]; ANCHORS];
+    for r in 0..ANCHORS {
+        let (row, window) = record.row(r);
         let (low, high) = (simd.splat(window.low), simd.splat(window.high));
         let mut hits = 0;
-        for &sum in sums {
-            hits |= simd.in_range(sum, low, high);
+        for c in 0..REGISTERS {
+            upper[r][c] = F::upper(simd, sums[r][c], row, columns(c));
+            hits |= simd.in_range(upper[r][c], low, high);
         }
-        rows_hit |= u32::from(hits != 0) << row;
+        rows_hit |= u32::from(hits != 0) << r;
     }
     if rows_hit == 0 {
         return;
     }
     // Everything goes to memory before the first call, so that no register is live across it.
-    let mut similarities = Aligned([[0.0; MAX_WIDTH]; ANCHORS]);
-    let similarities = &mut similarities.0;
+    let mut found = Aligned([[0.0; MAX_WIDTH]; ANCHORS]);
+    let found = &mut found.0;
     for r in 0..ANCHORS {
         for c in 0..MAX_WIDTH / S::F32_LANES {
-            let sum = if c < REGISTERS { sums[r][c] } else { simd.splat(f32::NAN) };
-            simd.store(sum, &mut similarities[r][c * S::F32_LANES..]);
+            let upper = if c < REGISTERS { upper[r][c] } else { simd.splat(f32::NAN) };
+            simd.store(upper, &mut found[r][c * S::F32_LANES..]);
         }
     }
     while rows_hit != 0 {
-        let row = rows_hit.trailing_zeros() as usize;
+        let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
-        record.record(row, &mut similarities[row]);
+        let mut intervals = Intervals { lower: found[r], upper: found[r] };
+        for c in 0..REGISTERS {
+            let length = F::length(simd, record.row(r).0, columns(c));
+            let lower = simd.neg_mul_add(length, simd.splat(1.0), simd.load(&found[r][c * S::F32_LANES..]));
+            simd.store(lower, &mut intervals.lower[c * S::F32_LANES..]);
+        }
+        record.record(r, &mut intervals);
     }
 }
 
-/// The dot products of a tile: one multiply-add for each pair and `k`, in ascending `k`.
+/// The sums of products of a tile, in ascending order of steps.
 #[inline(always)]
-fn products<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(
+fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
-) -> [[S::F32; REGISTERS]; ANCHORS] {
+    starts: [u32; ANCHORS],
+) -> [[F::Words<S>; REGISTERS]; ANCHORS] {
     let width = REGISTERS * S::F32_LANES;
-    let mut sums = [[simd.splat(0.0); REGISTERS]; ANCHORS];
-    let steps = tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width));
-    for (k, (anchors, candidates)) in steps.enumerate() {
-        simd.prefetch(tile.ahead.from, k * tile.ahead.stride);
-        let mut loaded = [simd.splat(0.0); REGISTERS];
+    let mut sums = [[F::splat(simd, 0); REGISTERS]; ANCHORS];
+    for r in 0..ANCHORS {
+        sums[r] = [F::splat(simd, starts[r]); REGISTERS];
+    }
+    let mut ahead = tile.ahead.from;
+    for (anchors, candidates) in tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width)) {
+        simd.prefetch(ahead);
+        ahead = ahead.wrapping_add(tile.ahead.stride);
+        let mut loaded = [F::splat(simd, 0); REGISTERS];
         for c in 0..REGISTERS {
-            loaded[c] = simd.load(&candidates[c * S::F32_LANES..]);
+            loaded[c] = F::load(simd, &candidates[c * S::F32_LANES..]);
         }
         for r in 0..ANCHORS {
-            let anchor = simd.splat(anchors[r]);
+            let anchor = F::splat(simd, anchors[r]);
             for c in 0..REGISTERS {
-                sums[r][c] = simd.mul_add(anchor, loaded[c], sums[r][c]);
+                sums[r][c] = F::add_products(simd, anchor, loaded[c], sums[r][c]);
             }
         }
     }

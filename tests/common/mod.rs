@@ -147,20 +147,20 @@ pub(crate) fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
     assert_eq!(expected, actual, "{what}");
 }
 
-/// Compares the fast path with the reference on every backend and thread mode, with the given rule and workspace.
+/// Compares the fast path with the reference on every backend, screen and thread mode, with the given rule and
+/// workspace.
 pub(crate) fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Workspace, what: &str) {
     let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).expect("finite rows");
     for backend in Backend::available() {
-        for threads in all_threads() {
-            let what = format!("{what}, {negatives:?}, {backend}, {threads:?}");
-            let plan = TripletLoss::new().negatives(negatives).backend(backend).threads(threads);
-            let actual = plan.forward(batch, workspace).expect("finite rows");
-            assert_rows(&rows, workspace.row_stats(), &what);
-            assert_loss(&loss, &actual, &what);
+        for screen in Screen::ALL {
+            for threads in all_threads() {
+                let what = format!("{what}, {negatives:?}, {backend}, {screen:?}, {threads:?}");
+                let plan = TripletLoss::new().negatives(negatives).backend(backend).screen(screen).threads(threads);
+                let actual = plan.forward(batch, workspace).expect("finite rows");
+                assert_rows(&rows, workspace.row_stats(), &what);
+                assert_loss(&loss, &actual, &what);
+            }
         }
-        let unscreened = TripletLoss::new().negatives(negatives).backend(backend).screen(Screen::Off);
-        unscreened.forward(batch, workspace).expect("finite rows");
-        assert_rows(&rows, workspace.row_stats(), &format!("{what}, {negatives:?}, {backend}, without a screen"));
     }
 }
 

@@ -1,47 +1,61 @@
-//! AVX2 with FMA: 16 registers of 8 `f32` or 4 `f64`.
+//! AVX2 with FMA: 16 registers of 8 `f32` or 4 `f64`; with or without the integer dot products of AVX-VNNI.
 
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Record, Tile, tile};
+use crate::screen::{Format, Record, Tile, tile};
 
-/// Proof that the CPU has AVX2 and FMA.
+/// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx2 {
+pub(crate) struct Avx2<const VNNI: bool> {
     _private: (),
 }
 
-impl Avx2 {
-    /// The token, if this CPU has AVX2 and FMA.
-    pub(crate) fn detect() -> Option<Avx2> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2 { _private: () })
+impl<const VNNI: bool> Avx2<VNNI> {
+    /// The token, if this CPU has what it stands for.
+    pub(crate) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        (has && (!VNNI || is_x86_feature_detected!("avxvnni"))).then_some(Avx2 { _private: () })
     }
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F32 = __m256;
     type F64 = __m256d;
+    type I32 = __m256i;
     const F32_LANES: usize = 8;
     const F64_LANES: usize = 4;
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
+    const FAST_WORDS: bool = true;
+    const FAST_BYTES: bool = VNNI;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
-        fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+        fn without<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
             kernel.run(simd)
         }
-        // SAFETY: `self` exists only where `detect` found these features.
-        unsafe { inner(self, kernel) }
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        fn with_vnni<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        if VNNI {
+            // SAFETY: `self` exists only where `detect` found these features.
+            unsafe { with_vnni(self, kernel) }
+        } else {
+            // SAFETY: `self` exists only where `detect` found these features.
+            unsafe { without(self, kernel) }
+        }
     }
 
     #[inline(always)]
-    fn prefetch(self, source: &[f32], offset: usize) {
+    fn prefetch(self, address: *const u8) {
         // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(source.as_ptr().wrapping_add(offset).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
@@ -65,6 +79,23 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_bits(self, source: &[u32]) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_castsi256_ps(self.load_words(source)) }
+    }
+
+    #[inline(always)]
+    fn store_bits(self, value: __m256, target: &mut [u32]) {
+        self.store_words(self.bits(value), target);
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_mul_ps(a, b) }
@@ -74,6 +105,20 @@ impl Simd for Avx2 {
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` proves FMA.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` proves FMA.
+        unsafe { _mm256_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max_abs(self, best: __m256, value: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        let magnitude = unsafe { _mm256_andnot_ps(self.splat(-0.0), value) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_ps(magnitude, best) }
     }
 
     #[inline(always)]
@@ -89,9 +134,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn max_up_to(self, best: __m256, value: __m256, limit: __m256) -> __m256 {
+    fn max_where(self, best: __m256, value: __m256, key: __m256, limit: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2.
-        let allowed = unsafe { _mm256_cmp_ps::<_CMP_LE_OQ>(value, limit) };
+        let allowed = unsafe { _mm256_cmp_ps::<_CMP_LE_OQ>(key, limit) };
         // SAFETY: `self` proves AVX2.
         let value = unsafe { _mm256_blendv_ps(best, value, allowed) };
         // SAFETY: `self` proves AVX2.
@@ -109,6 +154,88 @@ impl Simd for Avx2 {
     fn transpose(self, square: &mut [__m256]) {
         // SAFETY: `self` proves AVX2.
         unsafe { transpose(head_mut(square)) }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_set1_epi32(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    fn load_words(self, source: &[u32]) -> __m256i {
+        let source: &[u32; 8] = head(source);
+        // SAFETY: `self` proves AVX2, and `source` is 8 readable words; the load needs no alignment.
+        unsafe { _mm256_loadu_si256(source.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_words(self, value: __m256i, target: &mut [u32]) {
+        let target: &mut [u32; 8] = head_mut(target);
+        // SAFETY: `self` proves AVX2, and `target` is 8 writable words; the store needs no alignment.
+        unsafe { _mm256_storeu_si256(target.as_mut_ptr().cast(), value) }
+    }
+
+    #[inline(always)]
+    fn bits(self, value: __m256) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_castps_si256(value) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, value: __m256i) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_cvtepi32_ps(value) }
+    }
+
+    #[inline(always)]
+    fn join_bytes(self, low: __m256i, high: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        let high = unsafe { _mm256_slli_epi32::<8>(high) };
+        // SAFETY: `self` proves AVX2.
+        let low = unsafe { _mm256_and_si256(low, self.splat_word(0xFF)) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_or_si256(low, high) }
+    }
+
+    #[inline(always)]
+    fn join_halves(self, low: __m256i, high: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        let high = unsafe { _mm256_slli_epi32::<16>(high) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_blend_epi16::<0xAA>(low, high) }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        if VNNI {
+            // SAFETY: `self` proves AVX-VNNI.
+            return unsafe { _mm256_dpbusd_avx_epi32(sum, unsigned, signed) };
+        }
+        // Without it the products of the even and of the odd bytes, as 16-bit integers.
+        // SAFETY: `self` proves AVX2.
+        let even = unsafe { _mm256_and_si256(unsigned, self.splat_word(0x00FF_00FF)) };
+        // SAFETY: `self` proves AVX2.
+        let odd = unsafe { _mm256_srli_epi16::<8>(unsigned) };
+        // SAFETY: `self` proves AVX2.
+        let signed_even = unsafe { _mm256_slli_epi16::<8>(signed) };
+        // SAFETY: `self` proves AVX2.
+        let signed_even = unsafe { _mm256_srai_epi16::<8>(signed_even) };
+        // SAFETY: `self` proves AVX2.
+        let signed_odd = unsafe { _mm256_srai_epi16::<8>(signed) };
+        self.dot_words(self.dot_words(sum, even, signed_even), odd, signed_odd)
+    }
+
+    #[inline(always)]
+    fn dot_words(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        if VNNI {
+            // SAFETY: `self` proves AVX-VNNI.
+            return unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) };
+        }
+        // SAFETY: `self` proves AVX2.
+        let products = unsafe { _mm256_madd_epi16(a, b) };
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_epi32(sum, products) }
     }
 
     #[inline(always)]
@@ -167,11 +294,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn screen_tile<R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
         match registers {
-            3 => tile::<Self, R, 4, 3>(self, shape, record),
-            2 => tile::<Self, R, 4, 2>(self, shape, record),
-            _ => tile::<Self, R, 4, 1>(self, shape, record),
+            3 => tile::<Self, F, R, 4, 3>(self, shape, record),
+            2 => tile::<Self, F, R, 4, 2>(self, shape, record),
+            _ => tile::<Self, F, R, 4, 1>(self, shape, record),
         }
     }
 }

@@ -3,18 +3,20 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Record, Tile, tile};
+use crate::screen::{Format, Record, Tile, tile};
 
-/// Proof that the CPU has AVX-512F.
+/// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512 {
     _private: (),
 }
 
 impl Avx512 {
-    /// The token, if this CPU has AVX-512F (and AVX2 and FMA, as every such CPU has).
+    /// The token, if this CPU has AVX-512F and the integer dot products of VNNI (and AVX2 and FMA, as every such CPU
+    /// has). Earlier cores with AVX-512 take AVX2.
     pub(crate) fn detect() -> Option<Avx512> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
+        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+        (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
             .then_some(Avx512 { _private: () })
     }
 
@@ -28,17 +30,20 @@ impl Avx512 {
 impl Simd for Avx512 {
     type F32 = __m512;
     type F64 = __m512d;
+    type I32 = __m512i;
     const F32_LANES: usize = 16;
     const F64_LANES: usize = 8;
     // 8 x 3 = 24 accumulators, 3 candidate registers and a broadcast anchor: 28 of 32 registers. 11 loads feed 24
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
+    const FAST_WORDS: bool = true;
+    const FAST_BYTES: bool = true;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[inline(never)]
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
         fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -47,9 +52,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, source: &[f32], offset: usize) {
+    fn prefetch(self, address: *const u8) {
         // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(source.as_ptr().wrapping_add(offset).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
@@ -73,6 +78,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_bits(self, source: &[u32]) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_castsi512_ps(self.load_words(source)) }
+    }
+
+    #[inline(always)]
+    fn store_bits(self, value: __m512, target: &mut [u32]) {
+        self.store_words(self.bits(value), target);
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_mul_ps(a, b) }
@@ -85,6 +107,20 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max_abs(self, best: __m512, value: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        let magnitude = unsafe { _mm512_abs_ps(value) };
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_max_ps(magnitude, best) }
+    }
+
+    #[inline(always)]
     fn in_range(self, value: __m512, low: __m512, high: __m512) -> u32 {
         // SAFETY: `self` proves AVX-512F.
         let above = unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(value, low) };
@@ -93,9 +129,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn max_up_to(self, best: __m512, value: __m512, limit: __m512) -> __m512 {
+    fn max_where(self, best: __m512, value: __m512, key: __m512, limit: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512F.
-        let allowed = unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(value, limit) };
+        let allowed = unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limit) };
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_mask_max_ps(best, allowed, best, value) }
     }
@@ -110,6 +146,66 @@ impl Simd for Avx512 {
     fn transpose(self, square: &mut [__m512]) {
         // SAFETY: `self` proves AVX-512F.
         unsafe { transpose(head_mut(square)) }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_set1_epi32(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    fn load_words(self, source: &[u32]) -> __m512i {
+        let source: &[u32; 16] = head(source);
+        // SAFETY: `self` proves AVX-512F, and `source` is 16 readable words; the load needs no alignment.
+        unsafe { _mm512_loadu_si512(source.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_words(self, value: __m512i, target: &mut [u32]) {
+        let target: &mut [u32; 16] = head_mut(target);
+        // SAFETY: `self` proves AVX-512F, and `target` is 16 writable words; the store needs no alignment.
+        unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), value) }
+    }
+
+    #[inline(always)]
+    fn bits(self, value: __m512) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_castps_si512(value) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, value: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(value) }
+    }
+
+    #[inline(always)]
+    fn join_bytes(self, low: __m512i, high: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        let high = unsafe { _mm512_slli_epi32::<8>(high) };
+        // SAFETY: `self` proves AVX-512F. The table is that of `mask ? low : high`.
+        unsafe { _mm512_ternarylogic_epi32::<0xCA>(self.splat_word(0xFF), low, high) }
+    }
+
+    #[inline(always)]
+    fn join_halves(self, low: __m512i, high: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512F.
+        let high = unsafe { _mm512_slli_epi32::<16>(high) };
+        // SAFETY: `self` proves AVX-512F. The table is that of `mask ? low : high`.
+        unsafe { _mm512_ternarylogic_epi32::<0xCA>(self.splat_word(0xFFFF), low, high) }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 VNNI.
+        unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
+    }
+
+    #[inline(always)]
+    fn dot_words(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 VNNI.
+        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
     }
 
     #[inline(always)]
@@ -168,11 +264,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn screen_tile<R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
         match registers {
-            3 => tile::<Self, R, 8, 3>(self, shape, record),
-            2 => tile::<Self, R, 8, 2>(self, shape, record),
-            _ => tile::<Self, R, 8, 1>(self, shape, record),
+            3 => tile::<Self, F, R, 8, 3>(self, shape, record),
+            2 => tile::<Self, F, R, 8, 2>(self, shape, record),
+            _ => tile::<Self, F, R, 8, 1>(self, shape, record),
         }
     }
 }

@@ -1,0 +1,56 @@
+//! The screen in `f32`: how rows are prepared, and how far off its sums may be.
+
+use super::format::{RawRows, Row};
+use super::pack::{Place, Square};
+use super::{ANYTHING, ROUNDING};
+use crate::arch::Simd;
+
+/// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product ever exceeds 1.
+///
+/// Below 1 a rounding to `f32` is off by at most `2^-25`, above it by twice as much. Shrinking the rows halves the
+/// bound.
+pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
+
+/// Writes up to a register's worth of rows, scaled to norm [`SHRINK`].
+#[inline(always)]
+pub(crate) fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut place: Place<'_>) {
+    let (square, dim) = (Square::new(rows, SHRINK), rows.dim);
+    for start in (0..dim).step_by(S::F32_LANES) {
+        let columns = square.columns(simd, start);
+        for k in start..dim.min(start + S::F32_LANES) {
+            place.put(simd, k, simd.bits(columns[k - start]));
+        }
+    }
+}
+
+/// What a tile knows of every anchor when sums are off by at most `bound`.
+pub(crate) fn row(bound: f32) -> Row {
+    Row { length: 2.0 * bound, shift: bound, ..Row::default() }
+}
+
+/// The largest `|screen - shrunk(cosine)|` over all pairs of rows of `dim` elements, whatever they hold.
+///
+/// With `g = 2^-24` (the relative error of one `f32` rounding), `u` and `v` the exact unit rows of a pair times
+/// [`SHRINK`], `u'` and `v'` the screen's copies, and `S` the real number `sum u_k v_k`, which is at most `SHRINK^2`:
+///
+/// 1. *Normalisation.* `u'_k` is `a_k` times a power of two, times a factor that was rounded to `f32`, rounded to
+///    `f32`: two roundings, so `|u'_k - u_k| <= (2 g + g^2 + t) |u_k|`, where t stands for errors of `f64` sums and
+///    quotients. Underflow of an element, before or after the last factor, adds at most `2^-117`. By Cauchy-Schwarz,
+///    and as `|u|` and `|v|` are below 1, `|sum u'_k v'_k - S| <= 4 g + 8 g^2 + ..`
+/// 2. *The sum.* A lane adds up `dim` products one after the other. There is no reduction across lanes: a lane is a
+///    pair. By Cauchy-Schwarz once more, every exact partial sum is at most `|u'| |v'| <= (1 - 2^-9 + 2^-20)(1 + 5 g)`.
+///    If each addition so far was off by at most `g / 2`, then for `dim <= 2^13` the computed partial sums stay below
+///    `1 - 2^-9 + 2^-12 + ..` < 1, where a rounding is off by at most `g / 2`: so by induction the sum is off by at
+///    most `dim g / 2`. On the portable backend products may be rounded before they are added, each by at most
+///    `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not 2, up to `2^22`): `dim g`.
+/// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors of
+///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
+/// 4. *The window.* Its ends are made of one product and at most two differences in `f32` of numbers below 2, each
+///    rounded by at most `g`: three `g`.
+///
+/// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms that stand above as
+/// t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a bound that rules out nothing.
+pub(crate) fn bound(dim: usize) -> f32 {
+    let in_sum = if dim <= 1 << 13 { dim as f64 / 2.0 } else { dim as f64 };
+    if dim < 1 << 22 { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
+}
