@@ -6,10 +6,10 @@ use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::join::Divide;
 use crate::screen::{
-    Ahead, Exact, F32, Format, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale, Setting,
+    Ahead, Exact, F32, Format, Found, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale, Setting,
     Seen, Shortlist, Tile, Window, words_error,
 };
-use crate::similarity::{dot_sum, norm_row};
+use crate::similarity::{anchor_dots, cosine};
 use crate::stats::{Negatives, RowStats};
 use crate::workspace::SlotBuffers;
 
@@ -144,6 +144,7 @@ struct AnchorBlock<'a, 'b> {
     anchors: AnchorBlocks<'a>,
     windows: [Window; MAX_BLOCK],
     known: [Row; MAX_BLOCK],
+    found: Found,
     words: &'b mut [u32],
     scratch: &'b mut [f32],
     shortlists: &'b mut [Shortlist],
@@ -157,7 +158,7 @@ pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &
     }
     let (words, scratch, shortlists) = scratch.parts();
     let (windows, known) = ([Window::CLOSED; MAX_BLOCK], [Row::default(); MAX_BLOCK]);
-    let mut block = AnchorBlock { anchors, windows, known, words, scratch, shortlists };
+    let mut block = AnchorBlock { anchors, windows, known, found: Found::NOTHING, words, scratch, shortlists };
     match level {
         Level::I8 => mine_with::<I8>(backend, &mut block),
         Level::I16 => mine_with::<I16>(backend, &mut block),
@@ -211,20 +212,17 @@ impl AnchorBlock<'_, '_> {
     /// nothing.
     #[inline(always)]
     fn measure_rows<S: Simd>(&mut self, simd: S) {
-        let shared = &self.anchors.shared;
-        let others = (shared.batch.candidates() - 1) as f64;
+        let Shared { batch, candidate_norms, sum, .. } = self.anchors.shared;
+        let others = (batch.candidates() - 1) as f64;
         for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
-            let dim = shared.batch.dim();
-            self.anchors.norms[row] = norm_row(simd, &self.anchors.rows[row * dim..][..dim]);
-            let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
-            let similarity = exact.cosine(simd, shared.batch.positives().of(self.anchors.first + row));
-            stats.positive = similarity as f32;
-            stats.mean_negative = if exact.anchor_norm == 0.0 {
-                0.0
-            } else {
-                let total = dot_sum(simd, exact.anchor, shared.sum) / exact.anchor_norm;
-                ((total - similarity) / others) as f32
-            };
+            let anchor = &self.anchors.rows[row * batch.dim()..][..batch.dim()];
+            let positive = batch.positives().of(self.anchors.first + row);
+            let [square, dot, total] = anchor_dots(simd, anchor, batch.candidate_rows().row(positive), sum);
+            let norm = square.sqrt();
+            let similarity = cosine(dot, norm, candidate_norms[positive]);
+            let mean = if norm == 0.0 { 0.0 } else { (total / norm - similarity) / others };
+            self.anchors.norms[row] = norm;
+            (stats.positive, stats.mean_negative) = (similarity as f32, mean as f32);
         }
     }
 
@@ -340,21 +338,30 @@ impl AnchorBlock<'_, '_> {
                 first_candidate,
             };
             let tile = Tile { anchors, candidates, constants, ahead };
-            simd.screen_tile::<F, _>(width / S::F32_LANES, tile, &mut record);
+            simd.screen_tile::<F, _>(width / S::F32_LANES, tile, &mut self.found, &mut record);
         }
     }
 
-    /// The last number of every row: exact scores of what the screen left, with the next row's on their way.
+    /// The last number of every row: exact scores of what the screen left. First the best pair of every row, which
+    /// rules out most of the others, then those that are left; each with the next row's on their way.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) {
         let shared = &self.anchors.shared;
-        let mut scored = 0;
-        for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
-            if let (Some(next), Some(&window)) = (self.shortlists.get(row + 1), self.windows.get(row + 1)) {
-                next.prefetch(simd, shared.batch.candidate_rows(), window);
+        let (rows, candidates) = (self.anchors.stats.len(), shared.batch.candidate_rows());
+        for row in 0..rows {
+            if let Some(next) = self.shortlists[..rows].get(row + 1) {
+                next.prefetch_best(simd, candidates);
             }
             let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
-            stats.closest_negative = self.shortlists[row].finish(simd, &exact, self.windows[row]);
+            self.shortlists[row].score_best(simd, &exact, &mut self.windows[row]);
+        }
+        let mut scored = 0;
+        for (row, stats) in self.anchors.stats.iter_mut().enumerate() {
+            if let Some(next) = self.shortlists[..rows].get(row + 1) {
+                next.prefetch(simd, candidates);
+            }
+            let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
+            stats.closest_negative = self.shortlists[row].finish(simd, &exact, &mut self.windows[row]);
             scored += self.shortlists[row].scored();
         }
         self.anchors.progress[0] = Progress { level: shared.level, done: true, scored };
@@ -394,7 +401,7 @@ impl<S: Simd> Record for TileRecord<'_, '_, S> {
     }
 
     #[inline(always)]
-    fn record(&mut self, row: usize, intervals: &mut Intervals) {
+    fn record(&mut self, row: usize, intervals: Intervals<'_>) {
         let exact = self.shared.exact(self.rows, self.norms, row);
         let window = &mut self.windows[row];
         self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, intervals);

@@ -9,7 +9,7 @@ use crate::join::{Divide, Join, for_each_block};
 use crate::rows::Rows;
 use crate::screen::{F32, Format, I8, I16, Level, MAX_WIDTH, Place, RawRows, Setting};
 use crate::workspace::Slot;
-use crate::similarity::{inverse, norm_row};
+use crate::similarity::{inverse, norm_rows};
 
 /// The rows in a block of the candidates' sum. It is part of the definition of the mean negative: blocks are summed in
 /// ascending order, and then combined as a fixed tree. It is a multiple of every panel width, so that a block of
@@ -76,9 +76,7 @@ impl<F: Format> Kernel for Prepare<'_, '_, F> {
         let panels = panels.chunks_mut(width * stride);
         for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
             if !self.known {
-                for (norm, row) in norms.iter_mut().zip(rows.chunks_exact(dim)) {
-                    *norm = norm_row(simd, row);
-                }
+                norm_rows(simd, rows, dim, norms);
                 add_unit_rows(simd, rows, norms, sums);
             }
             write_panel::<S, F>(simd, RawRows { rows, norms, dim }, self.setting, self.scratch, panel);

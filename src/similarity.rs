@@ -55,22 +55,102 @@ fn padded<T: Copy + Default>(tail: &[T]) -> [T; LANES] {
 /// The exact dot product of two rows of one length.
 #[inline(always)]
 pub(crate) fn dot_rows<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f64 {
+    let [dot] = dots(simd, x, [y]);
+    dot
+}
+
+/// The exact dot products of a row with several: each has the lanes of its own, so that they hide each other's latency,
+/// and `x` is widened once.
+#[inline(always)]
+pub(crate) fn dots<S: Simd, const ROWS: usize>(simd: S, x: &[f32], rows: [&[f32]; ROWS]) -> [f64; ROWS] {
     #[inline(always)]
-    fn step<S: Simd>(simd: S, lanes: &mut Lanes<S>, x: &[f32; LANES], y: &[f32; LANES]) {
+    fn step<S: Simd, const ROWS: usize>(
+        simd: S,
+        lanes: &mut [Lanes<S>; ROWS],
+        x: &[f32; LANES],
+        rows: [&[f32; LANES]; ROWS],
+    ) {
         for r in 0..LANES / S::F64_LANES {
-            let (x, y) = (simd.widen(&x[r * S::F64_LANES..]), simd.widen(&y[r * S::F64_LANES..]));
-            lanes[r] = simd.mul_add_exact(x, y, lanes[r]);
+            let x = simd.widen(&x[r * S::F64_LANES..]);
+            for row in 0..ROWS {
+                lanes[row][r] = simd.mul_add_exact(x, simd.widen(&rows[row][r * S::F64_LANES..]), lanes[row][r]);
+            }
         }
     }
-    let mut lanes = zero_lanes(simd);
-    let ((x, x_tail), (y, y_tail)) = (x.as_chunks(), y.as_chunks());
-    for (x, y) in x.iter().zip(y) {
-        step(simd, &mut lanes, x, y);
+    let mut lanes = [zero_lanes(simd); ROWS];
+    let (x, x_tail) = x.as_chunks::<LANES>();
+    let chunks = rows.map(|row| &row.as_chunks::<LANES>().0[..x.len()]);
+    for (k, x) in x.iter().enumerate() {
+        let mut blocks = [x; ROWS];
+        for row in 0..ROWS {
+            blocks[row] = &chunks[row][k];
+        }
+        step(simd, &mut lanes, x, blocks);
     }
     if !x_tail.is_empty() {
-        step(simd, &mut lanes, &padded(x_tail), &padded(y_tail));
+        let tails = rows.map(|row| padded(row.as_chunks::<LANES>().1));
+        step(simd, &mut lanes, &padded(x_tail), tails.each_ref());
     }
-    fold_lanes(simd, lanes)
+    let mut sums = [0.0; ROWS];
+    for row in 0..ROWS {
+        sums[row] = fold_lanes(simd, lanes[row]);
+    }
+    sums
+}
+
+/// The squares of the norms of two rows, which hide each other's latency.
+#[inline(always)]
+fn squares<S: Simd>(simd: S, rows: [&[f32]; 2]) -> [f64; 2] {
+    #[inline(always)]
+    fn step<S: Simd>(simd: S, lanes: &mut [Lanes<S>; 2], rows: [&[f32; LANES]; 2]) {
+        for r in 0..LANES / S::F64_LANES {
+            for row in 0..2 {
+                let x = simd.widen(&rows[row][r * S::F64_LANES..]);
+                lanes[row][r] = simd.mul_add_exact(x, x, lanes[row][r]);
+            }
+        }
+    }
+    let mut lanes = [zero_lanes(simd); 2];
+    let [(x, x_tail), (y, y_tail)] = rows.map(<[f32]>::as_chunks);
+    for (x, y) in x.iter().zip(y) {
+        step(simd, &mut lanes, [x, y]);
+    }
+    if !x_tail.is_empty() {
+        step(simd, &mut lanes, [&padded(x_tail), &padded(y_tail)]);
+    }
+    [fold_lanes(simd, lanes[0]), fold_lanes(simd, lanes[1])]
+}
+
+/// What an anchor needs of itself, its positive and the sum of all candidates, in one pass: the dot products with itself,
+/// with `row` and with `sum`. The products with `sum` are not exact, so that they are rounded before they are added, on
+/// every instruction set.
+#[inline(always)]
+pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
+    #[inline(always)]
+    fn step<S: Simd>(
+        simd: S,
+        lanes: &mut [Lanes<S>; 3],
+        x: &[f32; LANES],
+        row: &[f32; LANES],
+        sum: &[f64; LANES],
+    ) {
+        for r in 0..LANES / S::F64_LANES {
+            let at = r * S::F64_LANES;
+            let x = simd.widen(&x[at..]);
+            lanes[0][r] = simd.mul_add_exact(x, x, lanes[0][r]);
+            lanes[1][r] = simd.mul_add_exact(x, simd.widen(&row[at..]), lanes[1][r]);
+            lanes[2][r] = simd.add64(lanes[2][r], simd.mul64(x, simd.load64(&sum[at..])));
+        }
+    }
+    let mut lanes = [zero_lanes(simd); 3];
+    let ((x, x_tail), (row, row_tail), (sum, sum_tail)) = (x.as_chunks(), row.as_chunks(), sum.as_chunks());
+    for ((x, row), sum) in x.iter().zip(row).zip(sum) {
+        step(simd, &mut lanes, x, row, sum);
+    }
+    if !x_tail.is_empty() {
+        step(simd, &mut lanes, &padded(x_tail), &padded(row_tail), &padded(sum_tail));
+    }
+    [fold_lanes(simd, lanes[0]), fold_lanes(simd, lanes[1]), fold_lanes(simd, lanes[2])]
 }
 
 /// The dot product of a row with a vector of `f64`, in the same lanes. The products are not exact, so that they are
@@ -119,17 +199,35 @@ pub(crate) fn norm_row<S: Simd>(simd: S, x: &[f32]) -> f64 {
     dot_rows(simd, x, x).sqrt()
 }
 
+/// The norms of rows of `dim` elements.
+#[inline(always)]
+pub(crate) fn norm_rows<S: Simd>(simd: S, rows: &[f32], dim: usize, norms: &mut [f64]) {
+    for (rows, norms) in rows.chunks(2 * dim).zip(norms.chunks_mut(2)) {
+        let (first, second) = rows.split_at(dim);
+        let squares = squares(simd, [first, if norms.len() == 2 { second } else { first }]);
+        for (norm, square) in norms.iter_mut().zip(squares) {
+            *norm = square.sqrt();
+        }
+    }
+}
+
 /// `1 / norm`, and 0 for a zero row.
 #[inline(always)]
 pub(crate) fn inverse(norm: f64) -> f64 {
     if norm == 0.0 { 0.0 } else { 1.0 / norm }
 }
 
+/// The cosine similarity of two rows whose dot product and norms are known, before it is rounded to `f32`.
+#[inline(always)]
+pub(crate) fn cosine(dot: f64, x_norm: f64, y_norm: f64) -> f64 {
+    let norms = x_norm * y_norm;
+    if norms == 0.0 { 0.0 } else { dot / norms }
+}
+
 /// The cosine similarity of two rows whose norms are known, before it is rounded to `f32`.
 #[inline(always)]
 pub(crate) fn cosine_rows<S: Simd>(simd: S, x: &[f32], x_norm: f64, y: &[f32], y_norm: f64) -> f64 {
-    let norms = x_norm * y_norm;
-    if norms == 0.0 { 0.0 } else { dot_rows(simd, x, y) / norms }
+    cosine(dot_rows(simd, x, y), x_norm, y_norm)
 }
 
 struct Dot<'a>(&'a [f32], &'a [f32]);

@@ -4,7 +4,7 @@
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
 use super::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Record, Tile, tile};
+use crate::screen::{Format, Found, Record, Tile, tile};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +52,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn store_bits(self, value: f32x8, target: &mut [u32]) {
-        *head_mut(target) = value.to_array().map(f32::to_bits);
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
     }
 
     #[inline(always)]
-    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
-        a + b
+    fn sub(self, a: f32x8, b: f32x8) -> f32x8 {
+        a - b
     }
 
     #[inline(always)]
@@ -89,6 +89,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn max_where(self, best: f32x8, value: f32x8, key: f32x8, limit: f32x8) -> f32x8 {
         key.simd_le(limit).select(value, best).fast_max(best)
+    }
+
+    #[inline(always)]
+    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.fast_max(b)
     }
 
     #[inline(always)]
@@ -195,8 +200,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, record: &mut R) {
-        tile::<Self, F, R, 4, 1>(self, shape, record);
+    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
+        tile::<Self, F, R, 4, 1>(self, shape, found, record);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The vocabulary in which every kernel is written once: registers of `f32` and of `f64`, and the few operations on
 //! them that this crate needs. Each instruction set implements it in a file of its own.
 
-use crate::screen::{Format, Record, Tile};
+use crate::screen::{Format, Found, Record, Tile};
 
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
@@ -45,9 +45,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn store(self, value: Self::F32, target: &mut [f32]);
     /// Loads `f32` that are kept as their bits.
     fn load_bits(self, source: &[u32]) -> Self::F32;
-    /// Stores the bits.
-    fn store_bits(self, value: Self::F32, target: &mut [u32]);
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the hardware can and twice elsewhere: for screens, whose bound covers both.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
@@ -59,6 +58,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
     /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`; elsewhere `best`.
     fn max_where(self, best: Self::F32, value: Self::F32, key: Self::F32, limit: Self::F32) -> Self::F32;
+    /// Lane by lane the larger one; neither is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The largest lane.
     fn largest(self, value: Self::F32) -> f32;
     /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register
@@ -95,7 +96,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fold(self, value: Self::F64) -> f64;
 
     /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, record: &mut R);
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, found: &mut Found, record: &mut R);
 }
 
 /// A computation written once for every instruction set.

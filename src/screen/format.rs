@@ -95,6 +95,7 @@ pub(crate) struct Row {
 impl Row {
     /// The largest error of similarities with candidates that have at most this residual and this norm, beside
     /// `length`.
+    #[inline(always)]
     pub(crate) fn error(&self, [residual, norm]: [f32; 2]) -> f32 {
         self.norm * residual + self.residual * norm
     }

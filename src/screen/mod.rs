@@ -77,7 +77,7 @@ pub(crate) use format::{F32, Format, I8, I16, RawRows, Row, Setting};
 pub(crate) use pack::{MAX_LANES, Place};
 pub(crate) use quantize::{MAX_DIM, scratch, words_error};
 pub(crate) use shortlist::{Exact, Scale, Shortlist};
-pub(crate) use tile::{Ahead, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
+pub(crate) use tile::{Ahead, Found, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
 
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;

@@ -3,7 +3,7 @@
 use super::tile::{Intervals, MAX_WIDTH, Window};
 use crate::arch::{Kernel, Simd};
 use crate::rows::Rows;
-use crate::similarity::cosine_rows;
+use crate::similarity::{cosine, dots};
 use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
 
 /// Pairs that a shortlist holds before it must be pruned. Random rows need about ln n places, rows with positives
@@ -13,13 +13,6 @@ const CAPACITY: usize = 32;
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
 const FEW: u32 = 2;
 
-/// A pair that the screen could not rule out.
-#[derive(Clone, Copy, Debug, Default)]
-struct Survivor {
-    candidate: usize,
-    upper: f32,
-}
-
 /// The state of one row while candidates pass by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortlist {
@@ -28,7 +21,10 @@ pub(crate) struct Shortlist {
     scale: Scale,
     positive: usize,
     search: ClosestSearch,
-    survivors: [Survivor; CAPACITY],
+    /// The pairs that the screen could not rule out yet: the upper ends of their intervals, negative infinity where
+    /// there is none, and the candidates.
+    upper: [f32; CAPACITY],
+    candidates: [usize; CAPACITY],
     length: usize,
     /// The pairs that were computed exactly.
     scored: usize,
@@ -62,11 +58,15 @@ pub(crate) struct Exact<'a> {
 }
 
 impl Exact<'_> {
-    /// The exact similarity with candidate `index`, before it is rounded to `f32`.
+    /// The exact similarities with two candidates.
     #[inline(always)]
-    pub(crate) fn cosine<S: Simd>(&self, simd: S, index: usize) -> f64 {
-        let (candidate, norm) = (self.candidates.row(index), self.candidate_norms[index]);
-        cosine_rows(simd, self.anchor, self.anchor_norm, candidate, norm)
+    fn cosines<S: Simd>(&self, simd: S, candidates: [usize; 2]) -> [f32; 2] {
+        let dots = dots(simd, self.anchor, candidates.map(|index| self.candidates.row(index)));
+        let mut cosines = [0.0; 2];
+        for pair in 0..2 {
+            cosines[pair] = cosine(dots[pair], self.anchor_norm, self.candidate_norms[candidates[pair]]) as f32;
+        }
+        cosines
     }
 }
 
@@ -77,7 +77,8 @@ impl Default for Shortlist {
             scale: Scale { unit: 1.0, shift: 0.0 },
             positive: 0,
             search: ClosestSearch::new(Negatives::Below, 0.0, 0),
-            survivors: [Survivor::default(); CAPACITY],
+            upper: [f32::NEG_INFINITY; CAPACITY],
+            candidates: [0; CAPACITY],
             length: 0,
             scored: 0,
             doubtful: 0,
@@ -93,11 +94,10 @@ fn raise(window: &mut Window, low: f32) {
 
 /// The largest lower end of the intervals that end up to `limit`, and negative infinity without one.
 #[inline(always)]
-fn largest_lower<S: Simd>(simd: S, limit: f32, intervals: &Intervals) -> f32 {
+fn largest_lower<S: Simd>(simd: S, limit: f32, upper: &[f32; MAX_WIDTH], lower: &[f32; MAX_WIDTH]) -> f32 {
     let (mut best, limit) = (simd.splat(f32::NEG_INFINITY), simd.splat(limit));
-    for register in 0..MAX_WIDTH / S::F32_LANES {
-        let at = register * S::F32_LANES;
-        best = simd.max_where(best, simd.load(&intervals.lower[at..]), simd.load(&intervals.upper[at..]), limit);
+    for (upper, lower) in upper.chunks_exact(S::F32_LANES).zip(lower.chunks_exact(S::F32_LANES)) {
+        best = simd.max_where(best, simd.load(lower), simd.load(upper), limit);
     }
     simd.largest(best)
 }
@@ -122,6 +122,7 @@ impl Shortlist {
         self.scale = scale;
         self.positive = positive;
         self.search = ClosestSearch::new(negatives, similarity, positive);
+        self.upper = [f32::NEG_INFINITY; CAPACITY];
         self.length = 0;
         self.scored = 0;
         self.doubtful = 0;
@@ -142,58 +143,80 @@ impl Shortlist {
         exact: &Exact<'_>,
         window: &mut Window,
         first: usize,
-        intervals: &mut Intervals,
+        intervals: Intervals<'_>,
     ) {
-        // What is no negative is blanked out: NaN lies in no window.
-        if let Some(positive) = intervals.upper.get_mut(self.positive.wrapping_sub(first)) {
-            *positive = f32::NAN;
+        let Intervals { upper, lower, width } = intervals;
+        // The positive is no negative, and what stands beyond the last candidate is nothing at all.
+        let present = width.min(exact.candidates.count() - first);
+        let positive = self.positive.wrapping_sub(first);
+        let mut negatives = u64::MAX >> (64 - present);
+        if positive < present {
+            negatives &= !(1 << positive);
+            upper[positive] = f32::NAN;
         }
-        if let Some(padding) = intervals.upper.get_mut(exact.candidates.count() - first..) {
-            padding.fill(f32::NAN);
-        }
-        let mut hits = window.hits(simd, &intervals.upper);
+        let mut hits = window.hits(simd, upper) & negatives;
         if hits.count_ones() > FEW {
             // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
-            raise(window, largest_lower(simd, self.sure, intervals));
-            hits = window.hits(simd, &intervals.upper);
+            upper[present..].fill(f32::NAN);
+            raise(window, largest_lower(simd, self.sure, upper, lower));
+            hits = window.hits(simd, upper) & negatives;
         }
         while hits != 0 {
             let lane = hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            let (lower, upper) = (intervals.lower[lane], intervals.upper[lane]);
-            if upper <= self.sure {
-                raise(window, lower);
-            } else if lower > self.sure {
+            if upper[lane] <= self.sure {
+                raise(window, lower[lane]);
+            } else if lower[lane] > self.sure {
                 continue;
             } else {
                 self.doubtful += 1;
             }
-            self.push(simd, exact, window, Survivor { candidate: first + lane, upper });
+            self.push(simd, exact, window, first + lane, upper[lane]);
         }
     }
 
     /// Adds a pair, after making room if there is none.
     #[inline(always)]
-    fn push<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window, survivor: Survivor) {
+    fn push<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window, candidate: usize, upper: f32) {
         if self.length == CAPACITY {
-            self.prune(window.low);
-            if self.length > CAPACITY / 2 {
-                simd.run(Score { shortlist: self, exact, window, leave: CAPACITY / 2 });
-            }
+            simd.run(MakeRoom { shortlist: self, exact, window });
         }
-        self.survivors[self.length] = survivor;
+        self.candidates[self.length] = candidate;
+        self.upper[self.length] = upper;
         self.length += 1;
     }
 
-    /// Asks for the rows of the pairs that are left to be brought near.
+    /// Asks for the rows of all pairs to be brought near.
     #[inline(always)]
-    pub(crate) fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>, window: Window) {
-        const LINE: usize = 16;
-        for survivor in self.survivors[..self.length].iter().filter(|survivor| survivor.upper >= window.low) {
-            for line in candidates.row(survivor.candidate).chunks(LINE) {
-                simd.prefetch(line.as_ptr().cast());
-            }
+    pub(crate) fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
+        for &candidate in &self.candidates[..self.length] {
+            prefetch_row(simd, candidates.row(candidate));
         }
+    }
+
+    /// Asks for the row of the pair that may be the most similar to be brought near.
+    #[inline(always)]
+    pub(crate) fn prefetch_best<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
+        if let Some(index) = self.best(simd) {
+            prefetch_row(simd, candidates.row(self.candidates[index]));
+        }
+    }
+
+    /// Computes the best two pairs of the list exactly, as far as they are still in the window, and drops those that fall
+    /// below the window by it.
+    #[inline(always)]
+    pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
+        let Some(first) = self.take_best(simd, window.low) else { return };
+        let second = self.take_best(simd, window.low);
+        let similarities = exact.cosines(simd, [first, second.unwrap_or(first)]);
+        for (candidate, similarity) in [Some(first), second].into_iter().flatten().zip(similarities) {
+            self.scored += 1;
+            self.search.offer(candidate, similarity);
+        }
+        if let Some(found) = self.search.found() {
+            raise(window, self.scale.of(found.similarity));
+        }
+        self.prune(simd, window.low);
     }
 
     /// Computes what is left of the list exactly, and ends the row.
@@ -202,9 +225,11 @@ impl Shortlist {
         &mut self,
         simd: S,
         exact: &Exact<'_>,
-        mut window: Window,
+        window: &mut Window,
     ) -> Option<ClosestNegative> {
-        simd.run(Score { shortlist: self, exact, window: &mut window, leave: 0 });
+        while self.length > 0 {
+            self.score_best(simd, exact, window);
+        }
         self.search.found()
     }
 
@@ -218,61 +243,84 @@ impl Shortlist {
         self.doubtful
     }
 
-    /// Drops the pairs that fell below the window.
-    fn prune(&mut self, low: f32) {
-        let mut kept = 0;
-        for index in 0..self.length {
-            let survivor = self.survivors[index];
-            if survivor.upper >= low {
-                self.survivors[kept] = survivor;
-                kept += 1;
-            }
+    /// The candidate that may be the most similar, off the list; none if all are below `low`, and then the list is empty.
+    #[inline(always)]
+    fn take_best<S: Simd>(&mut self, simd: S, low: f32) -> Option<usize> {
+        let best = self.best(simd)?;
+        if self.upper[best] >= low {
+            self.upper[best] = f32::NEG_INFINITY;
+            Some(self.candidates[best])
+        } else {
+            self.prune(simd, low);
+            None
         }
+    }
+
+    /// Where the pair stands that may be the most similar.
+    #[inline(always)]
+    fn best<S: Simd>(&self, simd: S) -> Option<usize> {
+        let mut best = simd.splat(f32::NEG_INFINITY);
+        for upper in self.upper.chunks_exact(S::F32_LANES) {
+            best = simd.max(best, simd.load(upper));
+        }
+        let best = simd.largest(best);
+        let equal = self.positions(simd, simd.splat(best), simd.splat(best));
+        (best >= f32::MIN).then(|| equal.trailing_zeros() as usize)
+    }
+
+    /// Drops the pairs that fell below the window.
+    #[inline(always)]
+    fn prune<S: Simd>(&mut self, simd: S, low: f32) {
+        let mut kept = 0;
+        let mut positions = self.positions(simd, simd.splat(low.max(f32::MIN)), simd.splat(f32::INFINITY));
+        while positions != 0 {
+            let index = positions.trailing_zeros() as usize;
+            positions &= positions - 1;
+            self.candidates[kept] = self.candidates[index];
+            self.upper[kept] = self.upper[index];
+            kept += 1;
+        }
+        self.upper[kept..].fill(f32::NEG_INFINITY);
         self.length = kept;
     }
 
-    /// Takes the pair that may be the most similar off the list.
-    fn take_best(&mut self) -> Option<Survivor> {
-        let survivors = &mut self.survivors[..self.length];
-        let best = (0..survivors.len()).max_by(|&a, &b| survivors[a].upper.total_cmp(&survivors[b].upper))?;
-        let survivor = survivors[best];
-        self.length -= 1;
-        self.survivors[best] = self.survivors[self.length];
-        Some(survivor)
+    /// Bit `i` is set where the upper end of pair `i` lies between two numbers, above negative infinity.
+    #[inline(always)]
+    fn positions<S: Simd>(&self, simd: S, low: S::F32, high: S::F32) -> u64 {
+        const { assert!(CAPACITY.is_multiple_of(S::F32_LANES) && CAPACITY <= 64) }
+        let mut positions = 0;
+        for (register, upper) in self.upper.chunks_exact(S::F32_LANES).enumerate() {
+            positions |= u64::from(simd.in_range(simd.load(upper), low, high)) << (register * S::F32_LANES);
+        }
+        positions
     }
 }
 
-/// Computes pairs of a shortlist exactly, the most similar ones first, since these raise the bound the most, until at
-/// most `leave` pairs of the list are still in the window.
-struct Score<'a> {
+#[inline(always)]
+fn prefetch_row<S: Simd>(simd: S, row: &[f32]) {
+    /// The elements of a cache line.
+    const LINE: usize = 16;
+    for line in row.chunks(LINE) {
+        simd.prefetch(line.as_ptr().cast());
+    }
+}
+
+/// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
+/// the best pair exactly, which raises the window the most.
+struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
     exact: &'a Exact<'a>,
     window: &'a mut Window,
-    leave: usize,
 }
 
-impl Kernel for Score<'_> {
+impl Kernel for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { shortlist, exact, window, leave } = self;
-        loop {
-            if leave > 0 {
-                shortlist.prune(window.low);
-            }
-            if shortlist.length <= leave {
-                return;
-            }
-            let Some(survivor) = shortlist.take_best().filter(|survivor| survivor.upper >= window.low) else {
-                shortlist.length = 0;
-                return;
-            };
-            let similarity = exact.cosine(simd, survivor.candidate) as f32;
-            shortlist.scored += 1;
-            shortlist.search.offer(survivor.candidate, similarity);
-            if let Some(found) = shortlist.search.found() {
-                raise(window, shortlist.scale.of(found.similarity));
-            }
+        let Self { shortlist, exact, window } = self;
+        shortlist.prune(simd, window.low);
+        while shortlist.length > CAPACITY / 2 {
+            shortlist.score_best(simd, exact, window);
         }
     }
 }

@@ -53,10 +53,6 @@ impl Ahead {
     }
 }
 
-/// A value that starts at a cache line, so that no store of a register crosses two.
-#[repr(align(64))]
-struct Aligned<T>(T);
-
 /// The upper ends that matter to a row, `low <= upper <= high`, less the row's shift.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
@@ -80,11 +76,29 @@ impl Window {
     }
 }
 
-/// The intervals of similarity of a row of a tile, less the row's shift. Those beyond the width of the tile are NaN.
-#[derive(Clone, Copy)]
-pub(crate) struct Intervals {
-    pub(crate) lower: [f32; MAX_WIDTH],
-    pub(crate) upper: [f32; MAX_WIDTH],
+/// The most anchors of a tile.
+const MAX_ANCHORS: usize = 8;
+
+/// The intervals in which the similarities of a tile lie, less their rows' shifts. Each row starts at a cache line, so
+/// that no store of a register crosses two.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Found {
+    upper: [[f32; MAX_WIDTH]; MAX_ANCHORS],
+    /// Those of one row.
+    lower: [f32; MAX_WIDTH],
+}
+
+impl Found {
+    pub(crate) const NOTHING: Found = Found { upper: [[0.0; MAX_WIDTH]; MAX_ANCHORS], lower: [0.0; MAX_WIDTH] };
+}
+
+/// The intervals of a row.
+pub(crate) struct Intervals<'a> {
+    pub(crate) upper: &'a mut [f32; MAX_WIDTH],
+    pub(crate) lower: &'a [f32; MAX_WIDTH],
+    /// How many of them were written by this tile.
+    pub(crate) width: usize,
 }
 
 /// Who is told of the similarities that a tile found inside the windows of its rows.
@@ -92,7 +106,7 @@ pub(crate) trait Record {
     /// What is known of row `row` of the tile, and its window.
     fn row(&self, row: usize) -> (&Row, Window);
     /// Some of `intervals` may matter to row `row`. They are the callee's to change.
-    fn record(&mut self, row: usize, intervals: &mut Intervals);
+    fn record(&mut self, row: usize, intervals: Intervals<'_>);
 }
 
 /// Computes one tile and tells `record` what lies in the windows.
@@ -100,57 +114,41 @@ pub(crate) trait Record {
 pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
+    found: &mut Found,
     record: &mut R,
 ) {
     const {
-        assert!(ANCHORS == S::TILE_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
+        assert!(ANCHORS == S::TILE_ANCHORS && ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
         assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
     }
-    let constants = tile.constants;
-    let columns = |register: usize| Columns {
-        constants,
-        width: REGISTERS * S::F32_LANES,
-        first: register * S::F32_LANES,
-    };
+    let (constants, width) = (tile.constants, REGISTERS * S::F32_LANES);
     let mut starts = [0; ANCHORS];
-    for row in 0..ANCHORS {
-        starts[row] = record.row(row).0.start;
+    for r in 0..ANCHORS {
+        starts[r] = record.row(r).0.start;
     }
     let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, starts);
     let mut rows_hit = 0_u32;
-    let mut upper = [[simd.splat(0.0); REGISTERS]; ANCHORS];
     for r in 0..ANCHORS {
         let (row, window) = record.row(r);
         let (low, high) = (simd.splat(window.low), simd.splat(window.high));
         let mut hits = 0;
         for c in 0..REGISTERS {
-            upper[r][c] = F::upper(simd, sums[r][c], row, columns(c));
-            hits |= simd.in_range(upper[r][c], low, high);
+            let first = c * S::F32_LANES;
+            let upper = F::upper(simd, sums[r][c], row, Columns { constants, width, first });
+            simd.store(upper, &mut found.upper[r][first..]);
+            hits |= simd.in_range(upper, low, high);
         }
         rows_hit |= u32::from(hits != 0) << r;
-    }
-    if rows_hit == 0 {
-        return;
-    }
-    // Everything goes to memory before the first call, so that no register is live across it.
-    let mut found = Aligned([[0.0; MAX_WIDTH]; ANCHORS]);
-    let found = &mut found.0;
-    for r in 0..ANCHORS {
-        for c in 0..MAX_WIDTH / S::F32_LANES {
-            let upper = if c < REGISTERS { upper[r][c] } else { simd.splat(f32::NAN) };
-            simd.store(upper, &mut found[r][c * S::F32_LANES..]);
-        }
     }
     while rows_hit != 0 {
         let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
-        let mut intervals = Intervals { lower: found[r], upper: found[r] };
-        for c in 0..REGISTERS {
-            let length = F::length(simd, record.row(r).0, columns(c));
-            let lower = simd.neg_mul_add(length, simd.splat(1.0), simd.load(&found[r][c * S::F32_LANES..]));
-            simd.store(lower, &mut intervals.lower[c * S::F32_LANES..]);
+        let (upper, lower) = (&mut found.upper[r], &mut found.lower);
+        for first in (0..width).step_by(S::F32_LANES) {
+            let length = F::length(simd, record.row(r).0, Columns { constants, width, first });
+            simd.store(simd.sub(simd.load(&upper[first..]), length), &mut lower[first..]);
         }
-        record.record(r, &mut intervals);
+        record.record(r, Intervals { upper, lower, width });
     }
 }
 

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Record, Tile, tile};
+use crate::screen::{Format, Found, Record, Tile, tile};
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn store_bits(self, value: __m256, target: &mut [u32]) {
-        self.store_words(self.bits(value), target);
-    }
-
-    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_sub_ps(a, b) }
     }
 
     #[inline(always)]
@@ -141,6 +142,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let value = unsafe { _mm256_blendv_ps(best, value, allowed) };
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_max_ps(value, best) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_ps(a, b) }
     }
 
     #[inline(always)]
@@ -294,11 +301,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
         match registers {
-            3 => tile::<Self, F, R, 4, 3>(self, shape, record),
-            2 => tile::<Self, F, R, 4, 2>(self, shape, record),
-            _ => tile::<Self, F, R, 4, 1>(self, shape, record),
+            3 => tile::<Self, F, R, 4, 3>(self, shape, found, record),
+            2 => tile::<Self, F, R, 4, 2>(self, shape, found, record),
+            _ => tile::<Self, F, R, 4, 1>(self, shape, found, record),
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Record, Tile, tile};
+use crate::screen::{Format, Found, Record, Tile, tile};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,14 +84,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn store_bits(self, value: __m512, target: &mut [u32]) {
-        self.store_words(self.bits(value), target);
-    }
-
-    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
@@ -134,6 +135,12 @@ impl Simd for Avx512 {
         let allowed = unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limit) };
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_mask_max_ps(best, allowed, best, value) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]
@@ -264,11 +271,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
         match registers {
-            3 => tile::<Self, F, R, 8, 3>(self, shape, record),
-            2 => tile::<Self, F, R, 8, 2>(self, shape, record),
-            _ => tile::<Self, F, R, 8, 1>(self, shape, record),
+            3 => tile::<Self, F, R, 8, 3>(self, shape, found, record),
+            2 => tile::<Self, F, R, 8, 2>(self, shape, found, record),
+            _ => tile::<Self, F, R, 8, 1>(self, shape, found, record),
         }
     }
 }
