@@ -349,7 +349,8 @@ impl AnchorBlock<'_, '_> {
         let shared = &self.anchors.shared;
         let (rows, candidates) = (self.anchors.stats.len(), shared.batch.candidate_rows());
         for row in 0..rows {
-            if let Some(next) = self.shortlists[..rows].get(row + 1) {
+            if let Some(next) = self.shortlists[..rows].get_mut(row + 1) {
+                next.prune(simd, self.windows[row + 1].low);
                 next.prefetch_best(simd, candidates);
             }
             let exact = shared.exact(self.anchors.rows, self.anchors.norms, row);
@@ -396,8 +397,8 @@ struct TileRecord<'a, 'b, S> {
 
 impl<S: Simd> Record for TileRecord<'_, '_, S> {
     #[inline(always)]
-    fn row(&self, row: usize) -> (&Row, Window) {
-        (&self.known[row], self.windows[row])
+    fn rows(&self) -> (&[Row], &[Window]) {
+        (self.known, self.windows)
     }
 
     #[inline(always)]

@@ -31,6 +31,8 @@ pub(crate) trait Format: 'static {
     const CONSTANTS: usize;
     /// A register of words, or of sums of their products.
     type Words<S: Simd>: Copy;
+    /// The constants of a register of candidates.
+    type Loaded<S: Simd>: Copy;
 
     fn load<S: Simd>(simd: S, words: &[u32]) -> Self::Words<S>;
     fn splat<S: Simd>(simd: S, word: u32) -> Self::Words<S>;
@@ -41,11 +43,12 @@ pub(crate) trait Format: 'static {
         candidates: Self::Words<S>,
         sum: Self::Words<S>,
     ) -> Self::Words<S>;
+    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> Self::Loaded<S>;
     /// The upper ends of the intervals in which the similarities of the pairs with these sums lie, less the anchor's
     /// [`Row::shift`].
-    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &Row, columns: Columns<'_>) -> S::F32;
+    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &Row, columns: &Self::Loaded<S>) -> S::F32;
     /// The lengths of the intervals.
-    fn length<S: Simd>(simd: S, row: &Row, columns: Columns<'_>) -> S::F32;
+    fn length<S: Simd>(simd: S, row: &Row, columns: &Self::Loaded<S>) -> S::F32;
 
     /// Writes the words of anchors, and tells what a tile must know of each.
     fn write_anchors<S: Simd>(
@@ -119,8 +122,12 @@ pub(crate) struct Columns<'a> {
 
 impl Columns<'_> {
     #[inline(always)]
-    fn load<S: Simd>(self, simd: S, row: usize) -> S::F32 {
-        simd.load_bits(&self.constants[row * self.width + self.first..])
+    fn load<S: Simd>(self, simd: S) -> [S::F32; 4] {
+        let mut loaded = [simd.splat(0.0); 4];
+        for row in 0..4 {
+            loaded[row] = simd.load_bits(&self.constants[row * self.width + self.first..]);
+        }
+        loaded
     }
 }
 
@@ -131,6 +138,7 @@ impl Format for F32 {
     const PER_WORD: usize = 1;
     const CONSTANTS: usize = 0;
     type Words<S: Simd> = S::F32;
+    type Loaded<S: Simd> = ();
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, words: &[u32]) -> S::F32 {
@@ -148,12 +156,15 @@ impl Format for F32 {
     }
 
     #[inline(always)]
-    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &Row, _columns: Columns<'_>) -> S::F32 {
+    fn columns<S: Simd>(_simd: S, _columns: Columns<'_>) {}
+
+    #[inline(always)]
+    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &Row, (): &()) -> S::F32 {
         sum
     }
 
     #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, _columns: Columns<'_>) -> S::F32 {
+    fn length<S: Simd>(simd: S, row: &Row, (): &()) -> S::F32 {
         simd.splat(row.length)
     }
 
@@ -188,6 +199,7 @@ impl Format for I16 {
     const PER_WORD: usize = 2;
     const CONSTANTS: usize = 4;
     type Words<S: Simd> = S::I32;
+    type Loaded<S: Simd> = [S::F32; 4];
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, words: &[u32]) -> S::I32 {
@@ -205,12 +217,17 @@ impl Format for I16 {
     }
 
     #[inline(always)]
-    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: Columns<'_>) -> S::F32 {
+    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> [S::F32; 4] {
+        columns.load(simd)
+    }
+
+    #[inline(always)]
+    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
         integer_upper(simd, sum, row, columns)
     }
 
     #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, columns: Columns<'_>) -> S::F32 {
+    fn length<S: Simd>(simd: S, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
         integer_length(simd, row, columns)
     }
 
@@ -245,6 +262,7 @@ impl Format for I8 {
     const PER_WORD: usize = 4;
     const CONSTANTS: usize = 4;
     type Words<S: Simd> = S::I32;
+    type Loaded<S: Simd> = [S::F32; 4];
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, words: &[u32]) -> S::I32 {
@@ -262,12 +280,17 @@ impl Format for I8 {
     }
 
     #[inline(always)]
-    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: Columns<'_>) -> S::F32 {
+    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> [S::F32; 4] {
+        columns.load(simd)
+    }
+
+    #[inline(always)]
+    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
         integer_upper(simd, sum, row, columns)
     }
 
     #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, columns: Columns<'_>) -> S::F32 {
+    fn length<S: Simd>(simd: S, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
         integer_length(simd, row, columns)
     }
 
@@ -296,16 +319,16 @@ impl Format for I8 {
 
 /// `sum` in units of similarity, with what was removed from the rows added again and the largest error on top.
 #[inline(always)]
-fn integer_upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: Columns<'_>) -> S::F32 {
-    let product = simd.mul(simd.to_f32(sum), columns.load(simd, 0));
-    let similarity = simd.mul_add(product, simd.splat(row.scale), columns.load(simd, 1));
-    let upper = simd.mul_add(columns.load(simd, 2), simd.splat(row.norm), similarity);
-    simd.mul_add(columns.load(simd, 3), simd.splat(row.residual), upper)
+fn integer_upper<S: Simd>(simd: S, sum: S::I32, row: &Row, [scale, cross, residual, norm]: &[S::F32; 4]) -> S::F32 {
+    let product = simd.mul(simd.to_f32(sum), *scale);
+    let similarity = simd.mul_add(product, simd.splat(row.scale), *cross);
+    let upper = simd.mul_add(*residual, simd.splat(row.norm), similarity);
+    simd.mul_add(*norm, simd.splat(row.residual), upper)
 }
 
 /// Twice the largest error.
 #[inline(always)]
-fn integer_length<S: Simd>(simd: S, row: &Row, columns: Columns<'_>) -> S::F32 {
-    let first = simd.mul_add(columns.load(simd, 2), simd.splat(2.0 * row.norm), simd.splat(row.length));
-    simd.mul_add(columns.load(simd, 3), simd.splat(2.0 * row.residual), first)
+fn integer_length<S: Simd>(simd: S, row: &Row, [_, _, residual, norm]: &[S::F32; 4]) -> S::F32 {
+    let first = simd.mul_add(*residual, simd.splat(2.0 * row.norm), simd.splat(row.length));
+    simd.mul_add(*norm, simd.splat(2.0 * row.residual), first)
 }

@@ -58,12 +58,12 @@ pub(crate) struct Exact<'a> {
 }
 
 impl Exact<'_> {
-    /// The exact similarities with two candidates.
+    /// The exact similarities with some candidates.
     #[inline(always)]
-    fn cosines<S: Simd>(&self, simd: S, candidates: [usize; 2]) -> [f32; 2] {
+    fn cosines<S: Simd, const PAIRS: usize>(&self, simd: S, candidates: [usize; PAIRS]) -> [f32; PAIRS] {
         let dots = dots(simd, self.anchor, candidates.map(|index| self.candidates.row(index)));
-        let mut cosines = [0.0; 2];
-        for pair in 0..2 {
+        let mut cosines = [0.0; PAIRS];
+        for pair in 0..PAIRS {
             cosines[pair] = cosine(dots[pair], self.anchor_norm, self.candidate_norms[candidates[pair]]) as f32;
         }
         cosines
@@ -207,16 +207,25 @@ impl Shortlist {
     #[inline(always)]
     pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
         let Some(first) = self.take_best(simd, window.low) else { return };
-        let second = self.take_best(simd, window.low);
-        let similarities = exact.cosines(simd, [first, second.unwrap_or(first)]);
-        for (candidate, similarity) in [Some(first), second].into_iter().flatten().zip(similarities) {
-            self.scored += 1;
-            self.search.offer(candidate, similarity);
+        if let Some(second) = self.take_best(simd, window.low) {
+            let [similarity, other] = exact.cosines(simd, [first, second]);
+            self.offer(first, similarity);
+            self.offer(second, other);
+        } else {
+            let [similarity] = exact.cosines(simd, [first]);
+            self.offer(first, similarity);
         }
         if let Some(found) = self.search.found() {
             raise(window, self.scale.of(found.similarity));
         }
         self.prune(simd, window.low);
+    }
+
+    /// Takes note of an exact similarity.
+    #[inline(always)]
+    fn offer(&mut self, candidate: usize, similarity: f32) {
+        self.scored += 1;
+        self.search.offer(candidate, similarity);
     }
 
     /// Computes what is left of the list exactly, and ends the row.
@@ -259,6 +268,9 @@ impl Shortlist {
     /// Where the pair stands that may be the most similar.
     #[inline(always)]
     fn best<S: Simd>(&self, simd: S) -> Option<usize> {
+        if self.length < 2 {
+            return (self.length == 1 && self.upper[0] >= f32::MIN).then_some(0);
+        }
         let mut best = simd.splat(f32::NEG_INFINITY);
         for upper in self.upper.chunks_exact(S::F32_LANES) {
             best = simd.max(best, simd.load(upper));
@@ -270,7 +282,7 @@ impl Shortlist {
 
     /// Drops the pairs that fell below the window.
     #[inline(always)]
-    fn prune<S: Simd>(&mut self, simd: S, low: f32) {
+    pub(crate) fn prune<S: Simd>(&mut self, simd: S, low: f32) {
         let mut kept = 0;
         let mut positions = self.positions(simd, simd.splat(low.max(f32::MIN)), simd.splat(f32::INFINITY));
         while positions != 0 {

@@ -103,8 +103,8 @@ pub(crate) struct Intervals<'a> {
 
 /// Who is told of the similarities that a tile found inside the windows of its rows.
 pub(crate) trait Record {
-    /// What is known of row `row` of the tile, and its window.
-    fn row(&self, row: usize) -> (&Row, Window);
+    /// What is known of the rows of the tile, and their windows.
+    fn rows(&self) -> (&[Row], &[Window]);
     /// Some of `intervals` may matter to row `row`. They are the callee's to change.
     fn record(&mut self, row: usize, intervals: Intervals<'_>);
 }
@@ -122,20 +122,21 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
         assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
     }
     let (constants, width) = (tile.constants, REGISTERS * S::F32_LANES);
-    let mut starts = [0; ANCHORS];
-    for r in 0..ANCHORS {
-        starts[r] = record.row(r).0.start;
+    let (rows, windows) = record.rows();
+    let rows: &[Row; ANCHORS] = rows.first_chunk().expect("as many rows as the tile has");
+    let windows: &[Window; ANCHORS] = windows.first_chunk().expect("as many windows as the tile has rows");
+    let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, rows);
+    let mut columns = [F::columns(simd, Columns { constants, width, first: 0 }); REGISTERS];
+    for c in 0..REGISTERS {
+        columns[c] = F::columns(simd, Columns { constants, width, first: c * S::F32_LANES });
     }
-    let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, starts);
     let mut rows_hit = 0_u32;
     for r in 0..ANCHORS {
-        let (row, window) = record.row(r);
-        let (low, high) = (simd.splat(window.low), simd.splat(window.high));
+        let (low, high) = (simd.splat(windows[r].low), simd.splat(windows[r].high));
         let mut hits = 0;
         for c in 0..REGISTERS {
-            let first = c * S::F32_LANES;
-            let upper = F::upper(simd, sums[r][c], row, Columns { constants, width, first });
-            simd.store(upper, &mut found.upper[r][first..]);
+            let upper = F::upper(simd, sums[r][c], &rows[r], &columns[c]);
+            simd.store(upper, &mut found.upper[r][c * S::F32_LANES..]);
             hits |= simd.in_range(upper, low, high);
         }
         rows_hit |= u32::from(hits != 0) << r;
@@ -144,9 +145,10 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
         let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
         let (upper, lower) = (&mut found.upper[r], &mut found.lower);
-        for first in (0..width).step_by(S::F32_LANES) {
-            let length = F::length(simd, record.row(r).0, Columns { constants, width, first });
-            simd.store(simd.sub(simd.load(&upper[first..]), length), &mut lower[first..]);
+        for c in 0..REGISTERS {
+            let at = c * S::F32_LANES;
+            let length = F::length(simd, &record.rows().0[r], &columns[c]);
+            simd.store(simd.sub(simd.load(&upper[at..]), length), &mut lower[at..]);
         }
         record.record(r, Intervals { upper, lower, width });
     }
@@ -157,12 +159,12 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
 fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
-    starts: [u32; ANCHORS],
+    rows: &[Row; ANCHORS],
 ) -> [[F::Words<S>; REGISTERS]; ANCHORS] {
     let width = REGISTERS * S::F32_LANES;
     let mut sums = [[F::splat(simd, 0); REGISTERS]; ANCHORS];
     for r in 0..ANCHORS {
-        sums[r] = [F::splat(simd, starts[r]); REGISTERS];
+        sums[r] = [F::splat(simd, rows[r].start); REGISTERS];
     }
     let mut ahead = tile.ahead.from;
     for (anchors, candidates) in tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width)) {
