@@ -165,6 +165,8 @@ fn gradients_are_those_of_the_library_on_every_backend() {
             let ways = ["--backend", backend.name(), "--threads", threads, "--repeat", "2"];
             let printed = printed(&[&[anchors.as_str(), &positives], &options[..], &ways[..]].concat());
             assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{backend}, {threads} threads");
+            let time = |key| value(&printed, key).parse::<f64>().expect("a time");
+            assert!(time("milliseconds_with_gradients") > time("milliseconds"), "both passes take longer than one");
             for (name, expected) in [("anchors", &by_anchors), ("positives", &by_positives)] {
                 let written = read(&format!("{prefix}_{name}.npy"));
                 assert_eq!((written.rows, written.dim), (256, 384));

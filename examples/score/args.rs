@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Write the gradients of the loss to PREFIX_anchors.npy and PREFIX_positives.npy
     #[arg(long, value_name = "PREFIX")]
     pub gradients: Option<PathBuf>,
-    /// Compute so many times, and report the median time
+    /// Compute so many times, and report the median time of a forward pass, and with --gradients also of both passes
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,
 }

@@ -24,13 +24,15 @@ pub(crate) fn open(prefix: &Path) -> Result<[Output; 2], String> {
     Ok([open("_anchors.npy")?, open("_positives.npy")?])
 }
 
+/// Room for the gradients of both sides.
+pub(crate) fn zeros(work: &Work<'_>) -> Values {
+    [work.anchors, work.candidates].map(|side| vec![0.0; side.values.len()])
+}
+
 /// The backward pass that belongs to the forward pass in the workspace, which had all anchors in one call.
-pub(crate) fn backward(work: &Work<'_>, workspace: &mut Workspace) -> Result<Values, Error> {
-    let (anchors, candidates) = (&work.anchors.values, &work.candidates.values);
-    let mut values = [vec![0.0; anchors.len()], vec![0.0; candidates.len()]];
-    let [by_anchors, by_candidates] = &mut values;
-    work.plan.backward(work.batch(anchors, 0)?, Gradients::new(by_anchors, by_candidates), workspace)?;
-    Ok(values)
+pub(crate) fn backward(work: &Work<'_>, values: &mut Values, workspace: &mut Workspace) -> Result<(), Error> {
+    let [by_anchors, by_candidates] = values;
+    work.plan.backward(work.batch(&work.anchors.values, 0)?, Gradients::new(by_anchors, by_candidates), workspace)
 }
 
 /// Writes both sides, in rows of `dim` elements.

@@ -7,7 +7,8 @@
 //! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
 //! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend` and `--threads`
 //! change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both
-//! files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
+//! files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the median of
+//! `--repeat` ones, without the reading and writing of files.
 //!
 //! Whatever is wrong is said in one line on the standard error, and the exit status is 2.
 
@@ -19,21 +20,23 @@ mod output;
 mod pool;
 mod report;
 mod table;
+mod timed;
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Parser;
-use hardneg::{Backend, Error, Side, TripletLoss, Workspace};
+use hardneg::{Backend, Error, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use args::Args;
-use chunks::{Scored, Work};
+use chunks::Work;
 use npy::Embeddings;
 use output::Output;
 use pool::Pool;
 use report::Report;
+use timed::Timed;
 
 /// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
 const LONG: f64 = 2e10;
@@ -82,18 +85,15 @@ fn run(args: &Args) -> Result<(), String> {
     let table = args.rows.clone().map(Output::open).transpose()?;
     let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
     Output::check_distinct([&args.anchors, &args.positives], table.iter().chain(gradients.iter().flatten()))?;
-    let mut workspace = Workspace::new();
-    let scored = job.repeat(args.repeat.get(), &pool, &mut workspace);
-    let (scored, seconds) = scored.map_err(|error| job.describe(error, args))?;
+    // In the pool as a whole: the way into it is no part of the computation.
+    let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
     if let Some(table) = &table {
-        table::write(table, &scored.stats, args.margin)?;
+        table::write(table, &timed.scored.stats, args.margin)?;
     }
-    if let Some(files) = &gradients {
-        let work = job.work();
-        let values = pool.run(|| gradients::backward(&work, &mut workspace)).map_err(|error| error.to_string())?;
-        gradients::write(files, &values, job.anchors.dim)?;
+    if let Some((files, values)) = gradients.as_ref().zip(timed.gradients.as_ref()) {
+        gradients::write(files, values, job.anchors.dim)?;
     }
-    job.report(&scored, backend, pool.size(), seconds).print()?;
+    job.report(&timed, backend, pool.size()).print()?;
     table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
     Ok(())
 }
@@ -103,8 +103,8 @@ struct Job {
     plan: TripletLoss,
     anchors: Embeddings,
     candidates: Embeddings,
-    /// Whether all anchors must go into one call, as they must where a backward pass is to follow.
-    in_one_call: bool,
+    /// Whether a backward pass is to follow, for which all anchors must go into one call.
+    with_gradients: bool,
 }
 
 impl Job {
@@ -115,25 +115,12 @@ impl Job {
             let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
             return Err(format!("{of_anchors} has dim {anchors}, but {of_candidates} has dim {candidates}"));
         }
-        Ok(Job { plan, anchors, candidates, in_one_call: args.gradients.is_some() })
+        Ok(Job { plan, anchors, candidates, with_gradients: args.gradients.is_some() })
     }
 
-    /// Computes the same several times; the time is the median, in seconds.
-    fn repeat(&self, times: usize, pool: &Pool, workspace: &mut Workspace) -> Result<(Scored, f64), Error> {
-        let (bar, work) = (self.progress_bar(times), self.work());
-        let mut timed = || {
-            let start = Instant::now();
-            let scored = pool.run(|| work.forward(workspace, |rows| bar.inc(rows as u64)))?;
-            Ok((scored, start.elapsed().as_secs_f64()))
-        };
-        let (mut scored, first) = timed()?;
-        let mut seconds = vec![first];
-        for _ in 1..times {
-            let again;
-            (scored, again) = timed()?;
-            seconds.push(again);
-        }
-        Ok((scored, median(seconds)))
+    fn repeat(&self, times: NonZeroUsize) -> Result<Timed, Error> {
+        let bar = self.progress_bar(times.get());
+        timed::repeat(&self.work(), times, self.with_gradients, |rows| bar.inc(rows as u64))
     }
 
     fn work(&self) -> Work<'_> {
@@ -142,7 +129,7 @@ impl Job {
 
     /// Whether there is enough to do for several calls and a bar that shows how many are done.
     fn is_long(&self) -> bool {
-        !self.in_one_call && self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
+        !self.with_gradients && self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
     }
 
     /// The anchors of a call.
@@ -162,16 +149,17 @@ impl Job {
             .with_finish(ProgressFinish::AndClear)
     }
 
-    fn report(&self, scored: &Scored, backend: Backend, threads: usize, seconds: f64) -> Report {
+    fn report(&self, timed: &Timed, backend: Backend, threads: usize) -> Report {
         Report {
             rows: self.anchors.rows,
             candidates: self.candidates.rows,
             dim: self.anchors.dim,
-            loss: scored.loss,
-            zero_rows: scored.zero_rows,
+            loss: timed.scored.loss,
+            zero_rows: timed.scored.zero_rows,
             backend,
             threads,
-            seconds,
+            seconds: timed.forward,
+            seconds_with_gradients: self.with_gradients.then_some(timed.total),
         }
     }
 
@@ -192,10 +180,4 @@ impl Job {
             _ => error.to_string(),
         }
     }
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
 }

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub threads: usize,
     /// The median time of a forward pass.
     pub seconds: f64,
+    /// The median time of a forward and a backward pass, where there was a backward pass.
+    pub seconds_with_gradients: Option<f64>,
 }
 
 impl Report {
@@ -43,10 +45,13 @@ impl Report {
             ("backend", &self.backend),
             ("screen", &"f32"),
             ("threads", &self.threads),
-            ("milliseconds", &format!("{:.3}", 1e3 * seconds)),
+            ("milliseconds", &milliseconds(*seconds)),
             ("effective_gflops", &format!("{:.1}", self.flops() / seconds / 1e9)),
         ];
         lines.iter().try_for_each(|(key, value)| writeln!(out, "{key}: {value}"))?;
+        if let Some(seconds) = self.seconds_with_gradients {
+            writeln!(out, "milliseconds_with_gradients: {}", milliseconds(seconds))?;
+        }
         out.flush()
     }
 
@@ -54,4 +59,8 @@ impl Report {
     fn flops(&self) -> f64 {
         2.0 * self.rows as f64 * self.candidates as f64 * self.dim as f64
     }
+}
+
+fn milliseconds(seconds: f64) -> String {
+    format!("{:.3}", 1e3 * seconds)
 }
