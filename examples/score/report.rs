@@ -62,5 +62,5 @@ impl Report {
 }
 
 fn milliseconds(seconds: f64) -> String {
-    format!("{:.3}", 1e3 * seconds)
+    format!("{:.4}", 1e3 * seconds)
 }

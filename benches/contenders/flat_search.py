@@ -1,0 +1,49 @@
+"""FAISS: an exact search for the two most similar rows by inner product.
+
+This is the part of the job that it can do. One of the two is not the anchor's own positive: the closest of all
+negatives. It does not know the rule that the closest must be no more similar than the positive, and computes neither
+the mean, nor the loss, nor gradients.
+"""
+
+import faiss
+import numpy as np
+
+from contenders.answer import Answer
+from contenders.batch import Batch
+from contenders.job import Job
+
+SEARCH = "search"
+# The positive may be the most similar row; the next one then is a negative.
+NEIGHBOURS = 2
+
+
+def version() -> str:
+    """The version of FAISS and its instruction set."""
+    return f"FAISS {faiss.__version__} ({faiss.get_compile_options().strip()})"
+
+
+def jobs(batch: Batch, threads: int) -> dict[str, Job]:
+    """The search."""
+    faiss.omp_set_num_threads(threads)
+    anchors, positives = batch.load()
+    return {
+        SEARCH: Job(
+            run=lambda: search(anchors, positives),
+            answer=lambda: Answer(closest=closest(search(anchors, positives)), any_negative=True),
+        )
+    }
+
+
+def search(anchors: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """The indices of every anchor's most similar positives, after both are normalised."""
+    anchors, positives = anchors.copy(), positives.copy()
+    faiss.normalize_L2(anchors)
+    faiss.normalize_L2(positives)
+    index = faiss.IndexFlatIP(positives.shape[1])
+    index.add(positives)
+    return index.search(anchors, NEIGHBOURS)[1]
+
+
+def closest(found: np.ndarray) -> np.ndarray:
+    """Of every row's two, the more similar one that is not its own positive."""
+    return np.where(found[:, 0] == np.arange(len(found)), found[:, 1], found[:, 0])
