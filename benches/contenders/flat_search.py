@@ -5,12 +5,24 @@ negatives. It does not know the rule that the closest must be no more similar th
 the mean, nor the loss, nor gradients.
 """
 
-import faiss
+import os
+
 import numpy as np
 
 from contenders.answer import Answer
 from contenders.batch import Batch
 from contenders.job import Job
+from contenders.machine import cpu_info
+
+# The OpenBLAS in a FAISS package may be older than the CPU, and then falls back to its slowest kernels, without a word.
+# So it is told which ones to take, before it is loaded: the first whose instruction set the CPU has.
+VARIABLE = "OPENBLAS_CORETYPE"
+KERNELS = {"avx512vl": "SKYLAKEX", "avx2": "HASWELL"}
+FLAGS = cpu_info("flags").split()
+for kernel in (kernel for flag, kernel in KERNELS.items() if flag in FLAGS):
+    os.environ.setdefault(VARIABLE, kernel)
+
+import faiss  # noqa: E402
 
 SEARCH = "search"
 # The positive may be the most similar row; the next one then is a negative.
@@ -18,8 +30,9 @@ NEIGHBOURS = 2
 
 
 def version() -> str:
-    """The version of FAISS and its instruction set."""
-    return f"FAISS {faiss.__version__} ({faiss.get_compile_options().strip()})"
+    """The version of FAISS, its instruction set, and the kernels of its matrix products."""
+    kernels = os.environ.get(VARIABLE, "its own choice")
+    return f"FAISS {faiss.__version__} ({faiss.get_compile_options().strip()}; OpenBLAS kernels: {kernels})"
 
 
 def jobs(batch: Batch, threads: int) -> dict[str, Job]:

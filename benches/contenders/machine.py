@@ -15,10 +15,14 @@ def describe() -> str:
 
 
 def _cpu() -> str:
+    return cpu_info("model name") or _first_line(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.processor()
+
+
+def cpu_info(key: str) -> str:
+    """What Linux says of the first core, or nothing."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(models, "") or _first_line(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
 
 
 def _system() -> str:
