@@ -143,14 +143,18 @@ fn measure<S: Simd>(
     let (mut squares, mut cross) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
     for start in (0..square.dim()).step_by(S::F32_LANES) {
         let columns = square.columns(simd, start);
-        let (own, other) = (&center.own[start..][..S::F32_LANES], &center.other[start..][..S::F32_LANES]);
-        let scratch = &mut scratch[start * S::F32_LANES..][..S::F32_LANES * S::F32_LANES];
-        for k in 0..S::F32_LANES {
-            let element = simd.add(columns[k], simd.splat(-own[k]));
-            simd.store(element, &mut scratch[k * S::F32_LANES..]);
-            largest = simd.max_abs(largest, element);
-            squares[k % 4] = simd.mul_add(element, element, squares[k % 4]);
-            cross[k % 4] = simd.mul_add(element, simd.splat(other[k]), cross[k % 4]);
+        // By fours, as there are four sums of each kind: a constant number of them stays in registers.
+        for quad in (0..S::F32_LANES).step_by(4) {
+            let at = start + quad;
+            let (own, other) = (&center.own[at..][..4], &center.other[at..][..4]);
+            let scratch = &mut scratch[at * S::F32_LANES..][..4 * S::F32_LANES];
+            for k in 0..4 {
+                let element = simd.sub(columns[quad + k], simd.splat(own[k]));
+                simd.store(element, &mut scratch[k * S::F32_LANES..]);
+                largest = simd.max_abs(largest, element);
+                squares[k] = simd.mul_add(element, element, squares[k]);
+                cross[k] = simd.mul_add(element, simd.splat(other[k]), cross[k]);
+            }
         }
     }
     let (largest, squares, cross) = (lanes(simd, largest), lanes(simd, sum(simd, squares)), lanes(simd, sum(simd, cross)));
