@@ -51,7 +51,7 @@ impl Plan {
             threads: self.join.threads(),
             shortlists,
             anchor_words,
-            stride: levels.0.stride(batch.dim()).max(levels.1.stride(batch.dim())),
+            stride: Level::longest_stride(levels, batch.dim()),
             scratch: if quantised { scratch(batch.dim()) } else { 0 },
             centers: if quantised { center_room(batch.dim()) } else { 0 },
             blocks: batch.rows().div_ceil(block_rows),

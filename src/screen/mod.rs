@@ -169,6 +169,14 @@ impl Kernel for Cheapest {
 }
 
 impl Level {
+    const ALL: [Level; 3] = [Level::I8, Level::I16, Level::F32];
+
+    /// The most words of a candidate of `dim` elements at any of the levels from `first` to `last`.
+    pub(crate) fn longest_stride((first, last): (Level, Level), dim: usize) -> usize {
+        let levels = Level::ALL.into_iter().filter(|level| (first..=last).contains(level));
+        levels.map(|level| level.stride(dim)).max().unwrap_or(0)
+    }
+
     /// How many words of a row a level needs for candidates of `dim` elements.
     pub(crate) fn stride(self, dim: usize) -> usize {
         match self {
