@@ -301,11 +301,11 @@ impl AnchorBlock<'_, '_> {
             level,
             screened: screened as f64,
             candidates: candidates as f64,
-            doubtful: mean(doubtful),
+            doubtful: mean(doubtful) * candidates as f64 / screened as f64,
             scored: mean(scored),
             finer: f64::from(finer / error),
         };
-        self.anchors.progress[0].level = seen.best_level();
+        self.anchors.progress[0].level = seen.best_level(last);
         self.anchors.progress[0].level != level
     }
 

@@ -7,7 +7,7 @@ use crate::block::{AnchorBlocks, Progress, ROW_UNIT, Shared, anchor_block, block
 use crate::error::{Error, Side};
 use crate::join::{Join, for_each_block};
 use crate::prepare::{self, Preparation, SUM_BLOCK, check_norms};
-use crate::screen::{Centers, Level, Screen, Setting, center_room, largest, scratch};
+use crate::screen::{Centers, Level, Screen, Setting, center_room, first_level, largest, scratch};
 use crate::stats::{Negatives, Screening};
 use crate::workspace::{Buffers, Sizes, Workspace};
 
@@ -62,20 +62,21 @@ impl Plan {
 /// Writes the statistics of every anchor into the workspace.
 pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> Result<ZeroRows, Error> {
     let plan = plan.fit(batch);
-    let levels = plan.screen.levels(plan.backend, batch.rows().min(batch.candidates()), batch.dim());
+    let levels = plan.screen.levels(plan.backend, batch);
     let block_rows = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
     let mut buffers = workspace.buffers(plan.sizes(batch, levels, block_rows))?;
     let centers = Centers::of(plan.backend, batch, core::mem::take(&mut buffers.centers));
     let setting = Setting { centers, bound: plan.screen.bound(batch.dim()) };
-    buffers.progress.fill(Progress { level: levels.0, ..Progress::default() });
-    let mut level = Some(levels.0);
+    let first = first_level(plan.backend, batch, centers, levels);
+    buffers.progress.fill(Progress { level: first, ..Progress::default() });
+    let mut level = Some(first);
     while let Some(now) = level {
-        prepare_candidates(plan, batch, (now, levels.0), setting, &mut buffers)?;
+        prepare_candidates(plan, batch, (now, first), setting, &mut buffers)?;
         let shared = Shared {
             batch,
             candidate_norms: buffers.candidate_norms,
             level: now,
-            first: levels.0,
+            first,
             last: levels.1,
             setting,
             panels: buffers.panels,

@@ -1,32 +1,36 @@
-//! Which screen pays: decided by what the first candidates showed.
+//! Which screen pays: decided by a sample before the call, and again by what the first candidates showed.
 //!
-//! A cheaper screen leaves more pairs to be computed exactly. How many is known after a few panels: it is those whose
-//! interval reaches over the row's positive, which any candidate does with about the same probability. (Those that
-//! compete for the largest similarity below it are few, and the fewer of a panel the more panels there were.) So a block of
-//! anchors looks at them after 1, 2, 4, .. panels, and goes on to a finer screen if what is left of the work would cost
-//! less there.
+//! A cheaper screen leaves more pairs to be computed exactly. Which ones? Those that compete for the largest similarity
+//! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval reaches
+//! over the positive itself are left, and any candidate's does with about the same probability: next to none where the
+//! positive stands above the bulk of the similarities, many where it stands inside.
+//!
+//! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
+//! ([`first_level`]), since preparing the candidates for a screen that does not pay is the larger part of what a wrong
+//! choice costs. And each block of anchors looks at it again after 1, 2, 4, .. panels ([`Seen`]), and waits for a finer
+//! screen if what is left of its work would cost less there.
 
 use super::Level;
+use super::center::Centers;
+use super::quantize::words_error;
+use crate::arch::{Backend, Kernel, Simd};
+use crate::batch::Batch;
+use crate::similarity::{cosine_rows, inverse, norm_row};
 
 /// What computing a pair exactly costs, in multiples of screening one in `f32`.
 const EXACT_COST: f64 = 30.0;
 
-/// What a block of anchors has seen so far, per anchor.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    /// What it is screened with.
-    pub(crate) level: Level,
-    /// The candidates that were screened.
-    pub(crate) screened: f64,
-    /// All candidates.
-    pub(crate) candidates: f64,
-    /// The pairs that reach over the positive.
-    pub(crate) doubtful: f64,
-    /// The pairs that were computed exactly already.
-    pub(crate) scored: f64,
-    /// By how much the error of 16-bit integers is smaller than that of this level.
-    pub(crate) finer: f64,
-}
+/// Smaller batches are screened in `f32`: there, rounding rows to integers costs more than it saves.
+const LEAST_ROWS: usize = 128;
+
+/// So are shorter rows,
+const LEAST_DIM: usize = 32;
+
+/// and batches with fewer elements on a side.
+const LEAST_ELEMENTS: usize = 1 << 14;
+
+/// The anchors and the candidates of the sample.
+const SAMPLE: (usize, usize) = (8, 32);
 
 impl Level {
     /// What screening a pair costs.
@@ -39,18 +43,141 @@ impl Level {
     }
 }
 
+/// What a block of anchors has seen so far, per anchor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// What it is screened with.
+    pub(crate) level: Level,
+    /// The candidates that were screened.
+    pub(crate) screened: f64,
+    /// All candidates.
+    pub(crate) candidates: f64,
+    /// The pairs, of all candidates, that will probably reach over the positive.
+    pub(crate) doubtful: f64,
+    /// The pairs that were computed exactly already.
+    pub(crate) scored: f64,
+    /// By how much the error of 16-bit integers is smaller than that of this level.
+    pub(crate) finer: f64,
+}
+
 impl Seen {
-    /// The level at which the rest of the work is cheapest.
-    pub(crate) fn best_level(self) -> Level {
-        let survivors = self.scored.max(self.doubtful * self.candidates / self.screened);
-        let here = (self.candidates - self.screened) * self.level.cost() + (survivors - self.scored) * EXACT_COST;
-        let there = |level: Level, survivors: f64| self.candidates * level.cost() + (1.0 + survivors) * EXACT_COST;
-        let mut best = (self.level, here);
-        for (level, cost) in [(Level::I16, there(Level::I16, survivors * self.finer)), (Level::F32, there(Level::F32, 1.0))] {
-            if level > self.level && cost < best.1 {
+    /// The level, up to `last`, at which the rest of the work is cheapest.
+    pub(crate) fn best_level(self, last: Level) -> Level {
+        let Seen { level, screened, candidates, doubtful, scored, finer } = self;
+        let here = (candidates - screened) * level.cost() + (doubtful - scored).max(0.0) * EXACT_COST;
+        let mut best = (level, here);
+        for (level, survivors) in [(Level::I16, doubtful * finer), (Level::F32, 0.0)] {
+            let cost = candidates * level.cost() + (1.0 + survivors) * EXACT_COST;
+            if level > self.level && level <= last && cost < best.1 {
                 best = (level, cost);
             }
         }
         best.0
+    }
+}
+
+/// The first level that may pay for batches like this one, whatever its rows hold.
+pub(crate) fn cheapest_level(backend: Backend, batch: Batch<'_>) -> Level {
+    let rows = batch.rows().min(batch.candidates());
+    if rows < LEAST_ROWS || batch.dim() < LEAST_DIM || rows * batch.dim() < LEAST_ELEMENTS {
+        return Level::F32;
+    }
+    backend.run(Fastest)
+}
+
+/// The level whose products are the fastest.
+struct Fastest;
+
+impl Kernel for Fastest {
+    type Output = Level;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Level {
+        match (S::FAST_BYTES, S::FAST_WORDS) {
+            (true, _) => Level::I8,
+            (false, true) => Level::I16,
+            (false, false) => Level::F32,
+        }
+    }
+}
+
+/// The level with which the blocks of a batch had better begin, from `first` to `last`.
+pub(crate) fn first_level(
+    backend: Backend,
+    batch: Batch<'_>,
+    centers: Centers<'_>,
+    (first, last): (Level, Level),
+) -> Level {
+    if first == last { first } else { backend.run(Sample { batch, centers, first, last }) }
+}
+
+struct Sample<'a> {
+    batch: Batch<'a>,
+    centers: Centers<'a>,
+    first: Level,
+    last: Level,
+}
+
+/// A row of the sample.
+#[derive(Clone, Copy, Default)]
+struct Sampled {
+    row: usize,
+    norm: f64,
+    /// The norm of the row without its center.
+    distance: f64,
+    /// About the norm of what its bytes would leave out.
+    residual: f64,
+}
+
+impl Kernel for Sample<'_> {
+    type Output = Level;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Level {
+        let Self { batch, centers, first, last } = self;
+        let mut candidates = [Sampled::default(); SAMPLE.1];
+        for (index, candidate) in candidates.iter_mut().enumerate() {
+            let row = index * batch.candidates() / SAMPLE.1;
+            *candidate = Sampled::new(simd, row, batch.candidate_rows().row(row), centers.of_candidates().own);
+        }
+        let (mut doubtful, mut finer) = (0, 0.0);
+        for index in 0..SAMPLE.0 {
+            let row = index * batch.rows() / SAMPLE.0;
+            let row_of = |row: usize| batch.candidate_rows().row(row);
+            let values = batch.anchor_rows().row(row);
+            let anchor = Sampled::new(simd, row, values, centers.of_anchors().own);
+            let positive = batch.positives().of(row);
+            let norm = norm_row(simd, row_of(positive));
+            let threshold = cosine_rows(simd, values, anchor.norm, row_of(positive), norm);
+            for candidate in candidates.iter().filter(|candidate| candidate.row != positive) {
+                let similarity = cosine_rows(simd, values, anchor.norm, row_of(candidate.row), candidate.norm);
+                let bytes = anchor.distance * candidate.residual + anchor.residual * candidate.distance;
+                let words = 2.0 * anchor.distance * candidate.distance * f64::from(words_error(batch.dim()));
+                let (error, finest) = if first == Level::I8 { (bytes, words) } else { (words, words) };
+                doubtful += usize::from((similarity - threshold).abs() <= error);
+                finer += finest / error / (SAMPLE.0 * SAMPLE.1) as f64;
+            }
+        }
+        let candidates = batch.candidates() as f64;
+        let doubtful = doubtful as f64 / (SAMPLE.0 * SAMPLE.1) as f64 * candidates;
+        Seen { level: first, screened: 0.0, candidates, doubtful, scored: 0.0, finer }.best_level(last)
+    }
+}
+
+impl Sampled {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, row: usize, values: &[f32], center: &[f32]) -> Sampled {
+        let norm = norm_row(simd, values);
+        let scale = inverse(norm);
+        // In lanes, which the compiler turns into registers.
+        let (mut largest, mut squares) = ([0.0_f64; 8], [0.0; 8]);
+        for (values, centers) in values.chunks(8).zip(center.chunks(8)) {
+            for (lane, (&value, &center)) in values.iter().zip(centers).enumerate() {
+                let element = f64::from(value) * scale - f64::from(center);
+                largest[lane] = if element.abs() > largest[lane] { element.abs() } else { largest[lane] };
+                squares[lane] += element * element;
+            }
+        }
+        let largest = largest.into_iter().fold(0.0, f64::max);
+        let square: f64 = squares.into_iter().sum();
+        Sampled { row, norm, distance: square.sqrt(), residual: largest * (values.len() as f64 / 12.0).sqrt() / 127.0 }
     }
 }

@@ -70,7 +70,7 @@ mod tile;
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 
-pub(crate) use choice::Seen;
+pub(crate) use choice::{Seen, first_level};
 pub(crate) use center::{Centers, room as center_room};
 pub(crate) use float::{SHRINK, bound as float_bound};
 pub(crate) use format::{F32, Format, I8, I16, RawRows, Row, Setting};
@@ -128,11 +128,11 @@ impl Screen {
         }
     }
 
-    /// The first and the last level that a call of `work` multiply-adds over rows of `dim` elements may need.
-    pub(crate) fn levels(self, backend: Backend, rows: usize, dim: usize) -> (Level, Level) {
+    /// The first and the last level that a call may need, whatever its rows hold.
+    pub(crate) fn levels(self, backend: Backend, batch: Batch<'_>) -> (Level, Level) {
         let level = match self {
-            _ if dim > MAX_DIM => Level::F32,
-            Screen::Auto => return (backend.run(Cheapest { rows, dim }), Level::F32),
+            _ if batch.dim() > MAX_DIM => Level::F32,
+            Screen::Auto => return (choice::cheapest_level(backend, batch), Level::F32),
             Screen::F32 | Screen::Off => Level::F32,
             Screen::I16 => Level::I16,
             Screen::I8 => Level::I8,
@@ -143,28 +143,6 @@ impl Screen {
     /// The error that a similarity screened in `f32` may have.
     pub(crate) fn bound(self, dim: usize) -> f32 {
         if self == Screen::Off { ANYTHING } else { float_bound(dim) }
-    }
-}
-
-/// The cheapest level that may pay.
-struct Cheapest {
-    rows: usize,
-    dim: usize,
-}
-
-impl Kernel for Cheapest {
-    type Output = Level;
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> Level {
-        if self.rows < 2 {
-            Level::F32
-        } else if S::FAST_BYTES {
-            Level::I8
-        } else if S::FAST_WORDS {
-            Level::I16
-        } else {
-            Level::F32
-        }
     }
 }
 
