@@ -6,8 +6,8 @@ use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::join::Divide;
 use crate::screen::{
-    Ahead, Exact, F32, Format, Found, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale, Setting,
-    Seen, Shortlist, Tile, Window, words_error,
+    Ahead, Exact, F32, Format, Found, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale,
+    Seen, Setting, Shortlist, Tile, Window, words_error,
 };
 use crate::similarity::{anchor_dots, cosine};
 use crate::stats::{Negatives, RowStats};

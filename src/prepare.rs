@@ -8,8 +8,8 @@ use crate::error::{Error, Side};
 use crate::join::{Divide, Join, for_each_block};
 use crate::rows::Rows;
 use crate::screen::{F32, Format, I8, I16, Level, MAX_WIDTH, Place, RawRows, Setting};
-use crate::workspace::Slot;
 use crate::similarity::{inverse, norm_rows};
+use crate::workspace::Slot;
 
 /// The rows in a block of the candidates' sum. It is part of the definition of the mean negative: blocks are summed in
 /// ascending order, and then combined as a fixed tree. It is a multiple of every panel width, so that a block of

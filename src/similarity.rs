@@ -103,10 +103,10 @@ pub(crate) fn dots<S: Simd, const ROWS: usize>(simd: S, x: &[f32], rows: [&[f32]
 fn squares<S: Simd>(simd: S, rows: [&[f32]; 2]) -> [f64; 2] {
     #[inline(always)]
     fn step<S: Simd>(simd: S, lanes: &mut [Lanes<S>; 2], rows: [&[f32; LANES]; 2]) {
-        for r in 0..LANES / S::F64_LANES {
-            for row in 0..2 {
-                let x = simd.widen(&rows[row][r * S::F64_LANES..]);
-                lanes[row][r] = simd.mul_add_exact(x, x, lanes[row][r]);
+        for (lanes, row) in lanes.iter_mut().zip(rows) {
+            for (r, lane) in lanes.iter_mut().enumerate().take(LANES / S::F64_LANES) {
+                let x = simd.widen(&row[r * S::F64_LANES..]);
+                *lane = simd.mul_add_exact(x, x, *lane);
             }
         }
     }
@@ -127,19 +127,14 @@ fn squares<S: Simd>(simd: S, rows: [&[f32]; 2]) -> [f64; 2] {
 #[inline(always)]
 pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
     #[inline(always)]
-    fn step<S: Simd>(
-        simd: S,
-        lanes: &mut [Lanes<S>; 3],
-        x: &[f32; LANES],
-        row: &[f32; LANES],
-        sum: &[f64; LANES],
-    ) {
+    fn step<S: Simd>(simd: S, lanes: &mut [Lanes<S>; 3], x: &[f32; LANES], row: &[f32; LANES], sum: &[f64; LANES]) {
+        let [squares, dots, sums] = lanes;
         for r in 0..LANES / S::F64_LANES {
             let at = r * S::F64_LANES;
             let x = simd.widen(&x[at..]);
-            lanes[0][r] = simd.mul_add_exact(x, x, lanes[0][r]);
-            lanes[1][r] = simd.mul_add_exact(x, simd.widen(&row[at..]), lanes[1][r]);
-            lanes[2][r] = simd.add64(lanes[2][r], simd.mul64(x, simd.load64(&sum[at..])));
+            squares[r] = simd.mul_add_exact(x, x, squares[r]);
+            dots[r] = simd.mul_add_exact(x, simd.widen(&row[at..]), dots[r]);
+            sums[r] = simd.add64(sums[r], simd.mul64(x, simd.load64(&sum[at..])));
         }
     }
     let mut lanes = [zero_lanes(simd); 3];

@@ -10,8 +10,8 @@ use crate::batch::Batch;
 use crate::rows::Rows;
 use crate::similarity::{inverse, norm_row};
 
-/// The rows of a side that its center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and
-/// removing it makes them hardly longer.
+/// The most rows of a side that its center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and
+/// removing it makes them hardly longer. Of fewer rows, one in eight.
 const SAMPLE: usize = 64;
 
 /// The centers of the two sides as one of them sees them, filled up with zeros to whole registers.
@@ -62,6 +62,11 @@ impl<'a> Centers<'a> {
         Center { own: self.candidates, other: self.anchors }
     }
 
+    /// About the product of the norms that an anchor and a candidate have without their centers.
+    pub(crate) fn spread(self) -> f64 {
+        self.norms.into_iter().map(|norm| (1.0 - norm * norm).max(0.0).sqrt()).product()
+    }
+
     /// What the bound must allow for roundings, beside the residuals, in a row whose distance from its center is
     /// `norm`. See [the essay](super::integer).
     pub(crate) fn slack(self, dim: usize, norm: f32) -> f32 {
@@ -83,7 +88,7 @@ impl Kernel for Mean<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { rows, mean } = self;
-        let sample = rows.count().min(SAMPLE);
+        let sample = (rows.count() / 8).clamp(16, SAMPLE).min(rows.count());
         mean.fill(0.0);
         for index in 0..sample {
             let row = rows.row(index * rows.count() / sample);

@@ -15,7 +15,7 @@ use super::center::Centers;
 use super::quantize::words_error;
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
-use crate::similarity::{cosine_rows, inverse, norm_row};
+use crate::similarity::{cosine_rows, norm_row};
 
 /// What computing a pair exactly costs, in multiples of screening one in `f32`.
 const EXACT_COST: f64 = 30.0;
@@ -27,10 +27,14 @@ const LEAST_ROWS: usize = 128;
 const LEAST_DIM: usize = 32;
 
 /// and batches with fewer elements on a side.
-const LEAST_ELEMENTS: usize = 1 << 14;
+const LEAST_ELEMENTS: usize = 1 << 15;
 
-/// The anchors and the candidates of the sample.
-const SAMPLE: (usize, usize) = (8, 32);
+/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times as large as their elements are
+/// on average; if these rows' are larger, the blocks will notice.
+const BYTES_ERROR: f64 = 0.016;
+
+/// The candidates of the sample.
+const SAMPLE: usize = 32;
 
 impl Level {
     /// What screening a pair costs.
@@ -117,67 +121,40 @@ struct Sample<'a> {
     last: Level,
 }
 
-/// A row of the sample.
-#[derive(Clone, Copy, Default)]
-struct Sampled {
-    row: usize,
-    norm: f64,
-    /// The norm of the row without its center.
-    distance: f64,
-    /// About the norm of what its bytes would leave out.
-    residual: f64,
-}
-
 impl Kernel for Sample<'_> {
     type Output = Level;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Level {
         let Self { batch, centers, first, last } = self;
-        let mut candidates = [Sampled::default(); SAMPLE.1];
-        for (index, candidate) in candidates.iter_mut().enumerate() {
-            let row = index * batch.candidates() / SAMPLE.1;
-            *candidate = Sampled::new(simd, row, batch.candidate_rows().row(row), centers.of_candidates().own);
+        let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
+        let words = centers.spread() * 2.0 * f64::from(words_error(batch.dim()));
+        let error = if first == Level::I8 { centers.spread() * BYTES_ERROR } else { words };
+        let mut norms = [0.0; SAMPLE];
+        for (index, norm) in norms.iter_mut().enumerate() {
+            *norm = norm_row(simd, candidates.row(index * candidates.count() / SAMPLE));
         }
-        let (mut doubtful, mut finer) = (0, 0.0);
-        for index in 0..SAMPLE.0 {
-            let row = index * batch.rows() / SAMPLE.0;
-            let row_of = |row: usize| batch.candidate_rows().row(row);
-            let values = batch.anchor_rows().row(row);
-            let anchor = Sampled::new(simd, row, values, centers.of_anchors().own);
-            let positive = batch.positives().of(row);
-            let norm = norm_row(simd, row_of(positive));
-            let threshold = cosine_rows(simd, values, anchor.norm, row_of(positive), norm);
-            for candidate in candidates.iter().filter(|candidate| candidate.row != positive) {
-                let similarity = cosine_rows(simd, values, anchor.norm, row_of(candidate.row), candidate.norm);
-                let bytes = anchor.distance * candidate.residual + anchor.residual * candidate.distance;
-                let words = 2.0 * anchor.distance * candidate.distance * f64::from(words_error(batch.dim()));
-                let (error, finest) = if first == Level::I8 { (bytes, words) } else { (words, words) };
-                doubtful += usize::from((similarity - threshold).abs() <= error);
-                finer += finest / error / (SAMPLE.0 * SAMPLE.1) as f64;
+        // Few enough to be cheap beside the call, enough pairs to see some per cent of them.
+        let sampled = (anchors.count() / 64).clamp(8, 16);
+        let (mut pairs, mut doubtful) = (0, 0);
+        for index in 0..sampled {
+            let row = index * anchors.count() / sampled;
+            let (anchor, positive) = (anchors.row(row), batch.positives().of(row));
+            let norm = norm_row(simd, anchor);
+            let threshold =
+                cosine_rows(simd, anchor, norm, candidates.row(positive), norm_row(simd, candidates.row(positive)));
+            for (index, &candidate_norm) in norms.iter().enumerate() {
+                let candidate = index * candidates.count() / SAMPLE;
+                if candidate != positive {
+                    let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
+                    doubtful += u32::from((similarity - threshold).abs() <= error);
+                    pairs += 1;
+                }
             }
         }
-        let candidates = batch.candidates() as f64;
-        let doubtful = doubtful as f64 / (SAMPLE.0 * SAMPLE.1) as f64 * candidates;
-        Seen { level: first, screened: 0.0, candidates, doubtful, scored: 0.0, finer }.best_level(last)
-    }
-}
-
-impl Sampled {
-    #[inline(always)]
-    fn new<S: Simd>(simd: S, row: usize, values: &[f32], center: &[f32]) -> Sampled {
-        let norm = norm_row(simd, values);
-        let scale = inverse(norm);
-        // In lanes, which the compiler turns into registers.
-        let (mut largest, mut squares) = ([0.0_f64; 8], [0.0; 8]);
-        for (values, centers) in values.chunks(8).zip(center.chunks(8)) {
-            for (lane, (&value, &center)) in values.iter().zip(centers).enumerate() {
-                let element = f64::from(value) * scale - f64::from(center);
-                largest[lane] = if element.abs() > largest[lane] { element.abs() } else { largest[lane] };
-                squares[lane] += element * element;
-            }
-        }
-        let largest = largest.into_iter().fold(0.0, f64::max);
-        let square: f64 = squares.into_iter().sum();
-        Sampled { row, norm, distance: square.sqrt(), residual: largest * (values.len() as f64 / 12.0).sqrt() / 127.0 }
+        // A small sample errs; blocks can change to a finer screen, but not back.
+        let candidates = candidates.count() as f64;
+        let doubtful = candidates * f64::from(doubtful) / f64::from(pairs) / 3.0;
+        let seen = Seen { level: first, screened: 0.0, candidates, doubtful, scored: 0.0, finer: words / error };
+        seen.best_level(last)
     }
 }

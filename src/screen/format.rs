@@ -124,8 +124,8 @@ impl Columns<'_> {
     #[inline(always)]
     fn load<S: Simd>(self, simd: S) -> [S::F32; 4] {
         let mut loaded = [simd.splat(0.0); 4];
-        for row in 0..4 {
-            loaded[row] = simd.load_bits(&self.constants[row * self.width + self.first..]);
+        for (row, loaded) in loaded.iter_mut().enumerate() {
+            *loaded = simd.load_bits(&self.constants[row * self.width + self.first..]);
         }
         loaded
     }

@@ -70,8 +70,8 @@ mod tile;
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 
-pub(crate) use choice::{Seen, first_level};
 pub(crate) use center::{Centers, room as center_room};
+pub(crate) use choice::{Seen, first_level};
 pub(crate) use float::{SHRINK, bound as float_bound};
 pub(crate) use format::{F32, Format, I8, I16, RawRows, Row, Setting};
 pub(crate) use pack::{MAX_LANES, Place};

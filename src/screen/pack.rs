@@ -20,8 +20,8 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The place of the square that begins with row `first`, in `panels` of `width` rows, a multiple or a divisor of a
-    /// register's, that hold `padded` rows in all.
+    /// The place of the square that begins with row `first`, in `panels` of `width` rows, a multiple of a register's or
+    /// `TILE_ANCHORS`, that hold `padded` rows in all.
     #[inline(always)]
     pub(crate) fn new(panels: &'a mut [u32], first: usize, width: usize, padded: usize, stride: usize) -> Place<'a> {
         let (start, within) = (first - first % width, first % width);
@@ -36,9 +36,10 @@ impl<'a> Place<'a> {
         } else {
             let mut lanes = [0; MAX_LANES];
             simd.store_words(words, &mut lanes);
-            for first in (0..S::F32_LANES).step_by(self.width) {
-                let target = &mut self.words[first * self.stride + step * self.width..][..self.width];
-                target.copy_from_slice(&lanes[first..first + self.width]);
+            // A constant width: a copy of it is one instruction.
+            for first in (0..S::F32_LANES).step_by(S::TILE_ANCHORS) {
+                let target = &mut self.words[first * self.stride + step * S::TILE_ANCHORS..][..S::TILE_ANCHORS];
+                target.copy_from_slice(&lanes[first..first + S::TILE_ANCHORS]);
             }
         }
     }

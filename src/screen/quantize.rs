@@ -133,12 +133,7 @@ pub(crate) fn candidates<S: Simd, F: Integers>(
 
 /// Writes the rows without their center into `scratch`, `[k][row]`, and measures them.
 #[inline(always)]
-fn measure<S: Simd>(
-    simd: S,
-    square: &Square<'_>,
-    center: Center<'_>,
-    scratch: &mut [f32],
-) -> [Code; MAX_LANES] {
+fn measure<S: Simd>(simd: S, square: &Square<'_>, center: Center<'_>, scratch: &mut [f32]) -> [Code; MAX_LANES] {
     let mut largest = simd.splat(0.0);
     let (mut squares, mut cross) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
     for start in (0..square.dim()).step_by(S::F32_LANES) {
@@ -157,7 +152,8 @@ fn measure<S: Simd>(
             }
         }
     }
-    let (largest, squares, cross) = (lanes(simd, largest), lanes(simd, sum(simd, squares)), lanes(simd, sum(simd, cross)));
+    let (largest, squares, cross) =
+        (lanes(simd, largest), lanes(simd, sum(simd, squares)), lanes(simd, sum(simd, cross)));
     let mut codes = [Code::default(); MAX_LANES];
     for (row, code) in codes.iter_mut().enumerate() {
         let norm = squares[row].sqrt() * (1.0 + SLACK);

@@ -127,8 +127,8 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
     let windows: &[Window; ANCHORS] = windows.first_chunk().expect("as many windows as the tile has rows");
     let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, rows);
     let mut columns = [F::columns(simd, Columns { constants, width, first: 0 }); REGISTERS];
-    for c in 0..REGISTERS {
-        columns[c] = F::columns(simd, Columns { constants, width, first: c * S::F32_LANES });
+    for (c, columns) in columns.iter_mut().enumerate() {
+        *columns = F::columns(simd, Columns { constants, width, first: c * S::F32_LANES });
     }
     let mut rows_hit = 0_u32;
     for r in 0..ANCHORS {
@@ -145,9 +145,9 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
         let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
         let (upper, lower) = (&mut found.upper[r], &mut found.lower);
-        for c in 0..REGISTERS {
+        for (c, columns) in columns.iter().enumerate() {
             let at = c * S::F32_LANES;
-            let length = F::length(simd, &record.rows().0[r], &columns[c]);
+            let length = F::length(simd, &record.rows().0[r], columns);
             simd.store(simd.sub(simd.load(&upper[at..]), length), &mut lower[at..]);
         }
         record.record(r, Intervals { upper, lower, width });

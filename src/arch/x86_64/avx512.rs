@@ -16,8 +16,7 @@ impl Avx512 {
     /// has). Earlier cores with AVX-512 take AVX2.
     pub(crate) fn detect() -> Option<Avx512> {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
-        (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
-            .then_some(Avx512 { _private: () })
+        (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx512 { _private: () })
     }
 
     /// Whether 512-bit code should be the default here: cores of the Ice Lake and Zen 4 class and later. Older ones
