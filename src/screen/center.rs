@@ -68,12 +68,12 @@ impl<'a> Centers<'a> {
     }
 
     /// What the bound must allow for roundings, beside the residuals, in a row whose distance from its center is
-    /// `norm`. See [the essay](super::integer).
+    /// `norm`. See [`quantize`](super::quantize).
     pub(crate) fn slack(self, dim: usize, norm: f32) -> f32 {
         let [anchors, candidates] = self.norms;
         let along = (dim / 4 + 8) as f64;
         let crosses = f64::from(norm) * candidates + (1.01 + candidates) * anchors;
-        ((64.0 + along * crosses + 8.0 * (anchors + candidates)) * ROUNDING) as f32
+        ((96.0 + along * crosses + 8.0 * (anchors + candidates)) * ROUNDING) as f32
     }
 }
 
