@@ -1,60 +1,135 @@
-//! The ceiling that the machine sets.
+//! The ceilings that the machine sets: what its multiply-add units and its memory do when nothing else is to be done.
 
-/// The multiply-adds of `f32` in one call of [`fma_ceiling`].
+use std::hint::black_box;
+
+/// A multiply-add unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// `f32` multiply-adds: no screen of `f32` can beat them.
+    F32,
+    /// Dot products of `i16` (`vpdpwssd`).
+    I16,
+    /// Dot products of `u8` and `i8` (`vpdpbusd`).
+    I8,
+}
+
+/// The multiply-adds in one call of [`Unit::work_out`].
 pub(crate) const CEILING_WORK: u64 = 1 << 24;
 
-/// Does [`CEILING_WORK`] multiply-adds on registers alone, as fast as one core can: what no screen of `f32` can beat.
+/// Independent sums: more than two units times the latency of a multiply-add, so that each has always work.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn fma_ceiling() -> f32 {
+const SUMS: usize = 16;
+
+impl Unit {
+    /// Every unit that this CPU has and that is known here.
+    pub(crate) fn available() -> impl Iterator<Item = Unit> {
+        [Unit::F32, Unit::I16, Unit::I8].into_iter().filter(|unit| unit.is_available())
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Unit::F32 => "f32 multiply-adds",
+            Unit::I16 => "i16 dot products (vpdpwssd)",
+            Unit::I8 => "u8 x i8 dot products (vpdpbusd)",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        let vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+        match self {
+            Unit::F32 => {
+                let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                is_x86_feature_detected!("avx512f") || avx2
+            }
+            Unit::I16 | Unit::I8 => vnni,
+        }
+    }
+
+    /// No ceiling is known on other machines.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        false
+    }
+
+    /// Does [`CEILING_WORK`] multiply-adds on registers alone, as fast as one core can.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn work_out(self) {
+        if !self.is_available() {
+            return;
+        }
+        match self {
+            // SAFETY: the CPU has AVX-512F.
+            Unit::F32 if is_x86_feature_detected!("avx512f") => unsafe { x86::avx512(black_box(0.5)) },
+            // SAFETY: the unit is available without AVX-512F: the CPU has AVX2 and FMA.
+            Unit::F32 => unsafe { x86::avx2(black_box(0.5)) },
+            // SAFETY: the unit is available: the CPU has AVX-512F and VNNI.
+            Unit::I16 => unsafe { x86::words(black_box(1)) },
+            // SAFETY: the unit is available: the CPU has AVX-512F and VNNI.
+            Unit::I8 => unsafe { x86::bytes(black_box(1)) },
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn work_out(self) {}
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
     use core::arch::x86_64::*;
 
-    /// Independent sums: more than two units times the latency of a multiply-add, so that each has always work.
-    const SUMS: usize = 16;
+    use super::{CEILING_WORK, SUMS, black_box};
 
     #[target_feature(enable = "avx512f")]
-    fn avx512(factor: f32) -> f32 {
+    pub(super) fn avx512(factor: f32) {
         let (scale, mut sums) = (_mm512_set1_ps(factor), [_mm512_set1_ps(1.0); SUMS]);
         for _ in 0..CEILING_WORK / (SUMS as u64 * 16) {
             for sum in &mut sums {
                 *sum = _mm512_fmadd_ps(*sum, scale, scale);
             }
         }
-        let mut total = sums[0];
-        for sum in sums {
-            total = _mm512_add_ps(total, sum);
-        }
-        _mm512_reduce_add_ps(total)
+        black_box(sums);
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(factor: f32) -> f32 {
+    pub(super) fn avx2(factor: f32) {
         let (scale, mut sums) = (_mm256_set1_ps(factor), [_mm256_set1_ps(1.0); SUMS - 4]);
         for _ in 0..CEILING_WORK / (sums.len() as u64 * 8) {
             for sum in &mut sums {
                 *sum = _mm256_fmadd_ps(*sum, scale, scale);
             }
         }
-        let mut total = sums[0];
-        for sum in sums {
-            total = _mm256_add_ps(total, sum);
-        }
-        _mm256_cvtss_f32(total)
+        black_box(sums);
     }
 
-    let factor = std::hint::black_box(0.5);
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the CPU has AVX-512F.
-        unsafe { avx512(factor) }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the CPU has AVX2 and FMA.
-        unsafe { avx2(factor) }
-    } else {
-        f32::NAN
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn words(factor: i16) {
+        let (factor, mut sums) = (_mm512_set1_epi16(factor), [_mm512_setzero_si512(); SUMS]);
+        for _ in 0..CEILING_WORK / (SUMS as u64 * 32) {
+            for sum in &mut sums {
+                *sum = _mm512_dpwssd_epi32(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn bytes(factor: i8) {
+        let (factor, mut sums) = (_mm512_set1_epi8(factor), [_mm512_setzero_si512(); SUMS]);
+        for _ in 0..CEILING_WORK / (SUMS as u64 * 64) {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
     }
 }
 
-/// No ceiling is known on other machines.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn fma_ceiling() -> f32 {
-    f32::NAN
+/// The bytes that [`copy`] copies: more than a cache of today keeps, twice.
+pub(crate) const COPY_BYTES: usize = 256 << 20;
+
+/// Copies memory that no cache holds.
+pub(crate) fn copy(from: &[u8], to: &mut [u8]) {
+    to.copy_from_slice(from);
+    black_box(to);
 }

@@ -1,8 +1,17 @@
-//! What the benchmarks share: inputs, measuring in turns, and what their arguments ask for.
+//! What the benchmarks share: the screens they run, inputs, and measuring in turns.
+#![allow(dead_code)] // Every benchmark uses a part of it.
 
 use std::time::Instant;
 
-use criterion::Criterion;
+use hardneg::Screen;
+
+/// The screens that every benchmark runs: the one place that lists them.
+pub(crate) const SCREENS: [Screen; 2] = [Screen::F32, Screen::Off];
+
+/// The threads of a call with [`hardneg::Threads::Rayon`]; one where the crate was built without rayon.
+pub(crate) fn all_threads() -> usize {
+    if cfg!(feature = "rayon") { rayon::current_num_threads() } else { 1 }
+}
 
 /// Reproducible rows with elements uniform in -1..1 (splitmix64).
 pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
@@ -16,34 +25,128 @@ pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
     (0..rows * dim).map(|_| next()).collect()
 }
 
+/// Anchors and their positives.
+pub(crate) struct Pairs {
+    pub anchors: Vec<f32>,
+    pub positives: Vec<f32>,
+    pub dim: usize,
+}
+
+impl Pairs {
+    /// Random anchors whose positives stand above the bulk of the similarities, at about 0.8, as after training.
+    pub(crate) fn trained(seed: u64, rows: usize, dim: usize) -> Pairs {
+        let (anchors, noise) = (random_rows(2 * seed, rows, dim), random_rows(2 * seed + 1, rows, dim));
+        let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| anchor + 0.75 * noise).collect();
+        Pairs { anchors, positives, dim }
+    }
+
+    /// Random anchors and positives that have nothing to do with each other: any negative may be as similar as the
+    /// positive, as before training.
+    pub(crate) fn independent(seed: u64, rows: usize, dim: usize) -> Pairs {
+        let [anchors, positives] = [2 * seed, 2 * seed + 1].map(|seed| random_rows(seed, rows, dim));
+        Pairs { anchors, positives, dim }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.anchors.len() / self.dim
+    }
+
+    pub(crate) fn batch(&self) -> hardneg::Batch<'_> {
+        hardneg::Batch::paired(&self.anchors, &self.positives, self.dim).expect("as many positives as anchors")
+    }
+}
+
+/// How many sets of pairs a benchmark rotates through, so that neither cache nor branch predictor learns one: 16 small
+/// ones, fewer of a size that no cache keeps anyway.
+pub(crate) fn sets(rows: usize, dim: usize) -> u64 {
+    ((1 << 20) / (2 * rows * dim)).clamp(1, 16) as u64
+}
+
+/// Hands out its members in turn, for ever.
+pub(crate) struct Rotation<'a, T> {
+    members: &'a [T],
+    next: usize,
+}
+
+impl<'a, T> Rotation<'a, T> {
+    pub(crate) fn new(members: &'a [T]) -> Rotation<'a, T> {
+        Rotation { members, next: 0 }
+    }
+
+    pub(crate) fn turn(&mut self) -> &'a T {
+        let member = &self.members[self.next];
+        self.next = (self.next + 1) % self.members.len();
+        member
+    }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Seconds for each of the contenders, measured in turns: medians.
-pub(crate) fn in_turns(rounds: usize, contenders: &mut [(usize, &mut dyn FnMut())]) -> Vec<f64> {
-    let mut times = vec![Vec::new(); contenders.len()];
-    for _ in 0..rounds {
-        for (times, (repeat, contender)) in times.iter_mut().zip(contenders.iter_mut()) {
-            let start = Instant::now();
-            (0..*repeat).for_each(|_| contender());
-            times.push(start.elapsed().as_secs_f64() / *repeat as f64);
-        }
+/// A contender: the call that is measured.
+pub(crate) type Call<'a> = Box<dyn FnMut() + 'a>;
+
+/// Times of contenders that were measured in turns, at most one of each in every round.
+pub(crate) struct Turns(Vec<Vec<Option<f64>>>);
+
+impl Turns {
+    /// The median time of a call, in seconds.
+    pub(crate) fn time(&self, contender: usize) -> f64 {
+        median(self.0[contender].iter().flatten().copied().collect())
     }
-    times.into_iter().map(median).collect()
+
+    /// How many times as long one takes as the other: the median over the rounds, which survives a machine that is
+    /// faster in some of them than in others.
+    pub(crate) fn ratio(&self, contender: usize, other: usize) -> f64 {
+        let rounds = self.0[contender].iter().zip(&self.0[other]);
+        median(rounds.filter_map(|(time, other)| Some((*time)? / (*other)?)).collect())
+    }
 }
 
-/// Runs criterion's report and then the table that was measured in turns; with the argument `shares` the table alone,
-/// and with `--test`, which asks whether benchmarks run at all, the report alone.
-pub(crate) fn run(report: fn(&mut Criterion), table: fn()) {
-    let asked = |name: &str| std::env::args().any(|argument| argument == name);
-    if !asked("shares") {
-        let mut criterion = Criterion::default().configure_from_args();
-        report(&mut criterion);
-        criterion.final_summary();
+/// A contender with how often a measurement calls it and in how many rounds it takes part.
+struct Measured<'a> {
+    call: Call<'a>,
+    repeat: usize,
+    period: usize,
+}
+
+impl Measured<'_> {
+    /// The seconds that a call takes.
+    fn time(&mut self) -> f64 {
+        let start = Instant::now();
+        (0..self.repeat).for_each(|_| (self.call)());
+        start.elapsed().as_secs_f64() / self.repeat as f64
     }
-    if !asked("--test") {
-        table();
+}
+
+/// Measures the contenders in turns, for about `seconds` and at least `least` rounds. A measurement takes at least a
+/// millisecond. A call that takes a twentieth of the time takes part in three rounds only, and does not count.
+pub(crate) fn in_turns(seconds: f64, least: usize, calls: Vec<Call<'_>>) -> Turns {
+    let mut measured: Vec<_> = calls.into_iter().map(|call| Measured { call, repeat: 1, period: 1 }).collect();
+    let mut round = 0.0;
+    let mut slow = vec![false; measured.len()];
+    for (measured, slow) in measured.iter_mut().zip(&mut slow) {
+        measured.time(); // Warms up.
+        let once = measured.time();
+        measured.repeat = (1e-3 / once).ceil().clamp(1.0, 1e6) as usize;
+        *slow = once > seconds / 20.0;
+        round += if *slow { 0.0 } else { once * measured.repeat as f64 };
     }
+    let rounds = ((seconds / round) as usize).clamp(least, least.max(201));
+    for (measured, slow) in measured.iter_mut().zip(slow) {
+        measured.period = if slow { rounds.div_ceil(3) } else { 1 };
+    }
+    take_turns(rounds, &mut measured)
+}
+
+fn take_turns(rounds: usize, contenders: &mut [Measured<'_>]) -> Turns {
+    let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
+    for round in 0..rounds {
+        for (times, contender) in times.iter_mut().zip(contenders.iter_mut()) {
+            times.push((round % contender.period == 0).then(|| contender.time()));
+        }
+    }
+    Turns(times)
 }

@@ -1,0 +1,3 @@
+pub(crate) fn run(_args: &super::args::Args) -> Result<(), String> {
+    Ok(())
+}
