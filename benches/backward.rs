@@ -4,12 +4,14 @@
 //! `cargo bench --bench backward` runs both; `cargo bench --bench backward -- shares` the table alone.
 
 mod common;
+#[path = "common/report.rs"]
+mod report;
 
 use std::hint::black_box;
 
-use common::{in_turns, random_rows};
-use criterion::{BenchmarkId, Criterion};
-use hardneg::{Backend, Batch, Gradients, Threads, TripletLoss, Workspace, reference};
+use common::{Call, Pairs, SCREENS, in_turns, sets};
+use criterion::{Bencher, BenchmarkId, Criterion, Throughput};
+use hardneg::{Backend, Gradients, Screen, Threads, TripletLoss, Workspace, reference};
 
 /// Rows and dim of the shapes.
 const SHAPES: [(usize, usize); 3] = [(32, 128), (1024, 128), (4096, 768)];
@@ -18,11 +20,10 @@ const SHAPES: [(usize, usize); 3] = [(32, 128), (1024, 128), (4096, 768)];
 /// too.
 const MARGINS: [f32; 2] = [0.25, 1.0];
 
-/// A batch with room for its gradients.
+/// Batches that take turns, with room for their gradients.
 struct Training {
-    anchors: Vec<f32>,
-    positives: Vec<f32>,
-    dim: usize,
+    sets: Vec<Pairs>,
+    turn: usize,
     by_anchors: Vec<f32>,
     by_positives: Vec<f32>,
     workspace: Workspace,
@@ -30,42 +31,57 @@ struct Training {
 
 impl Training {
     fn new(rows: usize, dim: usize) -> Training {
-        let (anchors, noise) = (random_rows(1, rows, dim), random_rows(2, rows, dim));
-        // Closer to their anchors than to the others, as in use.
-        let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| 0.2 * anchor + noise).collect();
+        let sets = (0..sets(rows, dim)).map(|seed| pairs(seed, rows, dim)).collect();
         let [by_anchors, by_positives] = [0, 1].map(|_| vec![0.0; rows * dim]);
-        Training { anchors, positives, dim, by_anchors, by_positives, workspace: Workspace::new() }
+        Training { sets, turn: 0, by_anchors, by_positives, workspace: Workspace::new() }
+    }
+
+    fn next(&mut self) {
+        self.turn = (self.turn + 1) % self.sets.len();
     }
 
     fn forward(&mut self, plan: TripletLoss) {
-        let batch = Batch::paired(&self.anchors, &self.positives, self.dim).expect("a batch");
-        _ = black_box(plan.forward(batch, &mut self.workspace).expect("finite rows"));
+        self.next();
+        _ = black_box(plan.forward(self.sets[self.turn].batch(), &mut self.workspace).expect("finite rows"));
     }
 
     fn forward_backward(&mut self, plan: TripletLoss) {
-        let batch = Batch::paired(&self.anchors, &self.positives, self.dim).expect("a batch");
+        self.next();
         let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
+        let batch = self.sets[self.turn].batch();
         _ = black_box(plan.forward_backward(batch, gradients, &mut self.workspace).expect("finite rows"));
     }
 
-    /// Needs a forward pass before it.
+    /// Of the last forward pass, which there must have been.
     fn backward(&mut self, plan: TripletLoss) {
-        let batch = Batch::paired(&self.anchors, &self.positives, self.dim).expect("a batch");
         let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
-        plan.backward(batch, gradients, &mut self.workspace).expect("a forward pass");
+        plan.backward(self.sets[self.turn].batch(), gradients, &mut self.workspace).expect("a forward pass");
         black_box(&self.by_anchors);
     }
+}
+
+/// Random rows, closer to their anchors than to the others, as in use.
+fn pairs(seed: u64, rows: usize, dim: usize) -> Pairs {
+    let Pairs { anchors, positives: noise, dim } = Pairs::independent(seed, rows, dim);
+    let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| 0.2 * anchor + noise).collect();
+    Pairs { anchors, positives, dim }
 }
 
 fn criterion_report(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("training");
     group.sample_size(10);
     for (rows, dim) in SHAPES {
-        for backend in Backend::available() {
-            let (plan, mut training) = (serial(backend), Training::new(rows, dim));
-            let id = |pass| BenchmarkId::new(format!("{pass}/{backend}"), format!("{rows}x{dim}"));
-            group.bench_function(id("forward"), |bencher| bencher.iter(|| training.forward(plan)));
-            group.bench_function(id("forward_backward"), |bencher| bencher.iter(|| training.forward_backward(plan)));
+        let work = rows * rows * dim;
+        group.throughput(Throughput::Elements(work as u64));
+        for screen in SCREENS.into_iter().filter(|&screen| screen != Screen::Off || work <= 1 << 27) {
+            for backend in Backend::available() {
+                let (plan, mut training) = (serial(backend).screen(screen), Training::new(rows, dim));
+                let way = format!("{backend}/{}", screen.name());
+                let id = |pass| BenchmarkId::new(format!("{pass}/{way}"), format!("{rows}x{dim}"));
+                group.bench_function(id("forward"), |bencher| bencher.iter(|| training.forward(plan)));
+                let both = |bencher: &mut Bencher<'_>| bencher.iter(|| training.forward_backward(plan));
+                group.bench_function(id("forward_backward"), both);
+            }
         }
     }
     group.finish();
@@ -73,11 +89,6 @@ fn criterion_report(criterion: &mut Criterion) {
 
 fn serial(backend: Backend) -> TripletLoss {
     TripletLoss::new().backend(backend).threads(Threads::Serial)
-}
-
-/// Calls per measurement, so that one takes some milliseconds.
-fn repeats(rows: usize, dim: usize) -> usize {
-    (200_000_000 / (rows * rows * dim)).clamp(1, 1000)
 }
 
 fn shares() {
@@ -101,18 +112,14 @@ fn share_line(what: &str, rows: usize, dim: usize, plan: TripletLoss) {
     let mut trainings = [0, 1, 2].map(|_| Training::new(rows, dim));
     trainings[2].forward(plan);
     let [one, two, three] = &mut trainings;
-    let repeat = repeats(rows, dim);
-    let rounds = if rows * dim > 1 << 20 { 5 } else { 15 };
-    let times = in_turns(
-        rounds,
-        &mut [
-            (repeat, &mut || one.forward(plan)),
-            (repeat, &mut || two.forward_backward(plan)),
-            (4 * repeat, &mut || three.backward(plan)),
-        ],
-    );
-    let [forward, both, backward] = [0, 1, 2].map(|contender| times[contender] * 1e6);
-    println!("| {what} | {forward:.1} | {both:.1} | {backward:.1} | {:.1} % |", 100.0 * backward / forward);
+    let calls: Vec<Call<'_>> = vec![
+        Box::new(|| one.forward(plan)),
+        Box::new(|| two.forward_backward(plan)),
+        Box::new(|| three.backward(plan)),
+    ];
+    let turns = in_turns(1.0, 5, calls);
+    let [forward, both, backward] = [0, 1, 2].map(|contender| turns.time(contender) * 1e6);
+    println!("| {what} | {forward:.1} | {both:.1} | {backward:.1} | {:.1} % |", 100.0 * turns.ratio(2, 0));
 }
 
 /// What is timed must be right: a small batch against the reference.
@@ -120,7 +127,7 @@ fn check() {
     let mut training = Training::new(32, 128);
     for backend in Backend::available() {
         training.forward_backward(serial(backend).margin(1.0));
-        let batch = Batch::paired(&training.anchors, &training.positives, 128).expect("a batch");
+        let batch = training.sets[training.turn].batch();
         let (by_anchors, by_positives) =
             reference::backward(batch, 1.0, Default::default(), &[1.0; 32]).expect("finite rows");
         for (expected, actual) in [(by_anchors, &training.by_anchors), (by_positives, &training.by_positives)] {
@@ -132,5 +139,5 @@ fn check() {
 
 fn main() {
     check();
-    common::run(criterion_report, shares);
+    report::run(criterion_report, shares);
 }

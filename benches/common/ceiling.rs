@@ -1,5 +1,6 @@
-//! The ceilings that the machine sets: what its multiply-add units and its memory do when nothing else is to be done.
+//! The ceilings that the machine sets: what its multiply-add units do when nothing else is to be done.
 
+#[cfg(target_arch = "x86_64")]
 use std::hint::black_box;
 
 /// A multiply-add unit.
@@ -123,13 +124,4 @@ mod x86 {
         }
         black_box(sums);
     }
-}
-
-/// The bytes that [`copy`] copies: more than a cache of today keeps, twice.
-pub(crate) const COPY_BYTES: usize = 256 << 20;
-
-/// Copies memory that no cache holds.
-pub(crate) fn copy(from: &[u8], to: &mut [u8]) {
-    to.copy_from_slice(from);
-    black_box(to);
 }

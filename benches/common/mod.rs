@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use hardneg::Screen;
+use hardneg::{Batch, Negatives, Positives, RowStats, Screen, reference};
 
 /// The screens that every benchmark runs: the one place that lists them.
 pub(crate) const SCREENS: [Screen; 2] = [Screen::F32, Screen::Off];
@@ -51,8 +51,30 @@ impl Pairs {
         self.anchors.len() / self.dim
     }
 
-    pub(crate) fn batch(&self) -> hardneg::Batch<'_> {
-        hardneg::Batch::paired(&self.anchors, &self.positives, self.dim).expect("as many positives as anchors")
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch::paired(&self.anchors, &self.positives, self.dim).expect("as many positives as anchors")
+    }
+
+    /// Some rows with their indices as the reference has them under the default rule, spread over the batch: as many as
+    /// some work allows, which are all of a small one.
+    pub(crate) fn by_reference(&self) -> Vec<(usize, RowStats)> {
+        /// Multiply-adds; the reference does some dozen million of them a second.
+        const WORK: usize = 1 << 25;
+        let allowed = (WORK / self.positives.len()).max(1);
+        let indices: Vec<usize> = (0..self.rows()).step_by(self.rows().div_ceil(allowed)).collect();
+        let anchor = |&index: &usize| &self.anchors[index * self.dim..][..self.dim];
+        let anchors: Vec<f32> = indices.iter().flat_map(anchor).copied().collect();
+        let batch = Batch::new(&anchors, &self.positives, self.dim, Positives::Indices(&indices)).expect("a batch");
+        let rows = reference::row_stats(batch, Negatives::Below).expect("finite rows");
+        indices.into_iter().zip(rows).collect()
+    }
+
+    /// Asserts that statistics of this batch have the reference's bits, in as many rows as it is asked for.
+    pub(crate) fn check(&self, stats: &[RowStats], what: &str) {
+        assert_eq!(stats.len(), self.rows());
+        for (index, expected) in self.by_reference() {
+            assert_eq!(stats[index], expected, "{what}, row {index}: not the reference's bits");
+        }
     }
 }
 

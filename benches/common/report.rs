@@ -1,4 +1,6 @@
-//! What the arguments of a benchmark with both a criterion report and a table ask for.
+//! What benchmarks with a criterion report share.
+
+use std::time::Duration;
 
 use criterion::Criterion;
 
@@ -7,7 +9,9 @@ use criterion::Criterion;
 pub(crate) fn run(report: fn(&mut Criterion), table: fn()) {
     let asked = |name: &str| std::env::args().any(|argument| argument == name);
     if !asked("shares") {
-        let mut criterion = Criterion::default().configure_from_args();
+        // Short measurements: there are many combinations of shapes, backends and screens.
+        let criterion = Criterion::default().warm_up_time(Duration::from_millis(200)).sample_size(20);
+        let mut criterion = criterion.measurement_time(Duration::from_secs(1)).configure_from_args();
         report(&mut criterion);
         criterion.final_summary();
     }

@@ -1,35 +1,17 @@
 //! What is right: the rows that everybody should find, and how far somebody is from them.
 
-use hardneg::{Batch, Negatives, Positives, RowStats, Screen, TripletLoss, Workspace, reference};
+use hardneg::{RowStats, Screen, TripletLoss, Workspace};
 
 use super::common::Pairs;
 use super::rivals::Row;
 
-/// The multiply-adds of the reference that checking a batch may cost; more rows than they allow are left to the exact
-/// path without a screen, which must have the reference's bits in the others.
-const REFERENCE_WORK: usize = 1 << 25;
-
-/// The rows of a batch as they are by definition.
+/// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have the
+/// reference's bits in as many rows as there is time for.
 pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
     let mut workspace = Workspace::new();
     TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");
-    let rows: Vec<Row> = workspace.row_stats().iter().map(row_of).collect();
-    for (index, row) in by_reference(pairs) {
-        assert_eq!(rows[index], row, "row {index} of the exact path has not the reference's bits");
-    }
-    rows
-}
-
-/// As many rows as the work allows, spread over the batch, with their indices, by the reference.
-fn by_reference(pairs: &Pairs) -> Vec<(usize, Row)> {
-    let allowed = REFERENCE_WORK / (pairs.rows() * pairs.dim);
-    let step = pairs.rows().div_ceil(allowed.max(1));
-    let indices: Vec<usize> = (0..pairs.rows()).step_by(step).collect();
-    let anchors: Vec<f32> =
-        indices.iter().flat_map(|index| &pairs.anchors[index * pairs.dim..][..pairs.dim]).copied().collect();
-    let batch = Batch::new(&anchors, &pairs.positives, pairs.dim, Positives::Indices(&indices)).expect("a batch");
-    let rows = reference::row_stats(batch, Negatives::Below).expect("finite rows");
-    indices.into_iter().zip(rows.iter().map(row_of)).collect()
+    pairs.check(workspace.row_stats(), "the exact path");
+    workspace.row_stats().iter().map(row_of).collect()
 }
 
 pub(crate) fn row_of(stats: &RowStats) -> Row {
