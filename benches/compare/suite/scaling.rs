@@ -155,7 +155,7 @@ fn sweep(args: &Args, range: RangeInclusive<u32>, shape: impl Fn(usize) -> (usiz
 
 /// Measures all that take part in turns, after the ceiling, which is contender 0.
 fn measure(args: &Args, input: &Input, at: usize) -> Vec<Point> {
-    let finalists: Vec<Entrant> = finalists().into_iter().filter(|entrant| input.work() <= entrant.most_work).collect();
+    let finalists: Vec<Entrant> = finalists().into_iter().filter(|entrant| entrant.admits(input.work())).collect();
     let build = |entrant: &Entrant| (entrant.build)(input.rows(), input.dim());
     let mut rivals: Vec<Box<dyn Rival>> = finalists.iter().map(build).collect();
     let mut calls: Vec<Call<'_>> = vec![ceilings::call(Unit::F32, 1)];

@@ -52,7 +52,8 @@ turns. \"Against hardneg\": the time over that of hardneg's default screen on as
 during a call beyond the inputs, at its peak. Errors are those of the rows' three similarities against the reference, and
 wrong are closest negatives with another index, both over all rows of all sets of a batch. Rows of hardneg are asserted to
 have the reference's bits. Batches under a million elements are several sets in rotation. Contenders that would take
-many seconds for a call are left out: the naive loops beyond 2^30 multiply-adds, no screen beyond 2^34."
+many seconds for a call are left out: the naive loops beyond 2^30 multiply-adds, no screen beyond 2^34. So are several
+threads below 2^22 multiply-adds, where nobody would wake them."
     );
 }
 
@@ -90,7 +91,7 @@ impl<'a> Standing<'a> {
 /// Prints a batch's lines of the table.
 fn compare(args: &Args, input: &Input, entrants: &[Entrant]) -> Bars {
     let expected: Vec<Vec<Row>> = input.sets.iter().map(expected).collect();
-    let admitted = entrants.iter().filter(|entrant| input.work() <= entrant.most_work);
+    let admitted = entrants.iter().filter(|entrant| entrant.admits(input.work()));
     let mut standings: Vec<_> = admitted.map(|entrant| Standing::new(entrant, input, &expected)).collect();
     let (seconds, rounds) = args.effort();
     let mut calls: Vec<Call<'_>> = Vec::new();

@@ -15,7 +15,10 @@ const STRIP: usize = 256;
 
 /// A product as some library does it.
 pub(crate) trait Product: Sync + Send {
-    /// What one thread needs for a strip, beyond the similarities.
+    /// Whether it wants rows of norm 1, or takes them as they are.
+    const UNIT_ROWS: bool;
+
+    /// What one thread needs for a strip, beyond unit rows and similarities.
     type Scratch: Send;
 
     fn scratch(strip: usize, rows: usize) -> Self::Scratch;
@@ -25,7 +28,7 @@ pub(crate) trait Product: Sync + Send {
         _ = candidates;
     }
 
-    /// Writes the similarities of a strip of anchors with all candidates. All rows have norm 1.
+    /// Writes the similarities of a strip of anchors with all candidates.
     fn multiply(&self, anchors: &[f32], candidates: &[f32], scratch: &mut Self::Scratch, similarities: &mut [f32]);
 }
 
@@ -34,7 +37,7 @@ pub(crate) struct Blocked<P: Product> {
     product: P,
     dim: usize,
     strip: usize,
-    anchors: Vec<f32>,
+    /// Of norm 1, if the product wants that.
     candidates: Vec<f32>,
     rows: Vec<Row>,
     /// One for each thread.
@@ -42,6 +45,8 @@ pub(crate) struct Blocked<P: Product> {
 }
 
 struct Slot<P: Product> {
+    /// The anchors of a strip, with norm 1, if the product wants that.
+    anchors: Vec<f32>,
     similarities: Vec<f32>,
     scratch: P::Scratch,
 }
@@ -73,18 +78,14 @@ impl<P: Product + 'static> Blocked<P> {
     }
 
     fn new(product: P, rows: usize, dim: usize, threads: usize, strip: usize) -> Blocked<P> {
-        let slot = |_| Mutex::new(Slot { similarities: vec![0.0; strip * rows], scratch: P::scratch(strip, rows) });
-        let [anchors, candidates] = [0, 1].map(|_| vec![0.0; rows * dim]);
+        let unit_rows = |rows: usize| if P::UNIT_ROWS { vec![0.0; rows * dim] } else { Vec::new() };
+        let slot = |_| {
+            let (similarities, scratch) = (vec![0.0; strip * rows], P::scratch(strip, rows));
+            Mutex::new(Slot { anchors: unit_rows(strip), similarities, scratch })
+        };
         let slots = (0..threads).map(slot).collect();
-        Blocked { product, dim, strip, anchors, candidates, rows: vec![Row::default(); rows], slots }
+        Blocked { product, dim, strip, candidates: unit_rows(rows), rows: vec![Row::default(); rows], slots }
     }
-}
-
-/// Consecutive anchors on their way to rows.
-struct Strip<'a> {
-    raw: &'a [f32],
-    unit: &'a mut [f32],
-    rows: &'a mut [Row],
 }
 
 impl<P: Product> Blocked<P> {
@@ -97,47 +98,46 @@ impl<P: Product> Blocked<P> {
         shares.for_each(|(rows, output)| normalize(rows, self.dim, output));
     }
 
-    fn take_strips(&mut self, anchors: &[f32]) {
-        let Self { product, dim, strip: count, anchors: unit, candidates, rows, slots } = self;
-        let (count, share) = (*count, *count * *dim);
-        let take = |index: usize, strip: Strip<'_>| {
+    fn take_strips(&mut self, pairs: &Pairs) {
+        let Self { product, dim, strip, candidates, rows, slots } = self;
+        let (dim, strip) = (*dim, *strip);
+        let candidates = if P::UNIT_ROWS { candidates } else { &pairs.positives };
+        let take = |(index, (anchors, rows)): (usize, (&[f32], &mut [Row]))| {
             let slot = rayon::current_thread_index().unwrap_or(0) % slots.len();
             let slot = &mut *slots[slot].lock().expect("no thread panics");
-            take_strip(product, *dim, candidates, index * count, strip, slot);
+            take_strip(product, dim, candidates, anchors, slot);
+            let similarities = slot.similarities.chunks_exact(candidates.len() / dim);
+            for (positive, (row, similarities)) in (index * strip..).zip(rows.iter_mut().zip(similarities)) {
+                *row = reduce(similarities, positive);
+            }
         };
         if slots.len() == 1 {
-            let strips = anchors.chunks(share).zip(unit.chunks_mut(share)).zip(rows.chunks_mut(count)).enumerate();
-            strips.for_each(|(index, ((raw, unit), rows))| take(index, Strip { raw, unit, rows }));
+            pairs.anchors.chunks(strip * dim).zip(rows.chunks_mut(strip)).enumerate().for_each(take);
         } else {
-            let strips = anchors.par_chunks(share).zip(unit.par_chunks_mut(share)).zip(rows.par_chunks_mut(count));
-            strips.enumerate().for_each(|(index, ((raw, unit), rows))| take(index, Strip { raw, unit, rows }));
+            pairs.anchors.par_chunks(strip * dim).zip(rows.par_chunks_mut(strip)).enumerate().for_each(take);
         }
     }
 }
 
-/// From the anchors of a strip, of which the first has index `first`, to their rows.
-fn take_strip<P: Product>(
-    product: &P,
-    dim: usize,
-    candidates: &[f32],
-    first: usize,
-    strip: Strip<'_>,
-    slot: &mut Slot<P>,
-) {
-    let count = candidates.len() / dim;
-    normalize(strip.raw, dim, strip.unit);
-    let similarities = &mut slot.similarities[..strip.rows.len() * count];
-    product.multiply(strip.unit, candidates, &mut slot.scratch, similarities);
-    for (index, (row, similarities)) in strip.rows.iter_mut().zip(similarities.chunks_exact(count)).enumerate() {
-        *row = reduce(similarities, first + index);
-    }
+/// The similarities of a strip of anchors.
+fn take_strip<P: Product>(product: &P, dim: usize, candidates: &[f32], anchors: &[f32], slot: &mut Slot<P>) {
+    let similarities = &mut slot.similarities[..anchors.len() / dim * (candidates.len() / dim)];
+    let anchors = if P::UNIT_ROWS {
+        normalize(anchors, dim, &mut slot.anchors);
+        &slot.anchors[..anchors.len()]
+    } else {
+        anchors
+    };
+    product.multiply(anchors, candidates, &mut slot.scratch, similarities);
 }
 
 impl<P: Product> Rival for Blocked<P> {
     fn run(&mut self, pairs: &Pairs) -> f64 {
-        self.normalize_candidates(&pairs.positives);
-        self.product.prepare(&self.candidates);
-        self.take_strips(&pairs.anchors);
+        if P::UNIT_ROWS {
+            self.normalize_candidates(&pairs.positives);
+        }
+        self.product.prepare(if P::UNIT_ROWS { &self.candidates } else { &pairs.positives });
+        self.take_strips(pairs);
         let loss = |row: &Row| {
             let closest = row.closest.map_or(0.0, |(_, closest)| triplet_loss(row.positive, closest, MARGIN));
             triplet_loss(row.positive, row.mean_negative, MARGIN) + closest

@@ -16,6 +16,7 @@ pub(super) fn entrants(threads: usize) -> [Entrant; 2] {
 }
 
 impl Product for Gemm {
+    const UNIT_ROWS: bool = true;
     type Scratch = ();
 
     fn scratch(_: usize, _: usize) {}

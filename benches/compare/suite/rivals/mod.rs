@@ -55,6 +55,12 @@ impl Entrant {
         let build: Build = Box::new(move |rows, dim| Box::new(build(rows, dim)));
         Entrant { name: name.into(), threads, ours: false, most_work: u64::MAX, build }
     }
+
+    /// Whether a batch of so many multiply-adds is anything for it: not so many that a call takes many seconds, and for
+    /// several threads so many that it pays to wake them.
+    pub(crate) fn admits(&self, work: u64) -> bool {
+        work <= self.most_work && (self.threads == 1 || work >= 1 << 22)
+    }
 }
 
 /// One thread, and all of them where there are more.

@@ -15,6 +15,7 @@ pub(super) fn entrant(threads: usize) -> Entrant {
 }
 
 impl Product for NdArray {
+    const UNIT_ROWS: bool = true;
     type Scratch = ();
 
     fn scratch(_: usize, _: usize) {}
