@@ -150,8 +150,8 @@ pub(crate) fn in_turns(seconds: f64, least: usize, calls: Vec<Call<'_>>) -> Turn
     let mut round = 0.0;
     let mut slow = vec![false; measured.len()];
     for (measured, slow) in measured.iter_mut().zip(&mut slow) {
-        measured.time(); // Warms up.
-        let once = measured.time();
+        let warm_up = measured.time();
+        let once = if warm_up > seconds / 20.0 { warm_up } else { measured.time() };
         measured.repeat = (1e-3 / once).ceil().clamp(1.0, 1e6) as usize;
         *slow = once > seconds / 20.0;
         round += if *slow { 0.0 } else { once * measured.repeat as f64 };

@@ -39,16 +39,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The bytes that `work` holds at once at most, beyond what it found.
+/// What `work` returns, and the bytes that it holds at once at most, beyond what it found.
 ///
 /// It runs in a pool of its own, so that buffers which a library keeps for each thread are counted for each contender.
-pub(crate) fn peak_of(threads: usize, work: impl FnOnce() + Send) -> usize {
+pub(crate) fn peak_of<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> (T, usize) {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
     pool.broadcast(|_| ()); // All threads have started, with what they allocate for themselves.
     pool.install(|| {
         let before = LIVE.load(Ordering::SeqCst);
         PEAK.store(before, Ordering::SeqCst);
-        work();
-        PEAK.load(Ordering::SeqCst) - before
+        let result = work();
+        (result, PEAK.load(Ordering::SeqCst) - before)
     })
 }

@@ -163,7 +163,7 @@ fn measure(args: &Args, input: &Input, at: usize) -> Vec<Point> {
     let (seconds, rounds) = args.effort();
     let turns = in_turns(seconds / 2.0, rounds, calls);
     let point = |(index, entrant): (usize, &Entrant)| {
-        let memory = memory::peak_of(1, || _ = build(entrant).run(&input.sets[0]));
+        let (_, memory) = memory::peak_of(1, || build(entrant).run(&input.sets[0]));
         let time = turns.time(index + 1);
         let (rate, name) = (input.work() as f64 / time, entrant.name.clone());
         let point = Point { at, rows: input.rows(), name, time, rate, memory };

@@ -67,19 +67,18 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     fn new(entrant: &'a Entrant, input: &Input, expected: &[Vec<Row>]) -> Standing<'a> {
-        let build = || (entrant.build)(input.rows(), input.dim());
-        let memory = memory::peak_of(entrant.threads, || {
-            let mut rival = build();
-            (0..2).for_each(|_| _ = rival.run(&input.sets[0]));
+        let (mut rival, memory) = memory::peak_of(entrant.threads, || {
+            let mut rival = (entrant.build)(input.rows(), input.dim());
+            rival.run(&input.sets[0]);
+            rival
         });
-        let mut rival = build();
-        let sets = input.sets.iter().zip(expected).map(|(pairs, expected)| {
+        let mut all = mistakes(&expected[0], &rival.rows());
+        for (pairs, expected) in input.sets.iter().zip(expected).skip(1) {
             rival.run(pairs);
-            mistakes(expected, &rival.rows())
-        });
-        let mistakes = sets.fold(Mistakes::default(), Mistakes::and);
-        assert!(!entrant.ours || mistakes == Mistakes::default(), "{}: {mistakes:?}", entrant.name);
-        Standing { entrant, rival, memory, mistakes }
+            all = all.and(mistakes(expected, &rival.rows()));
+        }
+        assert!(!entrant.ours || all == Mistakes::default(), "{}: {all:?}", entrant.name);
+        Standing { entrant, rival, memory, mistakes: all }
     }
 
     fn call<'b>(&'b mut self, input: &'b Input) -> Call<'b> {
