@@ -144,15 +144,16 @@ impl Measured<'_> {
 }
 
 /// Measures the contenders in turns, for about `seconds` and at least `least` rounds. A measurement takes at least a
-/// millisecond. A call that takes a twentieth of the time takes part in three rounds only, and does not count.
+/// thousandth of that, and a millisecond. A call that takes a twentieth takes part in three rounds only, and does not
+/// count.
 pub(crate) fn in_turns(seconds: f64, least: usize, calls: Vec<Call<'_>>) -> Turns {
     let mut measured: Vec<_> = calls.into_iter().map(|call| Measured { call, repeat: 1, period: 1 }).collect();
-    let mut round = 0.0;
+    let (mut round, shortest) = (0.0, (seconds / 1000.0).max(1e-3));
     let mut slow = vec![false; measured.len()];
     for (measured, slow) in measured.iter_mut().zip(&mut slow) {
         let warm_up = measured.time();
         let once = if warm_up > seconds / 20.0 { warm_up } else { measured.time() };
-        measured.repeat = (1e-3 / once).ceil().clamp(1.0, 1e6) as usize;
+        measured.repeat = (shortest / once).ceil().clamp(1.0, 1e6) as usize;
         *slow = once > seconds / 20.0;
         round += if *slow { 0.0 } else { once * measured.repeat as f64 };
     }
