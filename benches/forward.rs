@@ -14,7 +14,7 @@ mod report;
 use std::hint::black_box;
 
 use ceiling::{CEILING_WORK, Unit};
-use common::{Call, Pairs, Rotation, SCREENS, in_turns, sets};
+use common::{Call, Pairs, Rotation, in_turns, sets};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use hardneg::{Backend, Screen, Threads, TripletLoss, Workspace};
 
@@ -31,7 +31,7 @@ fn work(rows: usize, dim: usize) -> u64 {
 
 /// Every backend with every screen that a batch of so many multiply-adds can wait for.
 fn ways(work: u64) -> impl Iterator<Item = (Backend, Screen)> {
-    let screens = SCREENS.into_iter().filter(move |&screen| screen != Screen::Off || work <= 1 << 27);
+    let screens = Screen::ALL.into_iter().filter(move |&screen| screen != Screen::Off || work <= 1 << 27);
     screens.flat_map(|screen| Backend::available().map(move |backend| (backend, screen)))
 }
 

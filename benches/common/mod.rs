@@ -1,12 +1,9 @@
-//! What the benchmarks share: the screens they run, inputs, and measuring in turns.
+//! What the benchmarks share: inputs, and measuring in turns.
 #![allow(dead_code)] // Every benchmark uses a part of it.
 
 use std::time::Instant;
 
-use hardneg::{Batch, Negatives, Positives, RowStats, Screen, reference};
-
-/// The screens that every benchmark runs: the one place that lists them.
-pub(crate) const SCREENS: [Screen; 2] = [Screen::F32, Screen::Off];
+use hardneg::{Batch, Negatives, Positives, RowStats, reference};
 
 /// The threads of a call with [`hardneg::Threads::Rayon`]; one where the crate was built without rayon.
 pub(crate) fn all_threads() -> usize {

@@ -47,7 +47,7 @@
 //! derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
 //! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training, bytes
 //! leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and bytes
-//! leave a tenth of all pairs; 16-bit integers a dozen. [`choice`] tells which pays.
+//! leave a tenth of all pairs or more; 16-bit integers about a dozen. [`choice`] tells which pays.
 //!
 //! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row is
 //! left out until then, and added up in its *shift* ([`Scale`]); and `f32` sums stay in units in which similarities are

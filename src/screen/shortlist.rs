@@ -6,8 +6,8 @@ use crate::rows::Rows;
 use crate::similarity::{cosine, dots};
 use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
 
-/// Pairs that a shortlist holds before it must be pruned. Random rows need about ln n places, rows with positives
-/// inside the bulk a few more; more room costs memory and, in the rows that fill it, a longer pass over it.
+/// Pairs that a shortlist holds before it must be pruned. With sums in `f32` random rows need about ln n places; with
+/// bytes all that lies within an interval of the best, some tens. More room costs memory and a longer pass over it.
 const CAPACITY: usize = 32;
 
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.

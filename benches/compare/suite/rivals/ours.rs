@@ -2,7 +2,7 @@
 
 use hardneg::{Screen, Threads, TripletLoss, Workspace};
 
-use super::super::common::{Pairs, SCREENS};
+use super::super::common::Pairs;
 use super::super::oracle::row_of;
 use super::{Entrant, MARGIN, Rival, Row};
 
@@ -23,7 +23,7 @@ impl Rival for Ours {
 
 /// The default screen first.
 pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
-    let mut screens = SCREENS.to_vec();
+    let mut screens = Screen::ALL.to_vec();
     screens.sort_by_key(|&screen| screen != Screen::default());
     screens.into_iter().map(|screen| entrant(screen, threads)).collect()
 }
