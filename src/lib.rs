@@ -68,7 +68,7 @@
 //! | its parts | [`dot`], [`norm`], [`normalize_into`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; a certain number of threads | [`Backend`]; [`Threads`] |
-//! | to see that screening changes nothing | [`Screen::Off`] |
+//! | a certain screen, or none; how the screens did | [`Screen`]; [`Workspace::screening`] |
 //! | what can go wrong | [`Error`], [`Side`] |
 //! | the definition, as short and slow code | [`mod@reference`] |
 //!
@@ -95,14 +95,15 @@
 //! LANES = 16 and the two block sizes are part of the definition, and frozen: other values would be other results.
 //! [`mod@reference`] is the same in code.
 //!
-//! Computing every pair that way would be slow. So an `f32` kernel looks at all pairs first. It is a *screen*: it has a
-//! proven bound on its error, and only rules out pairs that by this bound cannot be the closest negative of their row.
-//! What survives is computed by the definition. The screen changes the time, never the answer.
+//! Computing every pair that way would be slow. So all pairs are looked at first in `f32`, or in integers that the rows
+//! are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out pairs that by this bound
+//! cannot be the closest negative of their row. What survives is computed by the definition. The screen changes the
+//! time, never the answer; [`Screen`] says which pays when, and by default chooses itself.
 //!
 //! # Promises
 //!
-//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], on any number of threads,
-//!   and for every way of splitting the anchors into calls. (Gradients of candidates are sums over anchors: split over
+//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], with every [`Screen`], on any
+//!   number of threads, and for every way of splitting the anchors into calls. (Gradients of candidates are sums over anchors: split over
 //!   calls they round more often.)
 //! * **The n x m matrix never exists.** Every tile of it is reduced on the spot.
 //! * **NaN never becomes a number.** A hinge made of `f32::max` turns NaN into 0; here NaN and infinity in an input are

@@ -110,6 +110,25 @@ const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
+///
+/// Leave it at `Auto` unless you know better. Integers need rows of some length and some hundreds of them: rounding the
+/// rows takes as long as screening some tens of candidates. 8 bits pay where positives are more similar than nearly all
+/// negatives; 16 bits also where many negatives are as similar as the positive. `f32` leaves the fewest pairs to be
+/// computed exactly, and is the best for small batches. Every screen runs on every [`Backend`]; on those without a
+/// unit for it `Auto` takes another. The memory is the same for `Auto` as for `F32`, one word an element, and less for
+/// integers.
+///
+/// ```
+/// use hardneg::{Batch, Screen, TripletLoss, Workspace};
+///
+/// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
+/// let (batch, mut workspace) = (Batch::paired(&rows, &rows, 2)?, Workspace::new());
+/// let expected = TripletLoss::new().forward(batch, &mut workspace)?;
+/// for screen in Screen::ALL {
+///     assert_eq!(TripletLoss::new().screen(screen).forward(batch, &mut workspace)?, expected);
+/// }
+/// # Ok::<(), hardneg::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Screen {
@@ -137,7 +156,7 @@ pub(crate) enum Level {
 }
 
 impl Screen {
-    /// All of them, those that decide themselves first.
+    /// All of them.
     pub const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
 
     /// `auto`, `f32`, `i16`, `i8` or `off`.
