@@ -274,7 +274,8 @@ impl AnchorBlock<'_, '_> {
             let next = panels.clone().nth(panel + 1);
             let upcoming = Upcoming { panel: next, panels: panels.len() - 1 - panel };
             self.screen_panel::<S, F>(simd, candidates, panel * width, upcoming);
-            if (panel + 1).is_power_of_two() && self.defer((panel + 1) * width) {
+            let seen = panel + 1;
+            if (seen.is_power_of_two() || seen.is_multiple_of(8)) && self.defer(seen * width) {
                 return false;
             }
         }
@@ -299,6 +300,7 @@ impl AnchorBlock<'_, '_> {
         let mean = |sum: usize| sum as f64 / rows as f64;
         let seen = Seen {
             level,
+            dim: batch.dim() as f64,
             screened: screened as f64,
             candidates: candidates as f64,
             doubtful: mean(doubtful) * candidates as f64 / screened as f64,

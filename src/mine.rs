@@ -69,28 +69,11 @@ pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> R
     let setting = Setting { centers, bound: plan.screen.bound(batch.dim()) };
     let first = first_level(plan.backend, batch, centers, levels);
     buffers.progress.fill(Progress { level: first, ..Progress::default() });
-    let mut level = Some(first);
-    while let Some(now) = level {
-        prepare_candidates(plan, batch, (now, first), setting, &mut buffers)?;
-        let shared = Shared {
-            batch,
-            candidate_norms: buffers.candidate_norms,
-            level: now,
-            first,
-            last: levels.1,
-            setting,
-            panels: buffers.panels,
-            largest: largest(plan.backend, now, batch, buffers.panels),
-            sum: &buffers.candidate_sums[..batch.dim()],
-            negatives: plan.negatives,
-        };
-        let (rows, norms, stats) = (batch.anchor_rows().data(), &mut *buffers.anchor_norms, &mut *buffers.stats);
-        let progress = &mut *buffers.progress;
-        let anchors = AnchorBlocks { shared, first: 0, block_rows, rows, norms, stats, progress };
-        for_each_block(plan.join, anchors, &|block| {
-            mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
-        });
-        level = buffers.progress.iter().filter(|block| !block.done).map(|block| block.level).min();
+    let mut next = Some(first);
+    while let Some(level) = next {
+        prepare_candidates(plan, batch, (level, first), setting, &mut buffers)?;
+        mine_anchors(plan, batch, Pass { level, first, last: levels.1, setting, block_rows }, &mut buffers);
+        next = buffers.progress.iter().filter(|block| !block.done).map(|block| block.level).min();
     }
     check_norms(Side::Anchors, buffers.anchor_norms)?;
     let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
@@ -99,6 +82,45 @@ pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> R
     workspace.keep(batch.rows());
     workspace.keep_screening(screening);
     Ok(zero_rows)
+}
+
+/// A pass of all anchors that wait for one level past all candidates.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    level: Level,
+    first: Level,
+    last: Level,
+    setting: Setting<'a>,
+    block_rows: usize,
+}
+
+/// Takes the anchors that wait for this pass past the candidates. What they find too costly waits for another one.
+fn mine_anchors(plan: Plan, batch: Batch<'_>, pass: Pass<'_>, buffers: &mut Buffers<'_>) {
+    let Pass { level, first, last, setting, block_rows } = pass;
+    let shared = Shared {
+        batch,
+        candidate_norms: buffers.candidate_norms,
+        level,
+        first,
+        last,
+        setting,
+        panels: buffers.panels,
+        largest: largest(plan.backend, level, batch, buffers.panels),
+        sum: &buffers.candidate_sums[..batch.dim()],
+        negatives: plan.negatives,
+    };
+    let anchors = AnchorBlocks {
+        shared,
+        first: 0,
+        block_rows,
+        rows: batch.anchor_rows().data(),
+        norms: &mut *buffers.anchor_norms,
+        stats: &mut *buffers.stats,
+        progress: &mut *buffers.progress,
+    };
+    for_each_block(plan.join, anchors, &|block| {
+        mine_block(plan.backend, block, &mut buffers.slots[plan.join.thread()].lock());
+    });
 }
 
 /// What the blocks tell of their screens.

@@ -7,8 +7,8 @@
 //!
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`first_level`]), since preparing the candidates for a screen that does not pay is the larger part of what a wrong
-//! choice costs. And each block of anchors looks at it again after 1, 2, 4, .. panels ([`Seen`]), and waits for a finer
-//! screen if what is left of its work would cost less there.
+//! choice costs. And each block of anchors looks at it again after 1, 2, 4, 8, 16, 24, .. panels ([`Seen`]), and waits for a
+//! finer screen if what is left of its work would cost less there.
 
 use super::Level;
 use super::center::Centers;
@@ -17,8 +17,11 @@ use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::similarity::{cosine_rows, norm_row};
 
-/// What computing a pair exactly costs, in multiples of screening one in `f32`.
-const EXACT_COST: f64 = 30.0;
+/// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly, its
+/// row's way from afar, and what does not depend on its length. Measured at dim 128 to 768.
+fn survivor_cost(dim: f64) -> f64 {
+    30.0 + 3000.0 / dim
+}
 
 /// Smaller batches are screened in `f32`: there, rounding rows to integers costs more than it saves.
 const LEAST_ROWS: usize = 128;
@@ -52,6 +55,8 @@ impl Level {
 pub(crate) struct Seen {
     /// What it is screened with.
     pub(crate) level: Level,
+    /// The length of the rows.
+    pub(crate) dim: f64,
     /// The candidates that were screened.
     pub(crate) screened: f64,
     /// All candidates.
@@ -67,11 +72,12 @@ pub(crate) struct Seen {
 impl Seen {
     /// The level, up to `last`, at which the rest of the work is cheapest.
     pub(crate) fn best_level(self, last: Level) -> Level {
-        let Seen { level, screened, candidates, doubtful, scored, finer } = self;
-        let here = (candidates - screened) * level.cost() + (doubtful - scored).max(0.0) * EXACT_COST;
+        let Seen { level, dim, screened, candidates, doubtful, scored, finer } = self;
+        let survivor = survivor_cost(dim);
+        let here = (candidates - screened) * level.cost() + (doubtful - scored).max(0.0) * survivor;
         let mut best = (level, here);
         for (level, survivors) in [(Level::I16, doubtful * finer), (Level::F32, 0.0)] {
-            let cost = candidates * level.cost() + (1.0 + survivors) * EXACT_COST;
+            let cost = candidates * level.cost() + (1.0 + survivors) * survivor;
             if level > self.level && level <= last && cost < best.1 {
                 best = (level, cost);
             }
@@ -134,7 +140,7 @@ impl Kernel for Sample<'_> {
             *norm = norm_row(simd, candidates.row(index * candidates.count() / SAMPLE));
         }
         // Few enough to be cheap beside the call, enough pairs to see some per cent of them.
-        let sampled = (anchors.count() / 64).clamp(8, 16);
+        let sampled = (anchors.count() / 32).clamp(8, 64);
         let (mut pairs, mut doubtful) = (0, 0);
         for index in 0..sampled {
             let row = index * anchors.count() / sampled;
@@ -153,8 +159,16 @@ impl Kernel for Sample<'_> {
         }
         // A small sample errs; blocks can change to a finer screen, but not back.
         let candidates = candidates.count() as f64;
-        let doubtful = candidates * f64::from(doubtful) / f64::from(pairs) / 3.0;
-        let seen = Seen { level: first, screened: 0.0, candidates, doubtful, scored: 0.0, finer: words / error };
+        let doubtful = candidates * f64::from(doubtful) / f64::from(pairs) / 1.25;
+        let seen = Seen {
+            level: first,
+            dim: batch.dim() as f64,
+            screened: 0.0,
+            candidates,
+            doubtful,
+            scored: 0.0,
+            finer: words / error,
+        };
         seen.best_level(last)
     }
 }
