@@ -6,8 +6,8 @@ use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::join::Divide;
 use crate::screen::{
-    Ahead, Exact, F32, Format, Found, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record, Row, SHRINK, Scale,
-    Seen, Setting, Shortlist, Tile, Window, words_error,
+    Ahead, AnchorConstants, Ends, Exact, F32, Format, I8, I16, Intervals, Level, MAX_LANES, Place, RawRows, Record,
+    SHRINK, Scale, Seen, Setting, Shortlist, Tile, Window, i16_error,
 };
 use crate::similarity::{anchor_dots, cosine};
 use crate::stats::{Negatives, RowStats};
@@ -143,8 +143,8 @@ struct AnchorBlock<'a, 'b> {
     /// A single block.
     anchors: AnchorBlocks<'a>,
     windows: [Window; MAX_BLOCK],
-    known: [Row; MAX_BLOCK],
-    found: Found,
+    constants: [AnchorConstants; MAX_BLOCK],
+    found: Ends,
     words: &'b mut [u32],
     scratch: &'b mut [f32],
     shortlists: &'b mut [Shortlist],
@@ -157,8 +157,8 @@ pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &
         return;
     }
     let (words, scratch, shortlists) = scratch.parts();
-    let (windows, known) = ([Window::CLOSED; MAX_BLOCK], [Row::default(); MAX_BLOCK]);
-    let mut block = AnchorBlock { anchors, windows, known, found: Found::NOTHING, words, scratch, shortlists };
+    let (windows, constants) = ([Window::CLOSED; MAX_BLOCK], [AnchorConstants::default(); MAX_BLOCK]);
+    let mut block = AnchorBlock { anchors, windows, constants, found: Ends::ZERO, words, scratch, shortlists };
     match level {
         Level::I8 => mine_with::<I8>(backend, &mut block),
         Level::I16 => mine_with::<I16>(backend, &mut block),
@@ -167,18 +167,18 @@ pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &
 }
 
 fn mine_with<F: Format>(backend: Backend, block: &mut AnchorBlock<'_, '_>) {
-    backend.run(Open(block, PhantomData::<F>));
-    if backend.run(Screen(block, PhantomData::<F>)) {
-        backend.run(Finish(block));
+    backend.run(OpenBlock(block, PhantomData::<F>));
+    if backend.run(ScreenBlock(block, PhantomData::<F>)) {
+        backend.run(FinishBlock(block));
     }
 }
 
 // The steps of a block, each compiled as a function of its own.
-struct Open<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
-struct Screen<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
-struct Finish<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
+struct OpenBlock<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
+struct ScreenBlock<'c, 'a, 'b, F>(&'c mut AnchorBlock<'a, 'b>, PhantomData<F>);
+struct FinishBlock<'c, 'a, 'b>(&'c mut AnchorBlock<'a, 'b>);
 
-impl<F: Format> Kernel for Open<'_, '_, '_, F> {
+impl<F: Format> Kernel for OpenBlock<'_, '_, '_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -190,7 +190,7 @@ impl<F: Format> Kernel for Open<'_, '_, '_, F> {
     }
 }
 
-impl<F: Format> Kernel for Screen<'_, '_, '_, F> {
+impl<F: Format> Kernel for ScreenBlock<'_, '_, '_, F> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> bool {
@@ -198,7 +198,7 @@ impl<F: Format> Kernel for Screen<'_, '_, '_, F> {
     }
 }
 
-impl Kernel for Finish<'_, '_, '_> {
+impl Kernel for FinishBlock<'_, '_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -240,8 +240,8 @@ impl AnchorBlock<'_, '_> {
             let first = square * S::F32_LANES;
             let place = Place::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));
             let setting = self.anchors.shared.setting;
-            let known = F::write_anchors(simd, RawRows { rows, norms, dim }, setting, self.scratch, place);
-            self.known[first..first + S::F32_LANES].copy_from_slice(&known[..S::F32_LANES]);
+            let constants = F::write_anchors(simd, RawRows { rows, norms, dim }, setting, self.scratch, place);
+            self.constants[first..first + S::F32_LANES].copy_from_slice(&constants[..S::F32_LANES]);
         }
     }
 
@@ -251,11 +251,16 @@ impl AnchorBlock<'_, '_> {
         let Shared { batch, negatives, level, largest, .. } = self.anchors.shared;
         let unit = if level == Level::F32 { (SHRINK * SHRINK) as f32 } else { 1.0 };
         for (row, stats) in self.anchors.stats.iter().enumerate() {
-            let (known, shortlist) = (&self.known[row], &mut self.shortlists[row]);
-            let scale = Scale { unit, shift: known.shift };
+            let (constants, shortlist) = (&self.constants[row], &mut self.shortlists[row]);
+            let scale = Scale { unit, shift: constants.shift };
             let positive = batch.positives().of(self.anchors.first + row);
-            self.windows[row] =
-                shortlist.open(negatives, positive, stats.positive, scale, known.length + 2.0 * known.error(largest));
+            self.windows[row] = shortlist.open(
+                negatives,
+                positive,
+                stats.positive,
+                scale,
+                constants.length + 2.0 * constants.error(largest),
+            );
             if self.anchors.norms[row] == 0.0 {
                 self.windows[row] = shortlist.settle_zero_row();
             }
@@ -290,12 +295,12 @@ impl AnchorBlock<'_, '_> {
             return false;
         }
         let rows = self.anchors.norms.len();
-        let (mut doubtful, mut scored, mut error, mut finer) = (0, 0, 0.0, 0.0);
-        for (known, shortlist) in self.known.iter().zip(&*self.shortlists).take(rows) {
+        let (mut doubtful, mut scored, mut error, mut i16) = (0, 0, 0.0, 0.0);
+        for (constants, shortlist) in self.constants.iter().zip(&*self.shortlists).take(rows) {
             doubtful += shortlist.doubtful();
             scored += shortlist.scored();
-            error += known.error(largest);
-            finer += 2.0 * known.norm * largest[1] * words_error(batch.dim()) + known.length;
+            error += constants.error(largest);
+            i16 += 2.0 * constants.norm * largest[1] * i16_error(batch.dim()) + constants.length;
         }
         let mean = |sum: usize| sum as f64 / rows as f64;
         let seen = Seen {
@@ -305,7 +310,7 @@ impl AnchorBlock<'_, '_> {
             candidates: candidates as f64,
             doubtful: mean(doubtful) * candidates as f64 / screened as f64,
             scored: mean(scored),
-            finer: f64::from(finer / error),
+            i16_share: f64::from(i16 / error),
         };
         self.anchors.progress[0].level = seen.best_level(last);
         self.anchors.progress[0].level != level
@@ -336,7 +341,7 @@ impl AnchorBlock<'_, '_> {
                 norms: &self.anchors.norms[row..],
                 shortlists: &mut self.shortlists[row..],
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
-                known: &self.known[row..row + S::TILE_ANCHORS],
+                constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
             };
             let tile = Tile { anchors, candidates, constants, ahead };
@@ -393,14 +398,14 @@ struct TileRecord<'a, 'b, S> {
     norms: &'b [f64],
     shortlists: &'b mut [Shortlist],
     windows: &'b mut [Window],
-    known: &'b [Row],
+    constants: &'b [AnchorConstants],
     first_candidate: usize,
 }
 
 impl<S: Simd> Record for TileRecord<'_, '_, S> {
     #[inline(always)]
-    fn rows(&self) -> (&[Row], &[Window]) {
-        (self.known, self.windows)
+    fn rows(&self) -> (&[AnchorConstants], &[Window]) {
+        (self.constants, self.windows)
     }
 
     #[inline(always)]

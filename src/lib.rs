@@ -171,9 +171,9 @@ pub use error::{Error, Side};
 pub use gradient::Gradients;
 pub use loss::{Loss, Reduction, Threads, TripletLoss};
 pub use matrix::SimilarityMatrix;
-pub use screen::Screen;
+pub use screen::{Screen, Screening};
 pub use similarity::{cosine_similarity, dot, norm, normalize_into, similarity_matrix_into};
-pub use stats::{ClosestNegative, Negatives, RowStats, Screening, triplet_loss};
+pub use stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

@@ -7,8 +7,10 @@ use crate::block::{AnchorBlocks, Progress, ROW_UNIT, Shared, anchor_block, block
 use crate::error::{Error, Side};
 use crate::join::{Join, for_each_block};
 use crate::prepare::{self, Preparation, SUM_BLOCK, check_norms};
-use crate::screen::{Centers, Level, Screen, Setting, center_room, first_level, largest, scratch};
-use crate::stats::{Negatives, Screening};
+use crate::screen::{
+    Centers, Level, Screen, Screening, Setting, center_room, first_level, largest_residual_and_norm, scratch_room,
+};
+use crate::stats::Negatives;
 use crate::workspace::{Buffers, Sizes, Workspace};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
@@ -52,7 +54,7 @@ impl Plan {
             shortlists,
             anchor_words,
             stride: Level::longest_stride(levels, batch.dim()),
-            scratch: if quantised { scratch(batch.dim()) } else { 0 },
+            scratch: if quantised { scratch_room(batch.dim()) } else { 0 },
             centers: if quantised { center_room(batch.dim()) } else { 0 },
             blocks: batch.rows().div_ceil(block_rows),
         }
@@ -105,7 +107,7 @@ fn mine_anchors(plan: Plan, batch: Batch<'_>, pass: Pass<'_>, buffers: &mut Buff
         last,
         setting,
         panels: buffers.panels,
-        largest: largest(plan.backend, level, batch, buffers.panels),
+        largest: largest_residual_and_norm(plan.backend, level, batch, buffers.panels),
         sum: &buffers.candidate_sums[..batch.dim()],
         negatives: plan.negatives,
     };
@@ -148,7 +150,7 @@ fn prepare_candidates(
     buffers: &mut Buffers<'_>,
 ) -> Result<(), Error> {
     let Plan { backend, join, .. } = plan;
-    let preparation = Preparation { backend, join, level, setting, known: level != first, slots: buffers.slots };
+    let preparation = Preparation { backend, join, level, setting, measured: level != first, slots: buffers.slots };
     let (norms, panels, sums) = (&mut *buffers.candidate_norms, &mut *buffers.panels, &mut *buffers.candidate_sums);
     let prepared = prepare::candidates(preparation, batch.candidate_rows(), norms, panels, sums);
     prepared.or_else(|error| backend.check_finite(Side::Anchors, batch.anchor_rows()).and(Err(error)))

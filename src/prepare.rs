@@ -58,7 +58,7 @@ struct Prepare<'a, 'b, F> {
     setting: Setting<'b>,
     scratch: &'b mut [f32],
     /// Whether norms and sums are there already.
-    known: bool,
+    measured: bool,
     format: PhantomData<F>,
 }
 
@@ -70,12 +70,12 @@ impl<F: Format> Kernel for Prepare<'_, '_, F> {
         let CandidateBlocks { rows, dim, stride, norms, panels, sums } = self.block;
         const { assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES)) }
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        if !self.known {
+        if !self.measured {
             sums.fill(0.0);
         }
         let panels = panels.chunks_mut(width * stride);
         for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
-            if !self.known {
+            if !self.measured {
                 norm_rows(simd, rows, dim, norms);
                 add_unit_rows(simd, rows, norms, sums);
             }
@@ -161,11 +161,11 @@ pub(crate) struct Preparation<'a> {
     pub(crate) level: Level,
     pub(crate) setting: Setting<'a>,
     /// Whether norms and sums are there already.
-    pub(crate) known: bool,
+    pub(crate) measured: bool,
     pub(crate) slots: &'a [Slot],
 }
 
-/// Computes the panels of the candidates and, unless they are known, the norm of every candidate and, in the first `dim`
+/// Computes the panels of the candidates and, unless they are measured, the norm of every candidate and, in the first `dim`
 /// elements of `sums`, the sum of all unit candidates. Reports the first row that is not finite.
 pub(crate) fn candidates(
     preparation: Preparation<'_>,
@@ -174,20 +174,20 @@ pub(crate) fn candidates(
     panels: &mut [u32],
     sums: &mut [f64],
 ) -> Result<(), Error> {
-    let Preparation { backend, join, level, setting, known, slots } = preparation;
+    let Preparation { backend, join, level, setting, measured, slots } = preparation;
     let (dim, stride) = (rows.dim(), level.stride(rows.dim()));
     let work = CandidateBlocks { rows: rows.data(), dim, stride, norms: &mut *norms, panels, sums: &mut *sums };
     for_each_block(join, work, &|block| {
         let mut slot = slots[join.thread()].lock();
         let (_, scratch, _) = slot.parts();
         match level {
-            Level::I8 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<I8> }),
-            Level::I16 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<I16> }),
-            Level::F32 => backend.run(Prepare { block, setting, scratch, known, format: PhantomData::<F32> }),
+            Level::I8 => backend.run(Prepare { block, setting, scratch, measured, format: PhantomData::<I8> }),
+            Level::I16 => backend.run(Prepare { block, setting, scratch, measured, format: PhantomData::<I16> }),
+            Level::F32 => backend.run(Prepare { block, setting, scratch, measured, format: PhantomData::<F32> }),
         }
     });
     check_norms(Side::Candidates, norms)?;
-    if !known {
+    if !measured {
         combine_blocks(sums, dim);
     }
     Ok(())

@@ -97,21 +97,6 @@ impl RowStats {
     }
 }
 
-/// How the screens did in a forward pass: of interest to those who tune, and no part of the answer. It depends on the
-/// instruction set, and may change between versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Screening {
-    /// The pairs that no screen could rule out: each was computed exactly.
-    pub survivors: usize,
-    /// The rows that were screened in 8-bit integers.
-    pub i8_rows: usize,
-    /// The rows that were screened in 16-bit integers.
-    pub i16_rows: usize,
-    /// The rows that were screened in `f32`, or not at all.
-    pub f32_rows: usize,
-}
-
 /// The original triplet loss of one anchor from its two similarities: `max(negative - positive + margin, 0)`, in `f64`.
 ///
 /// The source is Schroff, Kalenichenko and Philbin, "FaceNet", 2015, with similarities in place of distances. A NaN in

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::block::Progress;
 use crate::error::{Error, Side};
 use crate::gradient::{Element, Sparse};
-use crate::screen::Shortlist;
-use crate::stats::{Negatives, RowStats, Screening};
+use crate::screen::{Screening, Shortlist};
+use crate::stats::{Negatives, RowStats};
 
 /// The alignment of the buffers that kernels stream through: a cache line, so that no load crosses two.
 const ALIGNMENT: usize = 64;

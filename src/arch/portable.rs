@@ -4,7 +4,7 @@
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
 use super::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Found, Record, Tile, tile};
+use crate::screen::{Ends, Format, Record, Tile, tile};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Simd for Portable {
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
-    const FAST_WORDS: bool = false;
+    const FAST_HALVES: bool = false;
     const FAST_BYTES: bool = false;
 
     #[inline(never)]
@@ -153,7 +153,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
+    fn dot_halves(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
         sum + halves(a).dot(halves(b))
     }
 
@@ -200,7 +200,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, found: &mut Ends, record: &mut R) {
         tile::<Self, F, R, 4, 1>(self, shape, found, record);
     }
 }

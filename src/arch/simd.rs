@@ -1,7 +1,7 @@
 //! The vocabulary in which every kernel is written once: registers of `f32` and of `f64`, and the few operations on
 //! them that this crate needs. Each instruction set implements it in a file of its own.
 
-use crate::screen::{Format, Found, Record, Tile};
+use crate::screen::{Ends, Format, Record, Tile};
 
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
@@ -29,9 +29,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_ANCHORS: usize;
     /// Registers of candidates in a screen tile.
     const TILE_REGISTERS: usize;
-    /// Whether [`Simd::dot_words`] is faster than [`Simd::mul_add`], an element of a row for an element.
-    const FAST_WORDS: bool;
-    /// Whether [`Simd::dot_bytes`] is faster than [`Simd::dot_words`].
+    /// Whether [`Simd::dot_halves`] is faster than [`Simd::mul_add`], an element of a row for an element.
+    const FAST_HALVES: bool;
+    /// Whether [`Simd::dot_bytes`] is faster than [`Simd::dot_halves`].
     const FAST_BYTES: bool;
 
     /// Runs `kernel`, compiled for this instruction set, as a function of its own: from outside to switch the
@@ -81,7 +81,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `signed` from -127 to 127.
     fn dot_bytes(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
     /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
-    fn dot_words(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn dot_halves(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
 
     fn splat64(self, value: f64) -> Self::F64;
     fn load64(self, source: &[f64]) -> Self::F64;
@@ -96,7 +96,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fold(self, value: Self::F64) -> f64;
 
     /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, found: &mut Found, record: &mut R);
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, found: &mut Ends, record: &mut R);
 }
 
 /// A computation written once for every instruction set.

@@ -12,7 +12,7 @@
 
 use super::Level;
 use super::center::Centers;
-use super::quantize::words_error;
+use super::quantize::i16_error;
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::similarity::{cosine_rows, norm_row};
@@ -32,9 +32,9 @@ const LEAST_DIM: usize = 32;
 /// and batches with fewer elements on a side.
 const LEAST_ELEMENTS: usize = 1 << 15;
 
-/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times as large as their elements are
-/// on average; if these rows' are larger, the blocks will notice.
-const BYTES_ERROR: f64 = 0.016;
+/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean
+/// square; if these rows' are larger, the blocks will notice.
+const I8_ERROR: f64 = 0.016;
 
 /// The candidates of the sample.
 const SAMPLE: usize = 32;
@@ -65,18 +65,18 @@ pub(crate) struct Seen {
     pub(crate) doubtful: f64,
     /// The pairs that were computed exactly already.
     pub(crate) scored: f64,
-    /// By how much the error of 16-bit integers is smaller than that of this level.
-    pub(crate) finer: f64,
+    /// The error of 16-bit integers as a share of this level's.
+    pub(crate) i16_share: f64,
 }
 
 impl Seen {
     /// The level, up to `last`, at which the rest of the work is cheapest.
     pub(crate) fn best_level(self, last: Level) -> Level {
-        let Seen { level, dim, screened, candidates, doubtful, scored, finer } = self;
+        let Seen { level, dim, screened, candidates, doubtful, scored, i16_share } = self;
         let survivor = survivor_cost(dim);
         let here = (candidates - screened) * level.cost() + (doubtful - scored).max(0.0) * survivor;
         let mut best = (level, here);
-        for (level, survivors) in [(Level::I16, doubtful * finer), (Level::F32, 0.0)] {
+        for (level, survivors) in [(Level::I16, doubtful * i16_share), (Level::F32, 0.0)] {
             let cost = candidates * level.cost() + (1.0 + survivors) * survivor;
             if level > self.level && level <= last && cost < best.1 {
                 best = (level, cost);
@@ -102,7 +102,7 @@ impl Kernel for Fastest {
     type Output = Level;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Level {
-        match (S::FAST_BYTES, S::FAST_WORDS) {
+        match (S::FAST_BYTES, S::FAST_HALVES) {
             (true, _) => Level::I8,
             (false, true) => Level::I16,
             (false, false) => Level::F32,
@@ -133,8 +133,8 @@ impl Kernel for Sample<'_> {
     fn run<S: Simd>(self, simd: S) -> Level {
         let Self { batch, centers, first, last } = self;
         let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
-        let words = centers.spread() * 2.0 * f64::from(words_error(batch.dim()));
-        let error = if first == Level::I8 { centers.spread() * BYTES_ERROR } else { words };
+        let i16 = centers.spread() * 2.0 * f64::from(i16_error(batch.dim()));
+        let error = if first == Level::I8 { centers.spread() * I8_ERROR } else { i16 };
         let mut norms = [0.0; SAMPLE];
         for (index, norm) in norms.iter_mut().enumerate() {
             *norm = norm_row(simd, candidates.row(index * candidates.count() / SAMPLE));
@@ -167,7 +167,7 @@ impl Kernel for Sample<'_> {
             candidates,
             doubtful,
             scored: 0.0,
-            finer: words / error,
+            i16_share: i16 / error,
         };
         seen.best_level(last)
     }

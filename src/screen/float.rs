@@ -1,6 +1,6 @@
 //! The screen in `f32`: how rows are prepared, and how far off its sums may be.
 
-use super::format::{RawRows, Row};
+use super::format::{AnchorConstants, RawRows};
 use super::pack::{Place, Square};
 use super::{ANYTHING, ROUNDING};
 use crate::arch::Simd;
@@ -24,8 +24,8 @@ pub(crate) fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut place: Place<'_>) {
 }
 
 /// What a tile knows of every anchor when sums are off by at most `bound`.
-pub(crate) fn row(bound: f32) -> Row {
-    Row { length: 2.0 * bound, shift: bound, ..Row::default() }
+pub(crate) fn row(bound: f32) -> AnchorConstants {
+    AnchorConstants { length: 2.0 * bound, shift: bound, ..AnchorConstants::default() }
 }
 
 /// The largest `|screen - shrunk(cosine)|` over all pairs of rows of `dim` elements, whatever they hold.

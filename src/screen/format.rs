@@ -4,7 +4,7 @@
 use super::center::Centers;
 use super::float;
 use super::pack::{MAX_LANES, Place};
-use super::quantize;
+use super::quantize::{self, Integers};
 use crate::arch::Simd;
 
 /// What all rows of a call are prepared with.
@@ -27,7 +27,7 @@ pub(crate) struct RawRows<'a> {
 pub(crate) trait Format: 'static {
     /// Elements in a word.
     const PER_WORD: usize;
-    /// Numbers that stand behind the words of each candidate: those of [`Columns`].
+    /// Numbers that stand behind the words of each candidate: those of [`CandidateConstants`].
     const CONSTANTS: usize;
     /// A register of words, or of sums of their products.
     type Words<S: Simd>: Copy;
@@ -43,12 +43,12 @@ pub(crate) trait Format: 'static {
         candidates: Self::Words<S>,
         sum: Self::Words<S>,
     ) -> Self::Words<S>;
-    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> Self::Loaded<S>;
+    fn columns<S: Simd>(simd: S, columns: CandidateConstants<'_>) -> Self::Loaded<S>;
     /// The upper ends of the intervals in which the similarities of the pairs with these sums lie, less the anchor's
-    /// [`Row::shift`].
-    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &Row, columns: &Self::Loaded<S>) -> S::F32;
+    /// [`AnchorConstants::shift`].
+    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &AnchorConstants, columns: &Self::Loaded<S>) -> S::F32;
     /// The lengths of the intervals.
-    fn length<S: Simd>(simd: S, row: &Row, columns: &Self::Loaded<S>) -> S::F32;
+    fn length<S: Simd>(simd: S, row: &AnchorConstants, columns: &Self::Loaded<S>) -> S::F32;
 
     /// Writes the words of anchors, and tells what a tile must know of each.
     fn write_anchors<S: Simd>(
@@ -57,7 +57,7 @@ pub(crate) trait Format: 'static {
         setting: Setting<'_>,
         scratch: &mut [f32],
         place: Place<'_>,
-    ) -> [Row; MAX_LANES];
+    ) -> [AnchorConstants; MAX_LANES];
     /// Writes the words and the constants of candidates.
     fn write_candidates<S: Simd>(
         simd: S,
@@ -80,7 +80,7 @@ pub(crate) trait Format: 'static {
 
 /// What a tile knows of an anchor beside its words.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct AnchorConstants {
     /// The word that a sum starts with.
     pub(crate) start: u32,
     /// What one unit of the anchor's integers stands for.
@@ -95,7 +95,7 @@ pub(crate) struct Row {
     pub(crate) shift: f32,
 }
 
-impl Row {
+impl AnchorConstants {
     /// The largest error of similarities with candidates that have at most this residual and this norm, beside
     /// `length`.
     #[inline(always)]
@@ -113,14 +113,14 @@ impl Row {
 /// | 2 | the norm of what its integers leave out |
 /// | 3 | the norm of the row that they stand for |
 #[derive(Clone, Copy)]
-pub(crate) struct Columns<'a> {
+pub(crate) struct CandidateConstants<'a> {
     pub(crate) constants: &'a [u32],
     pub(crate) width: usize,
     /// The first candidate of the register.
     pub(crate) first: usize,
 }
 
-impl Columns<'_> {
+impl CandidateConstants<'_> {
     #[inline(always)]
     fn load<S: Simd>(self, simd: S) -> [S::F32; 4] {
         let mut loaded = [simd.splat(0.0); 4];
@@ -156,15 +156,15 @@ impl Format for F32 {
     }
 
     #[inline(always)]
-    fn columns<S: Simd>(_simd: S, _columns: Columns<'_>) {}
+    fn columns<S: Simd>(_simd: S, _columns: CandidateConstants<'_>) {}
 
     #[inline(always)]
-    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &Row, (): &()) -> S::F32 {
+    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &AnchorConstants, (): &()) -> S::F32 {
         sum
     }
 
     #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, (): &()) -> S::F32 {
+    fn length<S: Simd>(simd: S, row: &AnchorConstants, (): &()) -> S::F32 {
         simd.splat(row.length)
     }
 
@@ -175,7 +175,7 @@ impl Format for F32 {
         setting: Setting<'_>,
         _scratch: &mut [f32],
         place: Place<'_>,
-    ) -> [Row; MAX_LANES] {
+    ) -> [AnchorConstants; MAX_LANES] {
         float::pack(simd, rows, place);
         [float::row(setting.bound); MAX_LANES]
     }
@@ -195,71 +195,12 @@ impl Format for F32 {
 /// 16-bit integers.
 pub(crate) struct I16;
 
-impl Format for I16 {
-    const PER_WORD: usize = 2;
-    const CONSTANTS: usize = 4;
-    type Words<S: Simd> = S::I32;
-    type Loaded<S: Simd> = [S::F32; 4];
-
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, words: &[u32]) -> S::I32 {
-        simd.load_words(words)
-    }
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, word: u32) -> S::I32 {
-        simd.splat_word(word)
-    }
-
-    #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
-        simd.dot_words(sum, candidates, anchor)
-    }
-
-    #[inline(always)]
-    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> [S::F32; 4] {
-        columns.load(simd)
-    }
-
-    #[inline(always)]
-    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
-        integer_upper(simd, sum, row, columns)
-    }
-
-    #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
-        integer_length(simd, row, columns)
-    }
-
-    #[inline(always)]
-    fn write_anchors<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        setting: Setting<'_>,
-        scratch: &mut [f32],
-        place: Place<'_>,
-    ) -> [Row; MAX_LANES] {
-        quantize::anchors::<S, Self>(simd, rows, setting.centers, scratch, place)
-    }
-
-    #[inline(always)]
-    fn write_candidates<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        setting: Setting<'_>,
-        scratch: &mut [f32],
-        place: Place<'_>,
-    ) {
-        quantize::candidates::<S, Self>(simd, rows, setting.centers, scratch, place);
-    }
-}
-
-/// Bytes: those of candidates have 128 added, as the hardware multiplies unsigned bytes by signed ones. [`Row::start`]
-/// takes it back.
+/// Bytes: those of candidates have 128 added, as the hardware multiplies unsigned bytes by signed ones.
+/// [`AnchorConstants::start`] takes it back.
 pub(crate) struct I8;
 
-impl Format for I8 {
-    const PER_WORD: usize = 4;
+impl<I: Integers> Format for I {
+    const PER_WORD: usize = I::PER_WORD;
     const CONSTANTS: usize = 4;
     type Words<S: Simd> = S::I32;
     type Loaded<S: Simd> = [S::F32; 4];
@@ -276,22 +217,33 @@ impl Format for I8 {
 
     #[inline(always)]
     fn add_products<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
-        simd.dot_bytes(sum, candidates, anchor)
+        I::dot(simd, anchor, candidates, sum)
     }
 
     #[inline(always)]
-    fn columns<S: Simd>(simd: S, columns: Columns<'_>) -> [S::F32; 4] {
+    fn columns<S: Simd>(simd: S, columns: CandidateConstants<'_>) -> [S::F32; 4] {
         columns.load(simd)
     }
 
+    /// `sum` in units of similarity, with what was removed from the rows added again and the largest error on top.
     #[inline(always)]
-    fn upper<S: Simd>(simd: S, sum: S::I32, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
-        integer_upper(simd, sum, row, columns)
+    fn upper<S: Simd>(
+        simd: S,
+        sum: S::I32,
+        row: &AnchorConstants,
+        [scale, cross, residual, norm]: &[S::F32; 4],
+    ) -> S::F32 {
+        let product = simd.mul(simd.to_f32(sum), *scale);
+        let similarity = simd.mul_add(product, simd.splat(row.scale), *cross);
+        let upper = simd.mul_add(*residual, simd.splat(row.norm), similarity);
+        simd.mul_add(*norm, simd.splat(row.residual), upper)
     }
 
+    /// Twice the largest error.
     #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &Row, columns: &[S::F32; 4]) -> S::F32 {
-        integer_length(simd, row, columns)
+    fn length<S: Simd>(simd: S, row: &AnchorConstants, [_, _, residual, norm]: &[S::F32; 4]) -> S::F32 {
+        let first = simd.mul_add(*residual, simd.splat(2.0 * row.norm), simd.splat(row.length));
+        simd.mul_add(*norm, simd.splat(2.0 * row.residual), first)
     }
 
     #[inline(always)]
@@ -301,8 +253,8 @@ impl Format for I8 {
         setting: Setting<'_>,
         scratch: &mut [f32],
         place: Place<'_>,
-    ) -> [Row; MAX_LANES] {
-        quantize::anchors::<S, Self>(simd, rows, setting.centers, scratch, place)
+    ) -> [AnchorConstants; MAX_LANES] {
+        quantize::anchors::<S, I>(simd, rows, setting.centers, scratch, place)
     }
 
     #[inline(always)]
@@ -313,22 +265,6 @@ impl Format for I8 {
         scratch: &mut [f32],
         place: Place<'_>,
     ) {
-        quantize::candidates::<S, Self>(simd, rows, setting.centers, scratch, place);
+        quantize::candidates::<S, I>(simd, rows, setting.centers, scratch, place);
     }
-}
-
-/// `sum` in units of similarity, with what was removed from the rows added again and the largest error on top.
-#[inline(always)]
-fn integer_upper<S: Simd>(simd: S, sum: S::I32, row: &Row, [scale, cross, residual, norm]: &[S::F32; 4]) -> S::F32 {
-    let product = simd.mul(simd.to_f32(sum), *scale);
-    let similarity = simd.mul_add(product, simd.splat(row.scale), *cross);
-    let upper = simd.mul_add(*residual, simd.splat(row.norm), similarity);
-    simd.mul_add(*norm, simd.splat(row.residual), upper)
-}
-
-/// Twice the largest error.
-#[inline(always)]
-fn integer_length<S: Simd>(simd: S, row: &Row, [_, _, residual, norm]: &[S::F32; 4]) -> S::F32 {
-    let first = simd.mul_add(*residual, simd.splat(2.0 * row.norm), simd.splat(row.length));
-    simd.mul_add(*norm, simd.splat(2.0 * row.residual), first)
 }

@@ -86,22 +86,25 @@ mod center;
 mod choice;
 mod float;
 mod format;
+mod level;
 mod pack;
 mod quantize;
 mod shortlist;
 mod tile;
 
-use crate::arch::{Backend, Kernel, Simd};
+use crate::arch::Backend;
 use crate::batch::Batch;
 
 pub(crate) use center::{Centers, room as center_room};
 pub(crate) use choice::{Seen, first_level};
 pub(crate) use float::{SHRINK, bound as float_bound};
-pub(crate) use format::{F32, Format, I8, I16, RawRows, Row, Setting};
+pub(crate) use format::{AnchorConstants, F32, Format, I8, I16, RawRows, Setting};
+pub(crate) use level::Level;
+pub use level::Screening;
 pub(crate) use pack::{MAX_LANES, Place};
-pub(crate) use quantize::{MAX_DIM, scratch, words_error};
+pub(crate) use quantize::{MAX_DIM, i16_error, largest_residual_and_norm, scratch_room};
 pub(crate) use shortlist::{Exact, Scale, Shortlist};
-pub(crate) use tile::{Ahead, Found, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
+pub(crate) use tile::{Ahead, Ends, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
 
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
@@ -146,15 +149,6 @@ pub enum Screen {
     Off,
 }
 
-/// What pairs are screened with, in ascending order of cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    I8,
-    I16,
-    #[default]
-    F32,
-}
-
 impl Screen {
     /// All of them.
     pub const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
@@ -186,59 +180,5 @@ impl Screen {
     /// The error that a similarity screened in `f32` may have.
     pub(crate) fn bound(self, dim: usize) -> f32 {
         if self == Screen::Off { ANYTHING } else { float_bound(dim) }
-    }
-}
-
-impl Level {
-    const ALL: [Level; 3] = [Level::I8, Level::I16, Level::F32];
-
-    /// The most words of a candidate of `dim` elements at any of the levels from `first` to `last`.
-    pub(crate) fn longest_stride((first, last): (Level, Level), dim: usize) -> usize {
-        let levels = Level::ALL.into_iter().filter(|level| (first..=last).contains(level));
-        levels.map(|level| level.stride(dim)).max().unwrap_or(0)
-    }
-
-    /// How many words a candidate of `dim` elements has.
-    pub(crate) fn stride(self, dim: usize) -> usize {
-        match self {
-            Level::I8 => I8::stride(dim),
-            Level::I16 => I16::stride(dim),
-            Level::F32 => F32::stride(dim),
-        }
-    }
-}
-
-/// The largest residual and the largest norm of the candidates' integers, which stand in `panels` behind their words.
-pub(crate) fn largest(backend: Backend, level: Level, batch: Batch<'_>, panels: &[u32]) -> [f32; 2] {
-    let (candidates, dim) = (batch.candidates(), batch.dim());
-    match level {
-        Level::I8 => backend.run(Largest { candidates, stride: I8::stride(dim), panels }),
-        Level::I16 => backend.run(Largest { candidates, stride: I16::stride(dim), panels }),
-        Level::F32 => [0.0; 2],
-    }
-}
-
-struct Largest<'a> {
-    candidates: usize,
-    stride: usize,
-    panels: &'a [u32],
-}
-
-impl Kernel for Largest<'_> {
-    type Output = [f32; 2];
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> [f32; 2] {
-        let padded = self.candidates.next_multiple_of(S::F32_LANES);
-        let mut largest = [0.0_f32; 2];
-        for panel in self.panels[..padded * self.stride].chunks(S::TILE_REGISTERS * S::F32_LANES * self.stride) {
-            let width = panel.len() / self.stride;
-            let constants = panel[panel.len() - 2 * width..].chunks_exact(width);
-            for (largest, constants) in largest.iter_mut().zip(constants) {
-                for &bits in constants {
-                    *largest = largest.max(f32::from_bits(bits));
-                }
-            }
-        }
-        largest
     }
 }

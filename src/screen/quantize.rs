@@ -37,44 +37,65 @@
 //!    of the `96 g` in [`Centers::slack`]. Roundings of the error terms themselves are relative to them, and covered by
 //!    what [`SLACK`] has to spare.
 
+use super::Level;
 use super::ROUNDING;
 use super::center::{Center, Centers};
-use super::format::{Format, I8, I16, RawRows, Row};
+use super::format::{AnchorConstants, Format, I8, I16, RawRows};
 use super::pack::{MAX_LANES, Place, Square};
-use crate::arch::Simd;
+use crate::arch::{Backend, Kernel, Simd};
+use crate::batch::Batch;
 
-/// A format of integers.
-pub(crate) trait Integers: Format {
+/// Integers of some size.
+pub(crate) trait Integers: 'static {
+    /// Integers in a word.
+    const PER_WORD: usize;
     /// The largest integer.
     const LARGEST: f32;
     /// The largest norm that the integers of a row may have, but for their rounding.
     const LARGEST_NORM: f32;
     /// What is added to the integers of candidates.
     const CANDIDATE_OFFSET: f32;
-    /// Joins the low bits of `PER_WORD` registers.
-    fn join<S: Simd>(simd: S, codes: [S::I32; 4]) -> S::I32;
+    /// Adds the products of the words' integers to `sum`.
+    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32;
+    /// Puts elements `4 * quad` and on, four of each row, in the low bits of four registers, where they belong.
+    fn put<S: Simd>(simd: S, place: &mut Place<'_>, quad: usize, dim: usize, elements: [S::I32; 4]);
 }
 
 impl Integers for I16 {
+    const PER_WORD: usize = 2;
     const LARGEST: f32 = 32767.0;
     // Two rows of this norm have a product below 2^31, also after their rounding.
     const LARGEST_NORM: f32 = 46000.0;
     const CANDIDATE_OFFSET: f32 = 0.0;
 
     #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, ..]: [S::I32; 4]) -> S::I32 {
-        simd.join_halves(a, b)
+    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
+        simd.dot_halves(sum, candidates, anchor)
+    }
+
+    #[inline(always)]
+    fn put<S: Simd>(simd: S, place: &mut Place<'_>, quad: usize, dim: usize, [a, b, c, d]: [S::I32; 4]) {
+        place.put(simd, 2 * quad, simd.join_halves(a, b));
+        if 4 * quad + 2 < dim {
+            place.put(simd, 2 * quad + 1, simd.join_halves(c, d));
+        }
     }
 }
 
 impl Integers for I8 {
+    const PER_WORD: usize = 4;
     const LARGEST: f32 = 127.0;
     const LARGEST_NORM: f32 = f32::INFINITY;
     const CANDIDATE_OFFSET: f32 = 128.0;
 
     #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, c, d]: [S::I32; 4]) -> S::I32 {
-        simd.join_halves(simd.join_bytes(a, b), simd.join_bytes(c, d))
+    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
+        simd.dot_bytes(sum, candidates, anchor)
+    }
+
+    #[inline(always)]
+    fn put<S: Simd>(simd: S, place: &mut Place<'_>, quad: usize, _dim: usize, [a, b, c, d]: [S::I32; 4]) {
+        place.put(simd, quad, simd.join_halves(simd.join_bytes(a, b), simd.join_bytes(c, d)));
     }
 }
 
@@ -92,12 +113,12 @@ const SMALLEST_SCALE: f32 = 1e-30;
 const MAGIC: f32 = (3 << 22) as f32;
 
 /// Elements of the scratch that rows of `dim` elements need.
-pub(crate) fn scratch(dim: usize) -> usize {
+pub(crate) fn scratch_room(dim: usize) -> usize {
     dim.next_multiple_of(MAX_LANES) * MAX_LANES
 }
 
 /// About the residual of a row of norm 1 as 16-bit integers.
-pub(crate) fn words_error(dim: usize) -> f32 {
+pub(crate) fn i16_error(dim: usize) -> f32 {
     (dim as f32 / 12.0).sqrt() / I16::LARGEST_NORM
 }
 
@@ -120,21 +141,21 @@ struct Code {
 
 /// Quantises anchors.
 #[inline(always)]
-pub(crate) fn anchors<S: Simd, F: Integers>(
+pub(crate) fn anchors<S: Simd, I: Integers>(
     simd: S,
     rows: RawRows<'_>,
     centers: Centers<'_>,
     scratch: &mut [f32],
     mut place: Place<'_>,
-) -> [Row; MAX_LANES] {
+) -> [AnchorConstants; MAX_LANES] {
     let mut codes = measure(simd, &Square::new(rows, 1.0), centers.of_anchors(), scratch);
-    round::<S, F>(simd, rows.dim, 0.0, scratch, &mut place, &mut codes);
-    let mut known = [Row::default(); MAX_LANES];
+    round::<S, I>(simd, rows.dim, 0.0, scratch, &mut place, &mut codes);
+    let mut known = [AnchorConstants::default(); MAX_LANES];
     for (known, code) in known.iter_mut().zip(&codes) {
         let norm = code.norm + code.residual;
         let slack = centers.slack(rows.dim, norm);
-        *known = Row {
-            start: ((-F::CANDIDATE_OFFSET * code.sum) as i32).cast_unsigned(),
+        *known = AnchorConstants {
+            start: ((-I::CANDIDATE_OFFSET * code.sum) as i32).cast_unsigned(),
             scale: code.scale,
             norm,
             residual: code.residual,
@@ -147,7 +168,7 @@ pub(crate) fn anchors<S: Simd, F: Integers>(
 
 /// Quantises candidates.
 #[inline(always)]
-pub(crate) fn candidates<S: Simd, F: Integers>(
+pub(crate) fn candidates<S: Simd, I: Integers>(
     simd: S,
     rows: RawRows<'_>,
     centers: Centers<'_>,
@@ -155,7 +176,7 @@ pub(crate) fn candidates<S: Simd, F: Integers>(
     mut place: Place<'_>,
 ) {
     let mut codes = measure(simd, &Square::new(rows, 1.0), centers.of_candidates(), scratch);
-    round::<S, F>(simd, rows.dim, F::CANDIDATE_OFFSET, scratch, &mut place, &mut codes);
+    round::<S, I>(simd, rows.dim, I::CANDIDATE_OFFSET, scratch, &mut place, &mut codes);
     let mut constants = [[0.0; MAX_LANES]; 4];
     for (row, code) in codes.iter().enumerate() {
         for (constants, value) in constants.iter_mut().zip([code.scale, code.cross, code.residual, code.norm]) {
@@ -163,7 +184,7 @@ pub(crate) fn candidates<S: Simd, F: Integers>(
         }
     }
     for (constant, values) in constants.iter().enumerate() {
-        place.put(simd, F::steps(rows.dim) + constant, simd.bits(simd.load(values)));
+        place.put(simd, rows.dim.div_ceil(I::PER_WORD) + constant, simd.bits(simd.load(values)));
     }
 }
 
@@ -200,7 +221,7 @@ fn measure<S: Simd>(simd: S, square: &Square<'_>, center: Center<'_>, scratch: &
 
 /// Rounds the rows in `scratch` and measures what is left of them.
 #[inline(always)]
-fn round<S: Simd, F: Integers>(
+fn round<S: Simd, I: Integers>(
     simd: S,
     dim: usize,
     offset: f32,
@@ -208,12 +229,7 @@ fn round<S: Simd, F: Integers>(
     place: &mut Place<'_>,
     codes: &mut [Code; MAX_LANES],
 ) {
-    let (mut scales, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-    for (row, code) in codes.iter_mut().enumerate() {
-        code.scale = (code.largest / F::LARGEST).max(code.norm / F::LARGEST_NORM);
-        scales[row] = code.scale;
-        inverses[row] = if code.scale > SMALLEST_SCALE { 1.0 / code.scale } else { 0.0 };
-    }
+    let [scales, inverses] = set_scales::<I>(codes);
     let (scale, inverse) = (simd.load(&scales), simd.load(&inverses));
     let (magic, unmagic) = (simd.splat(MAGIC + offset), simd.splat(-(MAGIC + offset)));
     let (mut residuals, mut sums) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
@@ -229,15 +245,7 @@ fn round<S: Simd, F: Integers>(
             sums[k] = simd.add(sums[k], integer);
             rounded[k] = simd.bits(magical);
         }
-        if F::PER_WORD == 4 {
-            place.put(simd, quad, F::join(simd, rounded));
-        } else {
-            let [a, b, c, d] = rounded;
-            place.put(simd, 2 * quad, F::join(simd, [a, b, a, b]));
-            if 4 * quad + 2 < dim {
-                place.put(simd, 2 * quad + 1, F::join(simd, [c, d, c, d]));
-            }
-        }
+        I::put(simd, place, quad, dim, rounded);
     }
     let (residuals, sums) = (lanes(simd, sum(simd, residuals)), lanes(simd, sum(simd, sums)));
     for (row, code) in codes.iter_mut().enumerate() {
@@ -245,6 +253,18 @@ fn round<S: Simd, F: Integers>(
         code.norm += (8.0 * ROUNDING) as f32;
         code.sum = sums[row];
     }
+}
+
+/// Sets the scales with which rows fit into integers; returns them and their inverses.
+#[inline(always)]
+fn set_scales<I: Integers>(codes: &mut [Code; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
+    let (mut scales, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    for (row, code) in codes.iter_mut().enumerate() {
+        code.scale = (code.largest / I::LARGEST).max(code.norm / I::LARGEST_NORM);
+        scales[row] = code.scale;
+        inverses[row] = if code.scale > SMALLEST_SCALE { 1.0 / code.scale } else { 0.0 };
+    }
+    [scales, inverses]
 }
 
 #[inline(always)]
@@ -257,4 +277,40 @@ fn lanes<S: Simd>(simd: S, values: S::F32) -> [f32; MAX_LANES] {
     let mut lanes = [0.0; MAX_LANES];
     simd.store(values, &mut lanes);
     lanes
+}
+
+/// The largest residual and the largest norm of the candidates' integers, rows 2 and 3 of the
+/// [`CandidateConstants`](super::format::CandidateConstants) in `panels`.
+pub(crate) fn largest_residual_and_norm(backend: Backend, level: Level, batch: Batch<'_>, panels: &[u32]) -> [f32; 2] {
+    let (candidates, dim) = (batch.candidates(), batch.dim());
+    match level {
+        Level::I8 => backend.run(Largest { candidates, stride: I8::stride(dim), panels }),
+        Level::I16 => backend.run(Largest { candidates, stride: I16::stride(dim), panels }),
+        Level::F32 => [0.0; 2],
+    }
+}
+
+struct Largest<'a> {
+    candidates: usize,
+    stride: usize,
+    panels: &'a [u32],
+}
+
+impl Kernel for Largest<'_> {
+    type Output = [f32; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> [f32; 2] {
+        let padded = self.candidates.next_multiple_of(S::F32_LANES);
+        let mut largest = [0.0_f32; 2];
+        for panel in self.panels[..padded * self.stride].chunks(S::TILE_REGISTERS * S::F32_LANES * self.stride) {
+            let width = panel.len() / self.stride;
+            let constants = panel[panel.len() - 2 * width..].chunks_exact(width);
+            for (largest, constants) in largest.iter_mut().zip(constants) {
+                for &bits in constants {
+                    *largest = largest.max(f32::from_bits(bits));
+                }
+            }
+        }
+        largest
+    }
 }

@@ -3,22 +3,23 @@
 //! ```text
 //!                    one panel: TILE_REGISTERS registers of candidates
 //!                      +--------+--------+--------+
-//!              k = 0   | v v .. | v v .. | v v .. |     candidates lie [k][candidate], so that a load
-//!              k = 1   | v v .. | v v .. | v v .. |     is one element of a register's worth of them
+//!            step 0    | v v .. | v v .. | v v .. |     candidates lie [step][candidate], so that a load
+//!            step 1    | v v .. | v v .. | v v .. |     is one word (1, 2 or 4 elements) of each of them
 //!               ...    +--------+--------+--------+
-//!     k = 0 1 ...
+//!    step 0 1 ...
 //!   +---------+        +--------+--------+--------+
-//!   | u u ... |  --->  | accum. | accum. | accum. |     anchors lie [k][anchor]; each element is
+//!   | u u ... |  --->  | accum. | accum. | accum. |     anchors lie [step][anchor]; each word is
 //!   | u u ... |  --->  | accum. | accum. | accum. |     broadcast and meets every register of the
-//!   |   ...   |        |        |        |        |     panel: an outer product for each k
+//!   |   ...   |        |        |        |        |     panel: an outer product for each step
 //!   +---------+        +--------+--------+--------+
 //!   TILE_ANCHORS rows
 //! ```
 //!
-//! A lane of an accumulator is one pair and ends as its similarity: there is nothing to reduce across lanes, so that
-//! the end of a tile is two comparisons a register, and short rows cost hardly more than long ones.
+//! A lane of an accumulator is one pair and ends as its sum of products: there is nothing to reduce across lanes, so that
+//! short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals, which are
+//! compared with the windows of the rows; lower ends are computed only for rows with a hit.
 
-use super::format::{Columns, Format, Row};
+use super::format::{AnchorConstants, CandidateConstants, Format};
 use crate::arch::Simd;
 
 /// The registers of candidates in the widest tile, times their lanes.
@@ -83,14 +84,14 @@ const MAX_ANCHORS: usize = 8;
 /// that no store of a register crosses two.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Found {
+pub(crate) struct Ends {
     upper: [[f32; MAX_WIDTH]; MAX_ANCHORS],
     /// Those of one row.
     lower: [f32; MAX_WIDTH],
 }
 
-impl Found {
-    pub(crate) const NOTHING: Found = Found { upper: [[0.0; MAX_WIDTH]; MAX_ANCHORS], lower: [0.0; MAX_WIDTH] };
+impl Ends {
+    pub(crate) const ZERO: Ends = Ends { upper: [[0.0; MAX_WIDTH]; MAX_ANCHORS], lower: [0.0; MAX_WIDTH] };
 }
 
 /// The intervals of a row.
@@ -104,7 +105,7 @@ pub(crate) struct Intervals<'a> {
 /// Who is told of the similarities that a tile found inside the windows of its rows.
 pub(crate) trait Record {
     /// What is known of the rows of the tile, and their windows.
-    fn rows(&self) -> (&[Row], &[Window]);
+    fn rows(&self) -> (&[AnchorConstants], &[Window]);
     /// Some of `intervals` may matter to row `row`. They are the callee's to change.
     fn record(&mut self, row: usize, intervals: Intervals<'_>);
 }
@@ -114,7 +115,7 @@ pub(crate) trait Record {
 pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
-    found: &mut Found,
+    found: &mut Ends,
     record: &mut R,
 ) {
     const {
@@ -123,34 +124,59 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
     }
     let (constants, width) = (tile.constants, REGISTERS * S::F32_LANES);
     let (rows, windows) = record.rows();
-    let rows: &[Row; ANCHORS] = rows.first_chunk().expect("as many rows as the tile has");
+    let rows: &[AnchorConstants; ANCHORS] = rows.first_chunk().expect("as many rows as the tile has");
     let windows: &[Window; ANCHORS] = windows.first_chunk().expect("as many windows as the tile has rows");
     let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, rows);
-    let mut columns = [F::columns(simd, Columns { constants, width, first: 0 }); REGISTERS];
+    let mut columns = [F::columns(simd, CandidateConstants { constants, width, first: 0 }); REGISTERS];
     for (c, columns) in columns.iter_mut().enumerate() {
-        *columns = F::columns(simd, Columns { constants, width, first: c * S::F32_LANES });
+        *columns = F::columns(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
     }
     let mut rows_hit = 0_u32;
     for r in 0..ANCHORS {
-        let (low, high) = (simd.splat(windows[r].low), simd.splat(windows[r].high));
-        let mut hits = 0;
-        for c in 0..REGISTERS {
-            let upper = F::upper(simd, sums[r][c], &rows[r], &columns[c]);
-            simd.store(upper, &mut found.upper[r][c * S::F32_LANES..]);
-            hits |= simd.in_range(upper, low, high);
-        }
-        rows_hit |= u32::from(hits != 0) << r;
+        let hit = write_upper::<S, F, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &columns, &mut found.upper[r]);
+        rows_hit |= u32::from(hit) << r;
     }
     while rows_hit != 0 {
         let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
         let (upper, lower) = (&mut found.upper[r], &mut found.lower);
-        for (c, columns) in columns.iter().enumerate() {
-            let at = c * S::F32_LANES;
-            let length = F::length(simd, &record.rows().0[r], columns);
-            simd.store(simd.sub(simd.load(&upper[at..]), length), &mut lower[at..]);
-        }
+        write_lower::<S, F, REGISTERS>(simd, &record.rows().0[r], &columns, upper, lower);
         record.record(r, Intervals { upper, lower, width });
+    }
+}
+
+/// Writes the upper ends of a row, and tells whether one of them is in its window.
+#[inline(always)]
+fn write_upper<S: Simd, F: Format, const REGISTERS: usize>(
+    simd: S,
+    sums: &[F::Words<S>; REGISTERS],
+    (row, window): (&AnchorConstants, Window),
+    columns: &[F::Loaded<S>; REGISTERS],
+    ends: &mut [f32; MAX_WIDTH],
+) -> bool {
+    let (low, high) = (simd.splat(window.low), simd.splat(window.high));
+    let mut hits = 0;
+    for c in 0..REGISTERS {
+        let upper = F::upper(simd, sums[c], row, &columns[c]);
+        simd.store(upper, &mut ends[c * S::F32_LANES..]);
+        hits |= simd.in_range(upper, low, high);
+    }
+    hits != 0
+}
+
+/// Writes the lower ends of a row.
+#[inline(always)]
+fn write_lower<S: Simd, F: Format, const REGISTERS: usize>(
+    simd: S,
+    row: &AnchorConstants,
+    columns: &[F::Loaded<S>; REGISTERS],
+    upper: &[f32; MAX_WIDTH],
+    lower: &mut [f32; MAX_WIDTH],
+) {
+    for (c, columns) in columns.iter().enumerate() {
+        let at = c * S::F32_LANES;
+        let length = F::length(simd, row, columns);
+        simd.store(simd.sub(simd.load(&upper[at..]), length), &mut lower[at..]);
     }
 }
 
@@ -159,7 +185,7 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
 fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
-    rows: &[Row; ANCHORS],
+    rows: &[AnchorConstants; ANCHORS],
 ) -> [[F::Words<S>; REGISTERS]; ANCHORS] {
     let width = REGISTERS * S::F32_LANES;
     let mut sums = [[F::splat(simd, 0); REGISTERS]; ANCHORS];

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Found, Record, Tile, tile};
+use crate::screen::{Ends, Format, Record, Tile, tile};
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
-    const FAST_WORDS: bool = true;
+    const FAST_HALVES: bool = true;
     const FAST_BYTES: bool = VNNI;
 
     #[inline(always)]
@@ -230,11 +230,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let signed_even = unsafe { _mm256_srai_epi16::<8>(signed_even) };
         // SAFETY: `self` proves AVX2.
         let signed_odd = unsafe { _mm256_srai_epi16::<8>(signed) };
-        self.dot_words(self.dot_words(sum, even, signed_even), odd, signed_odd)
+        self.dot_halves(self.dot_halves(sum, even, signed_even), odd, signed_odd)
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    fn dot_halves(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         if VNNI {
             // SAFETY: `self` proves AVX-VNNI.
             return unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) };
@@ -301,7 +301,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Ends, record: &mut R) {
         match registers {
             3 => tile::<Self, F, R, 4, 3>(self, shape, found, record),
             2 => tile::<Self, F, R, 4, 2>(self, shape, found, record),

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Format, Found, Record, Tile, tile};
+use crate::screen::{Ends, Format, Record, Tile, tile};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Simd for Avx512 {
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
-    const FAST_WORDS: bool = true;
+    const FAST_HALVES: bool = true;
     const FAST_BYTES: bool = true;
 
     #[inline(always)]
@@ -209,7 +209,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_words(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    fn dot_halves(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 VNNI.
         unsafe { _mm512_dpwssd_epi32(sum, a, b) }
     }
@@ -270,7 +270,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Found, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Ends, record: &mut R) {
         match registers {
             3 => tile::<Self, F, R, 8, 3>(self, shape, found, record),
             2 => tile::<Self, F, R, 8, 2>(self, shape, found, record),
