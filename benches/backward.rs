@@ -73,7 +73,7 @@ fn criterion_report(criterion: &mut Criterion) {
     for (rows, dim) in SHAPES {
         let work = rows * rows * dim;
         group.throughput(Throughput::Elements(work as u64));
-        for screen in Screen::ALL.into_iter().filter(|&screen| screen != Screen::Off || work <= 1 << 27) {
+        for screen in Screen::all().filter(|&screen| screen != Screen::Off || work <= 1 << 27) {
             for backend in Backend::available() {
                 let (plan, mut training) = (serial(backend).screen(screen), Training::new(rows, dim));
                 let way = format!("{backend}/{}", screen.name());

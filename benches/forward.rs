@@ -31,7 +31,7 @@ fn work(rows: usize, dim: usize) -> u64 {
 
 /// Every backend with every screen that a batch of so many multiply-adds can wait for.
 fn ways(work: u64) -> impl Iterator<Item = (Backend, Screen)> {
-    let screens = Screen::ALL.into_iter().filter(move |&screen| screen != Screen::Off || work <= 1 << 27);
+    let screens = Screen::all().filter(move |&screen| screen != Screen::Off || work <= 1 << 27);
     screens.flat_map(|screen| Backend::available().map(move |backend| (backend, screen)))
 }
 

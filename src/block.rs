@@ -19,23 +19,23 @@ pub(crate) const ROW_UNIT: usize = MAX_LANES;
 /// The most anchors in a block.
 const MAX_BLOCK: usize = 96;
 
-/// The elements of a block of unit anchors, which should stay in the second-level cache while the candidates pass by:
-/// 256 KiB.
-const BLOCK_ELEMENTS: usize = 1 << 16;
+/// The words of a block of anchors, which should stay in the second-level cache while the candidates pass by: 256 KiB
+/// in `f32`, less in integers.
+const BLOCK_WORDS: usize = 1 << 16;
 
 /// The elements of a cache line.
 const LINE: usize = 16;
 
-/// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and the elements of unit
-/// anchors. Smaller batches never need more, however many threads share them.
+/// The room that a block of a batch's anchors needs: the anchors that have a shortlist, and their words at most.
+/// Smaller batches never need more, however many threads share them.
 pub(crate) fn block_room(rows: usize, dim: usize) -> (usize, usize) {
     let padded = rows.next_multiple_of(ROW_UNIT);
-    (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_ELEMENTS.saturating_add(dim.saturating_mul(ROW_UNIT))))
+    (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_WORDS.saturating_add(dim.saturating_mul(ROW_UNIT))))
 }
 
 /// Anchors in a block: as many as stay in the cache, but few enough that every thread gets several blocks.
 pub(crate) fn anchor_block(rows: usize, dim: usize, threads: usize) -> usize {
-    let cached = (BLOCK_ELEMENTS / dim).clamp(ROW_UNIT, MAX_BLOCK);
+    let cached = (BLOCK_WORDS / dim).clamp(ROW_UNIT, MAX_BLOCK);
     let shared = if threads > 1 { rows.div_ceil(4 * threads) } else { rows };
     cached.min(shared.max(ROW_UNIT)).next_multiple_of(ROW_UNIT)
 }
@@ -47,9 +47,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) candidate_norms: &'a [f64],
     /// What the candidates are screened with.
     pub(crate) level: Level,
-    /// Before this one there was no other.
+    /// The level that the call began with; its pass also measures the anchors.
     pub(crate) first: Level,
-    /// After this one there is no other.
+    /// The finest level that a block may change to.
     pub(crate) last: Level,
     pub(crate) setting: Setting<'a>,
     pub(crate) panels: &'a [u32],
@@ -107,8 +107,8 @@ struct Upcoming<'a> {
 }
 
 impl AnchorBlocks<'_> {
-    /// What tile `tile` of `tiles`, of `steps` steps, fetches while it computes. The first tiles fetch the next panel, a
-    /// register's worth of each step of it each; the others of the last panels fetch what the next block begins with.
+    /// What tile `tile` of `tiles`, of `steps` steps, fetches while it computes. The first tiles fetch the next panel,
+    /// a register's worth of each step of it each; the others of the last panels fetch what the next block begins with.
     #[inline(always)]
     fn ahead<S: Simd>(&self, upcoming: Upcoming<'_>, steps: usize, tile: usize, tiles: usize) -> Option<Ahead> {
         match tile.checked_sub(S::TILE_REGISTERS) {
@@ -349,8 +349,8 @@ impl AnchorBlock<'_, '_> {
         }
     }
 
-    /// The last number of every row: exact scores of what the screen left. First the best pair of every row, which
-    /// rules out most of the others, then those that are left; each with the next row's on their way.
+    /// The last number of every row: exact scores of what the screen left. First the best two pairs of every row, which
+    /// rule out most of the others, then those that are left; each with the next row's on their way.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) {
         let shared = &self.anchors.shared;

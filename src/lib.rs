@@ -98,13 +98,13 @@
 //! Computing every pair that way would be slow. So all pairs are looked at first in `f32`, or in integers that the rows
 //! are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out pairs that by this bound
 //! cannot be the closest negative of their row. What survives is computed by the definition. The screen changes the
-//! time, never the answer; [`Screen`] says which pays when, and by default chooses itself.
+//! time, never the answer; [`Screen`] says which pays when, and [`Screen::Auto`], the default, chooses by itself.
 //!
 //! # Promises
 //!
-//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], with every [`Screen`], on any
-//!   number of threads, and for every way of splitting the anchors into calls. (Gradients of candidates are sums over anchors: split over
-//!   calls they round more often.)
+//! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], with every [`Screen`], on
+//!   any number of threads, and for every way of splitting the anchors into calls. (Gradients of candidates are sums
+//!   over anchors: split over calls they round more often.)
 //! * **The n x m matrix never exists.** Every tile of it is reduced on the spot.
 //! * **NaN never becomes a number.** A hinge made of `f32::max` turns NaN into 0; here NaN and infinity in an input are
 //!   errors, and [`triplet_loss`], which has no error, returns NaN for NaN.
@@ -125,8 +125,8 @@
 //!
 //! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
 //! grows when a larger shape arrives, and what it held before never matters but to [`TripletLoss::backward`], which
-//! continues the forward pass before it. After the first call of a shape, a serial
-//! call allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
+//! continues the forward pass before it. After the first call of a shape, a serial call with the same screen allocates
+//! nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
 //! thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
 //! # Threads

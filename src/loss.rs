@@ -57,8 +57,8 @@ impl Threads {
 /// loss         = sum (or mean) over the anchors of (mean term + closest term)
 /// ```
 ///
-/// The defaults are a margin of 0.25, [`Negatives::Below`], [`Reduction::Sum`], all threads, and the CPU's best
-/// backend. The value is small and `Copy`: change an option for one call by chaining.
+/// The defaults are a margin of 0.25, [`Negatives::Below`], [`Reduction::Sum`], all threads, the CPU's best backend,
+/// and [`Screen::Auto`]. The value is small and `Copy`: change an option for one call by chaining.
 ///
 /// ```
 /// use hardneg::{Batch, Negatives, Reduction, TripletLoss, Workspace};
@@ -151,7 +151,7 @@ impl TripletLoss {
         TripletLoss { backend, ..self }
     }
 
-    /// Sets how pairs that cannot matter are ruled out.
+    /// Sets how pairs that cannot matter are ruled out: see [`Screen`]. It changes the time only.
     pub fn screen(self, screen: Screen) -> TripletLoss {
         TripletLoss { screen, ..self }
     }
@@ -159,8 +159,8 @@ impl TripletLoss {
     /// The forward pass over a batch: m anchors and n candidates of `dim` elements, m * n * dim multiply-adds.
     ///
     /// The statistics of each row stay in the workspace, in [`Workspace::row_stats`]. The same input gives the same
-    /// bits on every backend, on any number of threads, and however the anchors are split into calls (add up the rows
-    /// of several calls with [`TripletLoss::reduce`]).
+    /// bits on every backend, with every screen, on any number of threads, and however the anchors are split into calls
+    /// (add up the rows of several calls with [`TripletLoss::reduce`]).
     ///
     /// # Errors
     /// The margin is not finite; a row is not finite; the workspace cannot grow to the size of the batch.
@@ -210,10 +210,10 @@ impl TripletLoss {
     /// The gradients of the loss, from what a preceding [`TripletLoss::forward`] over the same batch left in the
     /// workspace; `O((m + n) * dim)`, little beside the forward pass.
     ///
-    /// Margin, reduction, threads and backend may be others than in the forward pass: the gradients are those of this
-    /// plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that would
-    /// not reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it is,
-    /// also when the call is refused, for another backward pass.
+    /// Margin, reduction, threads, backend and screen may be others than in the forward pass: the gradients are those
+    /// of this plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that
+    /// would not reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it
+    /// is, also when the call is refused, for another backward pass.
     ///
     /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row
     /// of norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is

@@ -1,5 +1,5 @@
-//! The driver: prepare the candidates, then take blocks of anchors past them in parallel. The n x m matrix never
-//! exists.
+//! The driver, level by level of screening: prepare the candidates in the level's format, then take the blocks of
+//! anchors that wait for it past them in parallel. The n x m matrix never exists.
 
 use crate::arch::Backend;
 use crate::batch::Batch;
@@ -8,7 +8,8 @@ use crate::error::{Error, Side};
 use crate::join::{Join, for_each_block};
 use crate::prepare::{self, Preparation, SUM_BLOCK, check_norms};
 use crate::screen::{
-    Centers, Level, Screen, Screening, Setting, center_room, first_level, largest_residual_and_norm, scratch_room,
+    Centers, Level, MAX_DIM, Screen, Screening, Setting, center_room, first_level, largest_residual_and_norm,
+    scratch_room,
 };
 use crate::stats::Negatives;
 use crate::workspace::{Buffers, Sizes, Workspace};
@@ -43,7 +44,9 @@ impl Plan {
     /// What the workspace must hold, whatever the data.
     fn sizes(self, batch: Batch<'_>, levels: (Level, Level), block_rows: usize) -> Sizes {
         let (shortlists, anchor_words) = block_room(batch.rows(), batch.dim());
-        let quantised = levels.0 < Level::F32;
+        // A smaller shape may be quantised where a larger one is not, for the length of its rows.
+        let dim = batch.dim().min(MAX_DIM);
+        let quantised = levels.0 < Level::F32 || (batch.dim() > MAX_DIM && self.screen.is_quantised());
         Sizes {
             anchors: batch.rows(),
             candidates: batch.candidates(),
@@ -54,8 +57,8 @@ impl Plan {
             shortlists,
             anchor_words,
             stride: Level::longest_stride(levels, batch.dim()),
-            scratch: if quantised { scratch_room(batch.dim()) } else { 0 },
-            centers: if quantised { center_room(batch.dim()) } else { 0 },
+            scratch: if quantised { scratch_room(dim) } else { 0 },
+            centers: if quantised { center_room(dim) } else { 0 },
             blocks: batch.rows().div_ceil(block_rows),
         }
     }
@@ -67,10 +70,12 @@ pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> R
     let levels = plan.screen.levels(plan.backend, batch);
     let block_rows = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
     let mut buffers = workspace.buffers(plan.sizes(batch, levels, block_rows))?;
-    let centers = Centers::of(plan.backend, batch, core::mem::take(&mut buffers.centers));
+    let room = core::mem::take(&mut buffers.centers);
+    let centers = Centers::of(plan.backend, batch, if levels.0 < Level::F32 { room } else { &mut [] });
     let setting = Setting { centers, bound: plan.screen.bound(batch.dim()) };
-    let first = first_level(plan.backend, batch, centers, levels);
+    let first = first_level(plan.backend, batch, plan.negatives, centers, levels);
     buffers.progress.fill(Progress { level: first, ..Progress::default() });
+    // Most calls take one pass; blocks that found their screen too coarse take another.
     let mut next = Some(first);
     while let Some(level) = next {
         prepare_candidates(plan, batch, (level, first), setting, &mut buffers)?;

@@ -165,8 +165,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) slots: &'a [Slot],
 }
 
-/// Computes the panels of the candidates and, unless they are measured, the norm of every candidate and, in the first `dim`
-/// elements of `sums`, the sum of all unit candidates. Reports the first row that is not finite.
+/// Computes the panels of the candidates and, unless they are measured, the norm of every candidate and, in the first
+/// `dim` elements of `sums`, the sum of all unit candidates. Reports the first row that is not finite.
 pub(crate) fn candidates(
     preparation: Preparation<'_>,
     rows: Rows<'_>,

@@ -56,6 +56,13 @@ impl<'a> Rows<'a> {
         &self.data[index * self.dim..][..self.dim]
     }
 
+    /// The indices of at most `sample` rows, evenly spread.
+    #[inline(always)]
+    pub(crate) fn spread(self, sample: usize) -> impl Iterator<Item = usize> {
+        let sample = sample.min(self.count());
+        (0..sample).map(move |index| index * self.count() / sample)
+    }
+
     /// The rows in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.data.chunks_exact(self.dim)

@@ -121,9 +121,9 @@ fn squares<S: Simd>(simd: S, rows: [&[f32]; 2]) -> [f64; 2] {
     [fold_lanes(simd, lanes[0]), fold_lanes(simd, lanes[1])]
 }
 
-/// What an anchor needs of itself, its positive and the sum of all candidates, in one pass: the dot products with itself,
-/// with `row` and with `sum`. The products with `sum` are not exact, so that they are rounded before they are added, on
-/// every instruction set.
+/// What an anchor needs of itself, its positive and the sum of all candidates, in one pass: the dot products with
+/// itself, with `row` and with `sum`. The products with `sum` are not exact, so that they are rounded before they are
+/// added, on every instruction set.
 #[inline(always)]
 pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
     #[inline(always)]

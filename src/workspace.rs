@@ -13,11 +13,12 @@ const ALIGNMENT: usize = 64;
 
 /// The scratch memory of a call, reusable for calls of any shape, and the place where the row statistics stay.
 ///
-/// It holds about `n * dim` numbers of `f32` for `n` candidates, a block of anchors for each thread, and a few numbers
-/// for each row; never the m x n matrix. A backward pass needs a few more numbers for each row. It grows when a
-/// larger shape arrives and does not shrink; what an earlier call left in it does not matter to a later one, but to
-/// [`TripletLoss::backward`](crate::TripletLoss::backward), which continues the forward pass before it. After the
-/// first call of a shape, a serial call of that or a smaller shape allocates nothing.
+/// It holds about `n * dim` words of 32 bits for `n` candidates (less with an integer screen), a block of anchors for
+/// each thread, and a few numbers for each row; never the m x n matrix. A backward pass needs a few more numbers for
+/// each row. It grows when a larger shape arrives and does not shrink; what an earlier call left in it does not matter
+/// to a later one, but to [`TripletLoss::backward`](crate::TripletLoss::backward), which continues the forward pass
+/// before it. After the first call of a shape, a serial call of that or a smaller shape with the same screen allocates
+/// nothing.
 ///
 /// On several threads this crate allocates nothing either, but rayon may: entering its pool from a thread outside of it
 /// makes rayon's own queue allocate a block every 63 entries.
@@ -180,8 +181,8 @@ impl Workspace {
         &self.stats[..self.rows]
     }
 
-    /// How the screens did in the last forward call over a batch. Nothing before the first one and after one that
-    /// failed.
+    /// How the screens did in the last forward call over a batch. All 0 before the first one, after one that
+    /// failed, and after one over a matrix of similarities.
     #[must_use]
     pub fn screening(&self) -> Screening {
         self.screening

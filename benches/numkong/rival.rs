@@ -47,8 +47,8 @@ impl Product for NumKong {
         assert!(rows * columns == similarities.len() && similarities.len() <= distances.len());
         let (stride, output_stride) = (self.dim * size_of::<f32>(), columns * size_of::<f64>());
         let (packed, output) = (self.packed.as_ptr().cast(), distances.as_mut_ptr());
-        // SAFETY: there are `rows` rows of `dim` elements, the candidates were packed by `prepare`, and there is room for
-        // a distance of each pair.
+        // SAFETY: there are `rows` rows of `dim` elements, the candidates were packed by `prepare`, and there is room
+        // for a distance of each pair.
         unsafe {
             f32::angulars_packed(anchors.as_ptr(), packed, output, rows, columns, self.dim, stride, output_stride);
         }

@@ -38,8 +38,9 @@ enum Kind {
 impl Backend {
     /// The fastest backend of this CPU. The standard library remembers what it asked the CPU, so this is cheap.
     ///
-    /// AVX-512 is chosen on cores of the Ice Lake and Zen 4 class and later; on older ones, which lower their clock for
-    /// it, ask for [`Backend::avx512`] if you want it.
+    /// AVX-512 is chosen on cores of the Ice Lake and Zen 4 class and later. Cascade Lake, which lowers its clock for
+    /// it, has it only on request ([`Backend::avx512`]). AVX-512 without VNNI (Skylake-X) is not used: such cores take
+    /// AVX2.
     #[must_use]
     pub fn detect() -> Backend {
         #[cfg(target_arch = "x86_64")]
@@ -78,7 +79,8 @@ impl Backend {
         None
     }
 
-    /// AVX-512 with the integer dot products of VNNI, where the CPU has both, and AVX2 and FMA with them.
+    /// AVX-512F with AVX-512 VNNI, where the CPU has both, and AVX2 and FMA with them; `None` on AVX-512 cores without
+    /// VNNI.
     #[must_use]
     pub fn avx512() -> Option<Backend> {
         #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,5 @@
-//! The vocabulary in which every kernel is written once: registers of `f32` and of `f64`, and the few operations on
-//! them that this crate needs. Each instruction set implements it in a file of its own.
+//! The vocabulary in which every kernel is written once: registers of `f32`, of `f64` and of integers, and the few
+//! operations on them that this crate needs. Each instruction set implements it in a file of its own.
 
 use crate::screen::{Ends, Format, Record, Tile};
 
@@ -19,7 +19,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     type F32: Copy;
     /// A register of `f64`.
     type F64: Copy;
-    /// A register of as many `i32` as it would hold `f32`, or of four bytes or two 16-bit integers in the place of each.
+    /// A register of as many `i32` as it would hold `f32`, or of four bytes or two 16-bit integers in the place of
+    /// each.
     type I32: Copy;
     /// How many `f32` a register holds.
     const F32_LANES: usize;

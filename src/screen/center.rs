@@ -11,7 +11,8 @@ use crate::rows::Rows;
 use crate::similarity::{inverse, norm_row};
 
 /// The most rows of a side that its center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and
-/// removing it makes them hardly longer. Of fewer rows, one in eight.
+/// removing it makes them hardly longer. Of fewer than 512
+/// rows, one in eight, but at least 16.
 const SAMPLE: usize = 64;
 
 /// The centers of the two sides as one of them sees them, filled up with zeros to whole registers.
@@ -39,8 +40,8 @@ pub(crate) fn room(dim: usize) -> usize {
 }
 
 impl<'a> Centers<'a> {
-    /// The centers of a batch, written into `buffer`; none in an empty one. Rows that are not finite make them useless, but then the call
-    /// fails anyhow.
+    /// The centers of a batch, written into `buffer`; none in an empty one. Rows that are not finite make them useless,
+    /// but then the call fails anyhow.
     pub(crate) fn of(backend: Backend, batch: Batch<'_>, buffer: &'a mut [f32]) -> Centers<'a> {
         let (anchors, candidates) = buffer.split_at_mut(buffer.len() / 2);
         if !anchors.is_empty() {
@@ -90,8 +91,8 @@ impl Kernel for Mean<'_> {
         let Self { rows, mean } = self;
         let sample = (rows.count() / 8).clamp(16, SAMPLE).min(rows.count());
         mean.fill(0.0);
-        for index in 0..sample {
-            let row = rows.row(index * rows.count() / sample);
+        for index in rows.spread(sample) {
+            let row = rows.row(index);
             let scale = inverse(norm_row(simd, row)) / sample as f64;
             for (mean, &value) in mean.iter_mut().zip(row) {
                 *mean += (f64::from(value) * scale) as f32;

@@ -1,14 +1,15 @@
 //! Which screen pays: decided by a sample before the call, and again by what the first candidates showed.
 //!
 //! A cheaper screen leaves more pairs to be computed exactly. Which ones? Those that compete for the largest similarity
-//! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval reaches
-//! over the positive itself are left, and any candidate's does with about the same probability: next to none where the
-//! positive stands above the bulk of the similarities, many where it stands inside.
+//! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval
+//! reaches over the positive itself are left, and any candidate's does with about the same probability: next to none
+//! where the positive stands above the bulk of the similarities, many where it stands inside.
 //!
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`first_level`]), since preparing the candidates for a screen that does not pay is the larger part of what a wrong
-//! choice costs. And each block of anchors looks at it again after 1, 2, 4, 8, 16, 24, .. panels ([`Seen`]), and waits for a
-//! finer screen if what is left of its work would cost less there.
+//! choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of anchors
+//! looks at it again after 1, 2, 4, 8, 16, 24, .. panels ([`Seen`]), and waits for a finer screen if what is left of
+//! its work would cost less there.
 
 use super::Level;
 use super::center::Centers;
@@ -16,6 +17,7 @@ use super::quantize::i16_error;
 use crate::arch::{Backend, Kernel, Simd};
 use crate::batch::Batch;
 use crate::similarity::{cosine_rows, norm_row};
+use crate::stats::Negatives;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly, its
 /// row's way from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -114,10 +116,15 @@ impl Kernel for Fastest {
 pub(crate) fn first_level(
     backend: Backend,
     batch: Batch<'_>,
+    negatives: Negatives,
     centers: Centers<'_>,
     (first, last): (Level, Level),
 ) -> Level {
-    if first == last { first } else { backend.run(Sample { batch, centers, first, last }) }
+    if first == last || negatives == Negatives::Any {
+        first
+    } else {
+        backend.run(Sample { batch, centers, first, last })
+    }
 }
 
 struct Sample<'a> {
@@ -132,24 +139,33 @@ impl Kernel for Sample<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Level {
         let Self { batch, centers, first, last } = self;
-        let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
         let i16 = centers.spread() * 2.0 * f64::from(i16_error(batch.dim()));
         let error = if first == Level::I8 { centers.spread() * I8_ERROR } else { i16 };
+        let candidates = batch.candidates() as f64;
+        // A small sample errs; blocks can change to a finer screen, but not back.
+        let doubtful = candidates * self.doubtful_share(simd, error) / 1.25;
+        let dim = batch.dim() as f64;
+        Seen { level: first, dim, screened: 0.0, candidates, doubtful, scored: 0.0, i16_share: i16 / error }
+            .best_level(last)
+    }
+}
+
+impl Sample<'_> {
+    /// The share of pairs whose similarity is within `error` of that of the anchor's positive.
+    #[inline(always)]
+    fn doubtful_share<S: Simd>(&self, simd: S, error: f64) -> f64 {
+        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
         let mut norms = [0.0; SAMPLE];
-        for (index, norm) in norms.iter_mut().enumerate() {
-            *norm = norm_row(simd, candidates.row(index * candidates.count() / SAMPLE));
+        for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
+            *norm = norm_row(simd, candidates.row(index));
         }
-        // Few enough to be cheap beside the call, enough pairs to see some per cent of them.
-        let sampled = (anchors.count() / 32).clamp(8, 64);
         let (mut pairs, mut doubtful) = (0, 0);
-        for index in 0..sampled {
-            let row = index * anchors.count() / sampled;
-            let (anchor, positive) = (anchors.row(row), batch.positives().of(row));
-            let norm = norm_row(simd, anchor);
-            let threshold =
-                cosine_rows(simd, anchor, norm, candidates.row(positive), norm_row(simd, candidates.row(positive)));
-            for (index, &candidate_norm) in norms.iter().enumerate() {
-                let candidate = index * candidates.count() / SAMPLE;
+        // Few enough to be cheap beside the call, enough pairs to see some per cent of them.
+        for row in anchors.spread((anchors.count() / 32).clamp(8, 64)) {
+            let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
+            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
+            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+            for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
                 if candidate != positive {
                     let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
                     doubtful += u32::from((similarity - threshold).abs() <= error);
@@ -157,18 +173,6 @@ impl Kernel for Sample<'_> {
                 }
             }
         }
-        // A small sample errs; blocks can change to a finer screen, but not back.
-        let candidates = candidates.count() as f64;
-        let doubtful = candidates * f64::from(doubtful) / f64::from(pairs) / 1.25;
-        let seen = Seen {
-            level: first,
-            dim: batch.dim() as f64,
-            screened: 0.0,
-            candidates,
-            doubtful,
-            scored: 0.0,
-            i16_share: i16 / error,
-        };
-        seen.best_level(last)
+        f64::from(doubtful) / f64::from(pairs)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn row(bound: f32) -> AnchorConstants {
     AnchorConstants { length: 2.0 * bound, shift: bound, ..AnchorConstants::default() }
 }
 
-/// The largest `|screen - shrunk(cosine)|` over all pairs of rows of `dim` elements, whatever they hold.
+/// The largest `|sum - SHRINK^2 * cosine|` over all pairs of rows of `dim` elements, whatever they hold.
 ///
 /// With `g = 2^-24` (the relative error of one `f32` rounding), `u` and `v` the exact unit rows of a pair times
 /// [`SHRINK`], `u'` and `v'` the screen's copies, and `S` the real number `sum u_k v_k`, which is at most `SHRINK^2`:
@@ -45,8 +45,8 @@ pub(crate) fn row(bound: f32) -> AnchorConstants {
 ///    `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not 2, up to `2^22`): `dim g`.
 /// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors of
 ///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
-/// 4. *The window.* Its ends are made of one product and at most two differences in `f32` of numbers below 2, each
-///    rounded by at most `g`: three `g`.
+/// 4. *The window.* Its ends are made of one product and at most two sums or differences in `f32` of numbers below 2,
+///    each rounded by at most `g`: three `g`.
 ///
 /// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms that stand above as
 /// t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a bound that rules out nothing.

@@ -5,7 +5,8 @@
 //! The answer is defined by the exact similarity: `f64` sums in a fixed order. Computing it for every pair would cost
 //! several times as much as a matrix product in `f32`. But of a row's n similarities only one matters, the closest
 //! negative, and an approximation tells where it can be. So every pair is computed in whatever way is fastest, which
-//! gives an interval that holds its exact similarity, and what these intervals cannot decide is computed again, exactly.
+//! gives an interval that holds its exact similarity, and what these intervals cannot decide is computed again,
+//! exactly.
 //!
 //! ```text
 //! s          the exact similarity of a pair (an f32)
@@ -18,12 +19,13 @@
 //! 1. `L > p` means s > p: the pair does not qualify, and is ruled out.
 //! 2. `U <= p` means s < p: the pair qualifies for sure. Then the closest negative is at least as similar as this pair,
 //!    so at least L.
-//! 3. Let b be the largest lower bound so far, from 2 or from a pair that was computed exactly. `U < b` means s < b: the
-//!    pair is not the closest negative, and is ruled out.
+//! 3. Let b be the largest lower bound so far, from 2 or from a pair that was computed exactly. `U < b` means s < b:
+//!    the pair is not the closest negative, and is ruled out.
 //!
 //! What is left are the pairs with `b <= U` and `L <= p`. A tile looks only at U, which must lie in the row's
-//! [`Window`]: from b to p and the longest interval; L is computed for the few that do. For `AtOrBelow` the same window
-//! serves, since it is only too wide. For `Any` there is no upper end, and every pair qualifies for sure.
+//! [`Window`]: from b to p plus the length of the row's longest interval; L is computed for the few that do. The same
+//! window serves `Below` and `AtOrBelow`; for `Below` it also keeps pairs with s = p, which the exact rule drops. For
+//! `Any` there is no upper end, and every pair qualifies for sure.
 //!
 //! # Why the winner is never lost
 //!
@@ -31,13 +33,13 @@
 //! it out either: b never exceeds the exact similarity of some qualifying pair, hence never that of w. So w is in the
 //! window whenever it is looked at, however far b has risen, and is put on the row's [`Shortlist`]. A pair leaves the
 //! list in two ways only: it falls below the window, which w cannot, or it is computed exactly and offered to the
-//! search, which is the exact rule itself. A full list computes pairs until there is room; it drops none. All pairs that
-//! tie with w are kept for the same reason, so that the lowest index wins wherever it stands. A block of anchors that
-//! waits for a finer screen begins anew with it, with all candidates.
+//! search, which is the exact rule itself. A full list computes pairs until there is room; it drops none. All pairs
+//! that tie with w are kept for the same reason, so that the lowest index wins wherever it stands. A block of anchors
+//! that waits for a finer screen begins anew with it, with all candidates.
 //!
 //! # Three screens
 //!
-//! | screen | elements in a word | products a cycle, `f32` = 1 | length of an interval, rows of 768 elements |
+//! | screen | elements in a word | products a cycle with VNNI, `f32` = 1 | length of an interval, rows of 768 elements |
 //! |---|---|---|---|
 //! | `f32` | 1 | 1 | 0.00005 |
 //! | 16-bit integers | 2 | 2 | 0.0007 |
@@ -45,22 +47,22 @@
 //!
 //! One tile serves all three ([`tile`], [`format`]): words of 32 bits, whatever they hold. The bound of `f32` sums is
 //! derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
-//! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training, bytes
-//! leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and bytes
-//! leave a tenth of all pairs or more; 16-bit integers about a dozen. [`choice`] tells which pays.
+//! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training,
+//! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
+//! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`choice`] tells which pays.
 //!
-//! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row is
-//! left out until then, and added up in its *shift* ([`Scale`]); and `f32` sums stay in units in which similarities are
-//! a little smaller ([`SHRINK`]).
+//! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row
+//! is left out until then, and added up in its *shift* ([`Scale`]); and `f32` sums stay in units in which similarities
+//! are a little smaller ([`SHRINK`]).
 //!
 //! # Order of work
 //!
-//! 1. The shortlist has room for a few dozen pairs. Most rows never fill it: b rises quickly, and each row of random data
-//!    meets a new best pair about ln n times. Exact scores wait until all candidates were seen and b is as high as it
-//!    gets.
-//! 2. Then the pair with the highest U is computed first, as it raises b the most: from its L, a whole interval below,
-//!    to its s. That alone rules out most of the others. They are taken in descending order of U until none reaches b: no
-//!    order computes fewer. Two at a time hide each other's latency.
+//! 1. The shortlist has room for a few dozen pairs. Most rows never fill it: b rises quickly, and each row of random
+//!    data meets a new best pair about ln n times. Exact scores wait until all candidates were seen and b is as high as
+//!    it gets.
+//! 2. Then the two pairs with the highest U are computed first, as they raise b the most: from an L, a whole interval
+//!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
+//!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
 //! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once. Data on
 //!    which the screen rules out nothing (all rows alike, say) costs n exact scores a row, and the answer is the same.
 //! 4. The positive itself falls into its own window. It is dropped by index.
@@ -73,13 +75,14 @@
 //! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768:
 //!   the second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took
 //!   the tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
-//! * Sums of 256 elements that are added up have a smaller `f32` bound for long rows, but what that saved in exact scores
-//!   at dim 768 it lost in the tile.
-//! * For bytes, on 1977 pairs of sentence embeddings (dim 384; 10.1 pairs a row left to compute at best): a random
-//!   rotation, against elements that are large in all rows, left 10.1; bounds summed over 4 or 16 groups of elements
-//!   10.1 and 10.0; clipping the largest tenth of the range 23.6; the errors along the first 8 or 32 principal components
-//!   computed exactly 9.2 and 8.0, which does not pay for 16 or 64 more products a pair. Removing the centers took 11.3
-//!   to 10.1 there, and everything to nearly nothing where all rows share a strong direction.
+//! * Sums of 256 elements that are added up have a smaller `f32` bound for long rows, but what that saved in exact
+//!   scores at dim 768 it lost in the tile.
+//! * For bytes, on 1977 pairs of sentences (summaries and descriptions of applications, by the model all-MiniLM-L6-v2,
+//!   dim 384; 10.1 pairs a row left to compute at best): a random rotation, against elements that are large in all
+//!   rows, left 10.1; bounds summed over 4 or 16 groups of elements 10.1 and 10.0; clipping the largest tenth of the
+//!   range 23.6; the errors along the first 8 or 32 principal components computed exactly 9.2 and 8.0, which does not
+//!   pay for 16 or 64 more products a pair. Removing the centers took 11.3 to 10.1 there, and everything to nearly
+//!   nothing where all rows share a strong direction.
 //! * A list of 64 pairs was no better than one of 32.
 
 mod center;
@@ -91,6 +94,8 @@ mod pack;
 mod quantize;
 mod shortlist;
 mod tile;
+
+use core::fmt;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
@@ -114,12 +119,17 @@ const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
 ///
-/// Leave it at `Auto` unless you know better. Integers need rows of some length and some hundreds of them: rounding the
-/// rows takes as long as screening some tens of candidates. 8 bits pay where positives are more similar than nearly all
-/// negatives; 16 bits also where many negatives are as similar as the positive. `f32` leaves the fewest pairs to be
-/// computed exactly, and is the best for small batches. Every screen runs on every [`Backend`]; on those without a
-/// unit for it `Auto` takes another. The memory is the same for `Auto` as for `F32`, one word an element, and less for
-/// integers.
+/// Leave it at `Auto`, which decides by itself, unless you know better:
+///
+/// | your batches | what pays |
+/// |---|---|
+/// | under 128 rows on a side, `dim` under 32, or fewer than 2^15 elements on the smaller side | `F32` |
+/// | positives more similar than nearly all negatives, as after training | `I8` |
+/// | positives among the negatives, as before training | `I16` |
+///
+/// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
+/// `F32` on `portable`. Every screen can be had on every [`Backend`](crate::Backend). The memory for `Auto` is that for
+/// `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it.
 ///
 /// ```
 /// use hardneg::{Batch, Screen, TripletLoss, Workspace};
@@ -127,7 +137,7 @@ const ANYTHING: f32 = 4.0;
 /// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
 /// let (batch, mut workspace) = (Batch::paired(&rows, &rows, 2)?, Workspace::new());
 /// let expected = TripletLoss::new().forward(batch, &mut workspace)?;
-/// for screen in Screen::ALL {
+/// for screen in Screen::all() {
 ///     assert_eq!(TripletLoss::new().screen(screen).forward(batch, &mut workspace)?, expected);
 /// }
 /// # Ok::<(), hardneg::Error>(())
@@ -149,9 +159,17 @@ pub enum Screen {
     Off,
 }
 
+impl fmt::Display for Screen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Screen {
     /// All of them.
-    pub const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+    pub fn all() -> impl Iterator<Item = Screen> {
+        [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off].into_iter()
+    }
 
     /// `auto`, `f32`, `i16`, `i8` or `off`.
     #[must_use]
@@ -175,6 +193,11 @@ impl Screen {
             Screen::I8 => Level::I8,
         };
         (level, level)
+    }
+
+    /// Whether rows may be rounded to integers.
+    pub(crate) fn is_quantised(self) -> bool {
+        !matches!(self, Screen::F32 | Screen::Off)
     }
 
     /// The error that a similarity screened in `f32` may have.

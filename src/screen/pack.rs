@@ -1,8 +1,8 @@
 //! The order in which a tile reads rows, and how rows are brought into it, a square at a time.
 //!
 //! Rows are grouped into panels of `width` rows. A panel lies `[step][row]`: word 0 of all its rows, then word 1, and
-//! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows left;
-//! the number of rows is rounded up to whole registers with rows of zeros.
+//! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows
+//! left; the number of rows is rounded up to whole registers with rows of zeros.
 
 use super::format::RawRows;
 use crate::arch::Simd;

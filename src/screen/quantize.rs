@@ -3,39 +3,41 @@
 //!
 //! # The bound
 //!
-//! Let u and v be the exact unit rows of an anchor and a candidate, a and b any two vectors (the [centers](Centers)), and
+//! Let u and v be the exact unit rows of an anchor and a candidate, a and b any two vectors (the [centers](Centers)),
+//! and
 //!
 //! ```text
 //! u - a = p + e      p = scale * integers, what the tile multiplies;  e what is left out
 //! v - b = q + f
 //! ```
 //!
-//! 1. *What is removed* comes back exactly: `u.v = (u - a).(v - b) + u.b + a.(v - b)`, of which the second is a number of
-//!    the anchor (its shift: `(u - a).b + a.b`) and the third one of the candidate. Both are [`Code::cross`] but for a.b.
+//! 1. *What is removed* comes back exactly: `u.v = (u - a).(v - b) + u.b + a.(v - b)`, of which the second is a number
+//!    of the anchor (its shift: `(u - a).b + a.b`) and the third one of the candidate. Both are [`Code::cross`] but for
+//!    a.b.
 //! 2. *What is left out*: `(u - a).(v - b) - p.q = p.f + e.(v - b)`, so by Cauchy-Schwarz the error is at most
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any scale and any rounding, also of
 //!    rows with one element that dwarfs the others; a good scale only makes it small.
-//! 3. *The sum* of integer products is exact. No lane overflows: bytes reach `128 * 127 * dim + 127^2 * dim < 2^31` up to
-//!    [`MAX_DIM`]; 16-bit integers `|p| |q| < (46000 * 513 / 512 + 91)^2 < 2^31` in the scales' units by Cauchy-Schwarz,
-//!    and sums that leave the range on the way come back, as they wrap around.
+//! 3. *The sum* of integer products is exact. No lane overflows: bytes reach `128 * 127 * dim + 127^2 * dim < 2^31` up
+//!    to [`MAX_DIM`]; 16-bit integers `|p| |q| < (46000 * 513 / 512 + 91)^2 < 2^31` in the scales' units by
+//!    Cauchy-Schwarz, and sums that leave the range on the way come back, as they wrap around.
 //!
-//! The rest is roundings, with `g = 2^-24` (the relative error of one `f32` rounding). `|u| = 1`, and a center, a mean of
-//! unit rows, has a norm of at most `1 + g`; so `|u - a| < 2.01`.
+//! The rest is roundings, with `g = 2^-24` (the relative error of one `f32` rounding). `|u| = 1`, and a center, a mean
+//! of unit rows, has a norm of at most `1 + g`; so `|u - a| < 2.01`.
 //!
 //! 4. *Elements.* `u_k` is two roundings off, as in [`float`](super::float), and `u_k - a_k` a third: together at most
-//!    `2 g + 2.01 g` in norm. Where a multiply-add is two roundings, what is left out of it is another `2.01 g` off. The
-//!    measured norms of e and u - a are increased by `8 g`.
+//!    `2 g + 2.01 g` in norm. Where a multiply-add is two roundings, what is left out of it is another `2.01 g` off.
+//!    The measured norms of e and u - a are increased by `8 g`.
 //! 5. *Norms.* Sums of squares run along the row in four sums of `dim / 4` terms: their relative error is below
 //!    `dim / 4 + 4` roundings, `2^-10` up to [`MAX_DIM`], half as much after the root. They are increased by [`SLACK`],
 //!    `2^-9`.
-//! 6. *Crosses.* Four sums of `dim / 4` products: `(dim / 4 + 8) g` times the norms of both factors, and `8 g` times the
-//!    center's for the elements' own errors. This is what [`Centers::slack`] adds for both sides.
+//! 6. *Crosses.* Four sums of `dim / 4` products: `(dim / 4 + 8) g` times the norms of both factors, and `8 g` times
+//!    the center's for the elements' own errors. This is what [`Centers::slack`] adds for both sides.
 //! 7. *The tile's last steps.* The sum becomes an `f32`, is multiplied by two scales, and three products are added, of
 //!    numbers that stay below 16: conversion and products are off by `3 g` of at most `4.1`, and three results by `8 g`
-//!    each, or twice as much where products are rounded first. The shift and its difference with an exact similarity are
-//!    off by another `8 g`, the subtraction of an interval's length by `8 g`, the exact similarity by `g`: 78 g at most,
-//!    of the `96 g` in [`Centers::slack`]. Roundings of the error terms themselves are relative to them, and covered by
-//!    what [`SLACK`] has to spare.
+//!    each, or twice as much where products are rounded first. The shift and its difference with an exact similarity
+//!    are off by another `8 g`, the subtraction of an interval's length by `8 g`, the exact similarity by `g`: 78 g at
+//!    most, of the `96 g` in [`Centers::slack`]. Roundings of the error terms themselves are relative to them, and
+//!    covered by what [`SLACK`] has to spare.
 
 use super::Level;
 use super::ROUNDING;
@@ -99,8 +101,8 @@ impl Integers for I8 {
     }
 }
 
-/// The longest rows that are quantised: up to here, no sum leaves the range of an `i32`, and the roundings of `f32` sums
-/// along a row stay below `SLACK`.
+/// The longest rows that are quantised: up to here, no final sum leaves the range of an `i32`, and the roundings of
+/// `f32` sums along a row stay below `SLACK`.
 pub(crate) const MAX_DIM: usize = 1 << 15;
 
 /// By how much, relatively, a norm that was measured in `f32` may be too small.

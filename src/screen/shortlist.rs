@@ -202,8 +202,8 @@ impl Shortlist {
         }
     }
 
-    /// Computes the best two pairs of the list exactly, as far as they are still in the window, and drops those that fall
-    /// below the window by it.
+    /// Computes the best two pairs of the list exactly, as far as they are still in the window, and drops those that
+    /// fall below the window by it.
     #[inline(always)]
     pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
         let Some(first) = self.take_best(simd, window.low) else { return };
@@ -252,7 +252,8 @@ impl Shortlist {
         self.doubtful
     }
 
-    /// The candidate that may be the most similar, off the list; none if all are below `low`, and then the list is empty.
+    /// The candidate that may be the most similar, off the list; none if all are below `low`, and then the list is
+    /// empty.
     #[inline(always)]
     fn take_best<S: Simd>(&mut self, simd: S, low: f32) -> Option<usize> {
         let best = self.best(simd)?;

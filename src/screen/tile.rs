@@ -15,9 +15,9 @@
 //!   TILE_ANCHORS rows
 //! ```
 //!
-//! A lane of an accumulator is one pair and ends as its sum of products: there is nothing to reduce across lanes, so that
-//! short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals, which are
-//! compared with the windows of the rows; lower ends are computed only for rows with a hit.
+//! A lane of an accumulator is one pair and ends as its sum of products: there is nothing to reduce across lanes, so
+//! that short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals,
+//! which are compared with the windows of the rows; lower ends are computed only for rows with a hit.
 
 use super::format::{AnchorConstants, CandidateConstants, Format};
 use crate::arch::Simd;

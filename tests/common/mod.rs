@@ -152,7 +152,7 @@ pub(crate) fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
 pub(crate) fn check_forward(batch: Batch<'_>, negatives: Negatives, workspace: &mut Workspace, what: &str) {
     let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).expect("finite rows");
     for backend in Backend::available() {
-        for screen in Screen::ALL {
+        for screen in Screen::all() {
             for threads in all_threads() {
                 let what = format!("{what}, {negatives:?}, {backend}, {screen:?}, {threads:?}");
                 let plan = TripletLoss::new().negatives(negatives).backend(backend).screen(screen).threads(threads);

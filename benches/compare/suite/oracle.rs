@@ -5,8 +5,8 @@ use hardneg::{RowStats, Screen, TripletLoss, Workspace};
 use super::common::Pairs;
 use super::rivals::Row;
 
-/// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have the
-/// reference's bits in as many rows as there is time for.
+/// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have
+/// the reference's bits in as many rows as there is time for.
 pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
     let mut workspace = Workspace::new();
     TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");

@@ -1,5 +1,5 @@
-//! The first version that anybody writes: scalar loops, in `f32`. Nothing is vectorised, since a sum of `f32` may not be
-//! reordered.
+//! The first version that anybody writes: scalar loops, in `f32`. Nothing is vectorised, since a sum of `f32` may not
+//! be reordered.
 
 use hardneg::triplet_loss;
 

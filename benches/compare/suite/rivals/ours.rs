@@ -23,7 +23,7 @@ impl Rival for Ours {
 
 /// The default screen first.
 pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
-    let mut screens = Screen::ALL.to_vec();
+    let mut screens: Vec<Screen> = Screen::all().collect();
     screens.sort_by_key(|&screen| screen != Screen::default());
     screens.into_iter().map(|screen| entrant(screen, threads)).collect()
 }

@@ -95,7 +95,8 @@ impl Loop for Reduce<'_> {
     }
 }
 
-/// The sum of the similarities and the largest below `limit`, which is never the positive: that one is not below itself.
+/// The sum of the similarities and the largest below `limit`, which is never the positive: that one is not below
+/// itself.
 #[inline(always)]
 fn sum_and_closest(similarities: &[f32], limit: f32) -> (f32, f32) {
     let below = |value: f32| if value < limit { value } else { f32::NEG_INFINITY };
