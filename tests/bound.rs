@@ -8,6 +8,7 @@
 
 mod common;
 
+use common::near_ties::{NearTies, aim, cosine, disturb, scaled, sign};
 use common::{ALL_NEGATIVES, Random, check_forward};
 use hardneg::{Batch, Positives, Workspace, reference};
 
@@ -67,11 +68,6 @@ fn anchors_of(dim: usize) -> usize {
     if dim > 4096 { 3 } else { ROWS }
 }
 
-/// 1 and -1 in turn.
-fn sign(k: usize) -> f32 {
-    if k.is_multiple_of(2) { 1.0 } else { -1.0 }
-}
-
 impl Attack {
     fn is_tail(self) -> bool {
         matches!(self, Attack::Tail | Attack::AlternatingTail | Attack::CancellingTail)
@@ -129,68 +125,18 @@ fn error(x: &[f32], y: &[f32]) -> f64 {
     f64::from(sum) - SHRINK * SHRINK * cosine(x, y)
 }
 
-/// The similarity in `f64`.
-fn cosine(x: &[f32], y: &[f32]) -> f64 {
-    reference::dot(x, y) / (reference::norm(x) * reference::norm(y))
-}
-
-/// The last element with which `row` has the similarity `target` with `anchor`, by Newton's method.
-fn aim(anchor: &[f32], row: &mut [f32], target: f64) {
-    let (last, rest) = row.split_last_mut().unwrap();
-    let (anchor_last, anchor_rest) = anchor.split_last().unwrap();
-    let dot = reference::dot(anchor_rest, rest);
-    let (square, norm) = (reference::dot(rest, rest), reference::norm(anchor));
-    let mut x = f64::from(*last);
-    for _ in 0..6 {
-        let own = (square + x * x).sqrt();
-        let similarity = (dot + f64::from(*anchor_last) * x) / (norm * own);
-        let slope = f64::from(*anchor_last) / (norm * own) - similarity * x / (own * own);
-        x -= (similarity - target) / slope;
-    }
-    *last = x as f32;
-}
-
-/// Changes the last bit of some elements.
-fn disturb(random: &mut Random, row: &mut [f32]) {
-    for _ in 0..3 {
-        let element = &mut row[random.below(row.len())];
-        *element = f32::from_bits(element.to_bits() ^ 1);
-    }
-}
-
-/// The row times a power of two: another way to normalise it, the same similarities.
-fn scaled(row: &[f32], index: usize) -> Vec<f32> {
-    // The last one makes elements as large as they get.
-    let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let top = 127 - largest.log2().floor() as i32;
-    let exponents = [0, 1, 64, -64, 63, -65, 90, -90, -1, top];
-    let scale = 2.0_f64.powi(exponents[index % exponents.len()]);
-    row.iter().map(|&value| (f64::from(value) * scale) as f32).collect()
-}
-
-/// Which number in the sequence of all `f32` this is: neighbours differ by 1.
-fn rank(value: f32) -> i64 {
-    let magnitude = i64::from(value.to_bits() & 0x7FFF_FFFF);
-    if value.is_sign_negative() { -magnitude } else { magnitude }
-}
-
-/// Anchors and candidates.
-struct Attacked {
-    anchors: Vec<f32>,
-    candidates: Vec<f32>,
-}
-
-impl Attacked {
-    fn new(attack: Attack, dim: usize, seed: u64) -> Attacked {
+impl Attack {
+    /// A batch of near-ties that this attack gets wrong.
+    fn batch(self, dim: usize, seed: u64) -> NearTies {
         let mut random = Random(seed);
-        let anchor = attack.anchor(&mut random, dim);
-        let mut pool: Vec<Vec<f32>> = (0..16).map(|_| attack.candidate(&mut random, &anchor)).collect();
+        let anchor = self.anchor(&mut random, dim);
+        let mut pool: Vec<Vec<f32>> = (0..16).map(|_| self.candidate(&mut random, &anchor)).collect();
         for row in &mut pool {
             // An element beside the anchor's direction, to aim with. What comes before it is left with a similarity
             // of about 3/4, where sums are rounded to the largest units.
             let beside = reference::norm(row) * if dim > 1 { 0.8 } else { 1.0 };
             row[dim - 1] = (beside as f32).copysign(anchor[dim - 1]);
-            if attack.is_tail() && dim > 2 {
+            if self.is_tail() && dim > 2 {
                 // The tail's products have their size after normalisation, in the screen's units.
                 let norms = (reference::norm(&anchor) * reference::norm(row) / (SHRINK * SHRINK)) as f32;
                 row[1..dim - 1].iter_mut().for_each(|value| *value *= norms);
@@ -198,9 +144,9 @@ impl Attacked {
         }
         pool.sort_by(|x, y| error(&anchor, x).total_cmp(&error(&anchor, y)));
         let (low, high) = (&pool[0], &pool[15]);
-        if attack.is_tail() && dim > 16 {
+        if self.is_tail() && dim > 16 {
             let spread = error(&anchor, high) - error(&anchor, low);
-            assert!(spread > 0.9 * (dim - 2) as f64 * ROUNDING, "{attack:?}, dim {dim}: a spread of {spread:e} only");
+            assert!(spread > 0.9 * (dim - 2) as f64 * ROUNDING, "{self:?}, dim {dim}: a spread of {spread:e} only");
         }
         let target = f64::from(cosine(&anchor, low) as f32);
         let unit = f64::from((target as f32).next_up()) - target;
@@ -221,33 +167,7 @@ impl Attacked {
             }
             anchors.extend(scaled(&other, row));
         }
-        Attacked { anchors, candidates }
-    }
-
-    /// For each anchor another place in the order of its similarities.
-    fn positives(&self, dim: usize, turn: usize) -> Vec<usize> {
-        let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, dim);
-        let choose = |(row, similarities): (usize, &[f32])| {
-            let mut order: Vec<usize> = (0..CANDIDATES).collect();
-            order.sort_by(|&i, &j| similarities[i].total_cmp(&similarities[j]));
-            order[(CANDIDATES / 2 + 13 * row + 7 * turn) % CANDIDATES]
-        };
-        matrix.chunks(CANDIDATES).enumerate().map(choose).collect()
-    }
-
-    /// Panics unless, for each of the first anchors, many candidates are exactly as similar as another one, and many
-    /// are 1, 2 and 3 units in the last place from another one.
-    fn assert_near_ties(&self, dim: usize, what: &str) {
-        let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, dim);
-        for similarities in matrix.chunks(CANDIDATES).take(3) {
-            let ranks: Vec<i64> = similarities.iter().map(|&similarity| rank(similarity)).collect();
-            for distance in 0..=3 {
-                let pairs =
-                    ranks.iter().enumerate().flat_map(|(at, x)| ranks[at + 1..].iter().map(move |y| x.abs_diff(*y)));
-                let found = pairs.filter(|&other| other == distance).count();
-                assert!(found >= 10, "{what}: {found} pairs of candidates {distance} units apart");
-            }
-        }
+        NearTies { anchors, candidates, dim, attacked: (0..anchors_of(dim)).collect(), ties: CANDIDATES }
     }
 }
 
@@ -257,16 +177,11 @@ fn near_ties_that_an_f32_sum_gets_wrong() {
     for dim in DIMS {
         for (turn, attack) in ALL_ATTACKS.into_iter().enumerate() {
             let what = format!("{attack:?}, dim {dim}");
-            let attacked = Attacked::new(attack, dim, (dim * 16 + turn) as u64);
+            let batch = attack.batch(dim, (dim * 16 + turn) as u64);
             if dim > 1 {
-                attacked.assert_near_ties(dim, &what);
+                batch.assert_near_ties(10, &what);
             }
-            for (turn, negatives) in ALL_NEGATIVES.into_iter().enumerate() {
-                let positives = attacked.positives(dim, turn);
-                let positives = Positives::Indices(&positives);
-                let batch = Batch::new(&attacked.anchors, &attacked.candidates, dim, positives).unwrap();
-                check_forward(batch, negatives, &mut workspace, &what);
-            }
+            batch.check(&mut workspace, &what);
         }
     }
 }

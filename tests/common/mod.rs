@@ -1,6 +1,8 @@
 //! What the tests share: batches that make trouble, and the comparison with the reference, bit for bit.
 #![allow(dead_code)] // Every test crate uses a part of it.
 
+pub(crate) mod near_ties;
+
 use hardneg::{
     Backend, Batch, Loss, Negatives, Reduction, RowStats, Screen, Threads, TripletLoss, Workspace, reference,
 };
