@@ -1,0 +1,285 @@
+//! Data on which screens rule out little or nothing, in which they change their mind, or whose rows are hard to round:
+//! the bits of the reference, and what [`Screening`] tells of it.
+
+mod common;
+
+use common::{ALL_NEGATIVES, Random, all_threads, check_forward};
+use hardneg::{Backend, Batch, Negatives, Positives, Screen, Screening, Threads, TripletLoss, Workspace};
+
+/// A batch with its positives.
+struct Rows {
+    anchors: Vec<f32>,
+    candidates: Vec<f32>,
+    dim: usize,
+    positives: Vec<usize>,
+}
+
+impl Rows {
+    /// With positives at random.
+    fn new(random: &mut Random, anchors: Vec<f32>, candidates: Vec<f32>, dim: usize) -> Rows {
+        let count = candidates.len() / dim;
+        let positives = (0..anchors.len() / dim).map(|_| random.below(count)).collect();
+        Rows { anchors, candidates, dim, positives }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.anchors, &self.candidates, self.dim, Positives::Indices(&self.positives)).unwrap()
+    }
+
+    /// Compares every way to run with the reference, under every rule.
+    fn check(&self, what: &str) {
+        let mut workspace = Workspace::new();
+        for negatives in ALL_NEGATIVES {
+            check_forward(self.batch(), negatives, &mut workspace, what);
+        }
+    }
+
+    fn screening(&self, plan: TripletLoss) -> Screening {
+        let mut workspace = Workspace::new();
+        let _ = plan.forward(self.batch(), &mut workspace).unwrap();
+        workspace.screening()
+    }
+}
+
+fn counted(screening: Screening) -> usize {
+    screening.i8_rows + screening.i16_rows + screening.f32_rows
+}
+
+/// `count` rows made of one.
+fn rows(count: usize, mut row: impl FnMut(usize) -> Vec<f32>) -> Vec<f32> {
+    (0..count).flat_map(&mut row).collect()
+}
+
+/// The row with the last bits of some elements changed.
+fn almost(random: &mut Random, row: &[f32], elements: usize) -> Vec<f32> {
+    let (mut row, dim) = (row.to_vec(), row.len());
+    for _ in 0..elements {
+        let element = &mut row[random.below(dim)];
+        *element = f32::from_bits(element.to_bits() ^ random.below(4) as u32);
+    }
+    row
+}
+
+#[test]
+fn rows_that_are_all_alike() {
+    let mut random = Random(1);
+    let (count, candidates) = (20, 700);
+    for dim in [1, 3, 16, 50] {
+        let row = random.rows(1, dim);
+        let alike = Rows::new(&mut random, row.repeat(count), row.repeat(candidates), dim);
+        alike.check(&format!("dim {dim}"));
+        for backend in Backend::available() {
+            for screen in Screen::ALL {
+                for negatives in ALL_NEGATIVES {
+                    let screening =
+                        alike.screening(TripletLoss::new().negatives(negatives).backend(backend).screen(screen));
+                    let what = format!("{backend}, {screen:?}, {negatives:?}, dim {dim}");
+                    assert_eq!(screening.survivors, count * (candidates - 1), "{what}: no pair can be ruled out");
+                    assert_eq!(counted(screening), count, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Ten times as many as a row can keep in mind, in all places relative to the positive.
+#[test]
+fn positives_in_the_midst_of_near_duplicates() {
+    for (turn, dim) in [2, 17, 64].into_iter().enumerate() {
+        for elements in [0, 1, dim] {
+            let mut random = Random(turn as u64);
+            let row = random.rows(1, dim);
+            let anchors = rows(40, |_| almost(&mut random, &row, elements));
+            let mut candidates = rows(320, |_| almost(&mut random, &row, elements));
+            candidates.extend(random.rows(40, dim));
+            let near = Rows::new(&mut random, anchors, candidates, dim);
+            near.check(&format!("dim {dim}, {elements} elements differ"));
+            for screen in Screen::ALL {
+                let survivors = near.screening(TripletLoss::new().negatives(Negatives::Any).screen(screen)).survivors;
+                assert!(survivors > 20 * 300, "{screen:?}, dim {dim}: {survivors}");
+            }
+        }
+    }
+}
+
+/// In turns: anchors whose positives stand above all others, whose positives are any candidate, and whose positives are
+/// among two hundred candidates of nearly one similarity. 16-bit integers serve the second kind, and none the third.
+fn three_kinds(block: usize, blocks: usize, dim: usize) -> Rows {
+    let mut random = Random(dim as u64);
+    let center = random.rows(1, dim);
+    // Every third candidate belongs to the cluster, so that a block soon sees what there is.
+    let candidates =
+        rows(600, |index| if index % 3 == 2 { almost(&mut random, &center, 2) } else { random.rows(1, dim) });
+    let (mut anchors, mut positives) = (Vec::new(), Vec::new());
+    for row in 0..block * blocks {
+        let (kind, positive) = (row / block % 3, 3 * random.below(200));
+        let (anchor, positive) = match kind {
+            0 => (almost(&mut random, &candidates[positive * dim..][..dim], 1), positive),
+            1 => (random.rows(1, dim), positive),
+            _ => (almost(&mut random, &center, 2), positive + 2),
+        };
+        anchors.extend(anchor);
+        positives.push(positive);
+    }
+    Rows { anchors, candidates, dim, positives }
+}
+
+#[test]
+fn blocks_of_one_call_end_at_different_screens() {
+    // The anchors that stay together on one thread, up to these lengths.
+    const BLOCK: usize = 96;
+    let count = 4 * BLOCK;
+    for dim in [64, 130] {
+        let mixed = three_kinds(BLOCK, 4, dim);
+        mixed.check(&format!("dim {dim}"));
+        for backend in Backend::available() {
+            for threads in all_threads() {
+                for screen in Screen::ALL {
+                    let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
+                    let screening = mixed.screening(plan);
+                    let what = format!("{backend}, {threads:?}, {screen:?}, dim {dim}: {screening:?}");
+                    let Screening { i8_rows, i16_rows, f32_rows, .. } = screening;
+                    assert_eq!(i8_rows + i16_rows + f32_rows, count, "{what}");
+                    match screen {
+                        Screen::I8 => assert_eq!(i8_rows, count, "{what}"),
+                        Screen::I16 => assert_eq!(i16_rows, count, "{what}"),
+                        Screen::F32 | Screen::Off => assert_eq!(f32_rows, count, "{what}"),
+                        _ if backend.name() == "avx512" && threads == Threads::Serial => {
+                            assert_eq!((i8_rows, i16_rows, f32_rows), (2 * BLOCK, BLOCK, BLOCK), "{what}");
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows so short that the constants of a candidate take more room than its elements, of two opposite kinds that bytes
+/// can tell apart, but not the rows of one kind.
+#[test]
+fn short_rows_that_need_a_finer_screen() {
+    for dim in 1..=17 {
+        let mut random = Random(dim as u64);
+        let mean = random.rows(1, dim);
+        let mut row = |index: usize| -> Vec<f32> {
+            let side = [1.0, -1.0][index % 2];
+            mean.iter().map(|mean| side * mean + 0.004 * random.unit()).collect()
+        };
+        let candidates = rows(500, &mut row);
+        let anchors = random.rows(120, dim);
+        let short = Rows::new(&mut random, anchors, candidates, dim);
+        short.check(&format!("dim {dim}"));
+        if let Some(avx512) = Backend::avx512() {
+            let screening = short.screening(TripletLoss::new().backend(avx512));
+            assert!(!(3..=7).contains(&dim) || screening.i16_rows > 0, "dim {dim}: {screening:?}");
+        }
+    }
+}
+
+/// Up to `2^15` elements, integers hold the sums; longer rows take `f32`.
+#[test]
+fn the_longest_rows_that_are_rounded() {
+    let mut random = Random(3);
+    for dim in [32_767, 32_768, 32_769] {
+        let center = random.rows(1, dim);
+        let mut all = random.rows(20, dim);
+        all.extend(rows(10, |_| almost(&mut random, &center, 100)));
+        // The largest sums of products there are: all elements of one size.
+        all.extend([1.0, -1.0, 3.0].into_iter().flat_map(|value| vec![value; dim]));
+        let long = Rows::new(&mut random, all[18 * dim..].to_vec(), all.clone(), dim);
+        let negatives = ALL_NEGATIVES[dim % 3];
+        check_forward(long.batch(), negatives, &mut Workspace::new(), &format!("dim {dim}"));
+        for (screen, level) in [(Screen::I8, 0), (Screen::I16, 1), (Screen::F32, 2)] {
+            let Screening { i8_rows, i16_rows, f32_rows, .. } = long.screening(TripletLoss::new().screen(screen));
+            let rows = [i8_rows, i16_rows, f32_rows];
+            assert_eq!(rows[if dim > 1 << 15 { 2 } else { level }], 15, "dim {dim}, {screen:?}: {rows:?}");
+        }
+    }
+}
+
+/// Rows that are hard to round, 220 of each kind, of which the first 30 are anchors, too.
+fn hard_rows(dim: usize) -> Vec<(&'static str, Vec<f32>)> {
+    const COUNT: usize = 220;
+    let mut random = Random(dim as u64);
+    let any = random.rows(COUNT, dim);
+    let with_mean = |size: f32| any.iter().map(|value| value + size).collect::<Vec<f32>>();
+    let scaled = |scales: &[f32]| -> Vec<f32> {
+        let scale = |(row, values): (usize, &[f32])| values.iter().map(|v| v * scales[row % scales.len()]).collect();
+        any.chunks(dim).enumerate().flat_map(|row| -> Vec<f32> { scale(row) }).collect()
+    };
+    let changed = |change: &dyn Fn(usize, &mut [f32])| {
+        let mut rows = any.clone();
+        rows.chunks_mut(dim).enumerate().for_each(|(index, row)| change(index, row));
+        rows
+    };
+    vec![
+        ("a mean of 10", with_mean(10.0)),
+        ("a mean of 1000", with_mean(1e3)),
+        ("a mean that leaves the last bits", with_mean(1e6)),
+        ("two opposite means", changed(&|index, row| row.iter_mut().for_each(|v| *v += [50.0, -50.0][index % 2]))),
+        (
+            "a mean, and a few rows without it",
+            changed(&|index, row| {
+                let mean = if index % 50 == 7 { -9.0 } else { 9.0 };
+                row.iter_mut().for_each(|value| *value += mean);
+            }),
+        ),
+        ("from the smallest to the largest", scaled(&[1e-40, 1e30, 3.3e38, 1.0, 1e-45, 1e-30])),
+        ("subnormal", scaled(&[1e-40])),
+        ("the largest", scaled(&[3.3e38])),
+        ("one element dominates", changed(&|index, row| row[index % 3 % dim] = 1e4)),
+        ("one element is all that matters", changed(&|_, row| row[0] = 1e7)),
+        (
+            "a zero row here and there",
+            changed(&|index, row| {
+                if index % 17 == 3 {
+                    row.fill(0.0)
+                }
+            }),
+        ),
+        (
+            "few rows that are not zero",
+            changed(&|index, row| {
+                if index % 9 != 1 {
+                    row.fill(0.0)
+                }
+            }),
+        ),
+        (
+            "one element each",
+            changed(&|index, row| {
+                let value = row[index % dim];
+                row.fill(0.0);
+                row[index % dim] = value;
+            }),
+        ),
+        ("most rows are the center", {
+            // Of 220 rows a center is made of about every third one.
+            changed(&|index, row| {
+                if index % 10 != 5 {
+                    row.copy_from_slice(&any[..dim])
+                }
+            })
+        }),
+        (
+            "powers of two",
+            changed(&|index, row| {
+                row.iter_mut()
+                    .enumerate()
+                    .for_each(|(k, v)| *v = 2.0_f32.powi(((index + 7 * k) % 40) as i32 - 20).copysign(*v));
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn rows_that_are_hard_to_round() {
+    for dim in [1, 2, 13, 33, 96] {
+        for (name, rows) in hard_rows(dim) {
+            let mut random = Random(dim as u64);
+            let hard = Rows::new(&mut random, rows[..30 * dim].to_vec(), rows, dim);
+            hard.check(&format!("{name}, dim {dim}"));
+        }
+    }
+}
