@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{ALL_NEGATIVES, Data, Random};
-use hardneg::{Backend, Batch, Gradients, Positives, SimilarityMatrix, Threads, TripletLoss, Workspace};
+use hardneg::{
+    Backend, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
+};
 
 /// The system's allocator, which counts what the calling thread asks of it.
 struct Counting;
@@ -94,6 +96,36 @@ fn the_second_call_and_calls_of_smaller_shapes() {
                     assert_eq!(allocations(&mut call), 0, "{backend}, {data:?}, {rows} x {candidates} x {dim}");
                     largest = false;
                 }
+            }
+        }
+    }
+}
+
+/// The data of a shape decide which screen pays, not how much memory there is.
+#[test]
+fn data_that_ask_for_another_screen() {
+    const ALL: [Data; 4] = [Data::Random, Data::CommonMean, Data::NearTies, Data::Duplicates];
+    for backend in Backend::available() {
+        for screen in Screen::ALL {
+            let plan = TripletLoss::new().backend(backend).threads(Threads::Serial).screen(screen);
+            let mut chosen = Vec::new();
+            for dim in [5, 64] {
+                let mut workspace = Workspace::new();
+                for (turn, data) in ALL.into_iter().enumerate() {
+                    let (a, mut c) = data.batch(3, 300, 420, dim);
+                    if turn == 0 {
+                        // Positives far above all others.
+                        c[..a.len()].copy_from_slice(&a);
+                    }
+                    let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
+                    let counted = allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap()));
+                    assert_eq!(counted > 0, turn == 0, "{backend}, {screen:?}, {data:?}, dim {dim}: {counted}");
+                    let Screening { i8_rows, i16_rows, f32_rows, .. } = workspace.screening();
+                    chosen.push([i8_rows, i16_rows, f32_rows].map(|rows| rows > 0));
+                }
+            }
+            if screen == Screen::Auto && backend.name() == "avx512" {
+                assert!((0..3).all(|level| chosen.iter().any(|chosen| chosen[level])), "{chosen:?}");
             }
         }
     }

@@ -23,10 +23,12 @@ fn listed(_features: &[&str]) -> Option<bool> {
 #[test]
 fn no_instruction_set_of_this_cpu_is_left_out() {
     let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let has_avx512 = has_avx2 && is_x86_feature_detected!("avx512f");
+    let has_avx_vnni = has_avx2 && is_x86_feature_detected!("avxvnni");
+    let has_avx512 = has_avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
     for (name, has, features, backend) in [
         ("avx2", has_avx2, &["avx2", "fma"][..], Backend::avx2()),
-        ("avx512", has_avx512, &["avx2", "fma", "avx512f"][..], Backend::avx512()),
+        ("avx_vnni", has_avx_vnni, &["avx2", "fma", "avx_vnni"][..], Backend::avx_vnni()),
+        ("avx512", has_avx512, &["avx2", "fma", "avx512f", "avx512_vnni"][..], Backend::avx512()),
     ] {
         assert_eq!(has, backend.is_some(), "{name}: the CPU and the crate disagree");
         assert!(has || listed(features) != Some(true), "{name}: the operating system lists it, detection missed it");
@@ -38,10 +40,11 @@ fn no_instruction_set_of_this_cpu_is_left_out() {
 fn names_and_choices() {
     let names: Vec<&str> = Backend::available().map(Backend::name).collect();
     assert_eq!(names[0], "portable");
-    assert!(names.iter().all(|name| ["portable", "avx2", "avx512"].contains(name)), "{names:?}");
+    assert!(names.iter().all(|name| ["portable", "avx2", "avx_vnni", "avx512"].contains(name)), "{names:?}");
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     assert_eq!(Backend::portable().name(), "portable");
     assert!(Backend::avx2().is_none_or(|backend| backend.name() == "avx2"));
+    assert!(Backend::avx_vnni().is_none_or(|backend| backend.name() == "avx_vnni"));
     assert!(Backend::avx512().is_none_or(|backend| backend.name() == "avx512"));
     assert!(Backend::available().any(|backend| backend == Backend::detect()));
     assert_eq!(Backend::default(), Backend::detect());

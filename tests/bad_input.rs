@@ -4,8 +4,8 @@ mod common;
 
 use common::{ALL_DATA, ALL_NEGATIVES, Data, all_threads, bits, check_forward};
 use hardneg::{
-    Backend, Batch, Error, Loss, Negatives, Positives, Side, SimilarityMatrix, TripletLoss, Workspace, reference,
-    triplet_loss,
+    Backend, Batch, Error, Loss, Negatives, Positives, Screen, Side, SimilarityMatrix, TripletLoss, Workspace,
+    reference, triplet_loss,
 };
 
 const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
@@ -18,16 +18,16 @@ fn places(rows: usize, dim: usize) -> impl Iterator<Item = (usize, usize)> {
     [0, rows / 2, rows - 1].into_iter().flat_map(move |row| [0, dim / 2, dim - 1].map(|k| (row, k)))
 }
 
-/// Every backend on every number of threads, with a workspace that held rows; none are left.
+/// Every backend and screen on every number of threads, with a workspace that held rows; none are left.
 fn assert_forward_fails(batch: Batch<'_>, margin: f32, expected: &str) {
     let good = [1.0, 0.0, 0.0, 1.0];
     for backend in Backend::available() {
-        for threads in all_threads() {
+        for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
             let mut workspace = Workspace::new();
-            let plan = TripletLoss::new().backend(backend).threads(threads);
+            let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
             let _ = plan.forward(Batch::paired(&good, &good, 2).unwrap(), &mut workspace).unwrap();
             let error = plan.margin(margin).forward(batch, &mut workspace).unwrap_err();
-            assert_eq!(format!("{error:?}"), expected, "{backend}, {threads:?}");
+            assert_eq!(format!("{error:?}"), expected, "{backend}, {threads:?}, {screen:?}");
             assert!(workspace.row_stats().is_empty(), "{backend}, {threads:?}: rows after an error");
         }
     }

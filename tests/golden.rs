@@ -5,7 +5,9 @@ mod common;
 use std::path::PathBuf;
 
 use common::all_threads;
-use hardneg::{Backend, Batch, Loss, Negatives, RowStats, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity};
+use hardneg::{
+    Backend, Batch, Loss, Negatives, RowStats, Screen, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity,
+};
 use npyz::npz::NpzArchive;
 use serde_json::Value;
 
@@ -161,9 +163,10 @@ impl Case {
     fn check(&self, workspace: &mut Workspace) {
         let batch = Batch::paired(&self.anchors, &self.positives, self.dim).unwrap();
         for backend in Backend::available() {
-            for threads in all_threads() {
-                let what = format!("{}, {backend}, {threads:?}", self.name);
-                let loss = self.plan.backend(backend).threads(threads).forward(batch, workspace).unwrap();
+            for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
+                let what = format!("{}, {backend}, {threads:?}, {screen:?}", self.name);
+                let plan = self.plan.backend(backend).threads(threads).screen(screen);
+                let loss = plan.forward(batch, workspace).unwrap();
                 assert_rows_near(&self.rows, workspace.row_stats(), &what);
                 assert_loss_near(self.loss, &loss, &what);
                 let absent = self.rows.iter().filter(|row| row.closest.is_none()).count();

@@ -9,7 +9,8 @@ use std::slice;
 
 use common::{ALL_DATA, ALL_NEGATIVES, Data, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Gradients, Negatives, Positives, Reduction, SimilarityMatrix, TripletLoss, Workspace, reference,
+    Backend, Batch, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss, Workspace,
+    reference,
 };
 
 /// On which side of a slice the inaccessible page lies.
@@ -105,12 +106,14 @@ fn a_touched_guard_kills() {
 }
 
 /// Shapes around registers, tiles, panels and blocks, and one that is divided over threads.
-const SHAPES: [(usize, usize, usize); 14] = [
+const SHAPES: [(usize, usize, usize); 16] = [
     (1, 2, 1),
     (2, 3, 5),
     (3, 5, 7),
     (4, 8, 8),
     (5, 7, 15),
+    (6, 33, 2),
+    (18, 65, 6),
     (7, 9, 17),
     (8, 16, 16),
     (9, 24, 33),
@@ -136,11 +139,13 @@ fn forward() {
             for negatives in ALL_NEGATIVES {
                 let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).unwrap();
                 for backend in Backend::available() {
-                    for threads in all_threads() {
+                    for (threads, screen) in
+                        all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen)))
+                    {
                         let what = format!("{data:?} {} x {candidates} x {dim}, {guard:?}, {backend}", rows.len());
-                        let plan = TripletLoss::new().negatives(negatives).backend(backend).threads(threads);
-                        let actual = plan.forward(batch, &mut workspace).unwrap();
-                        assert_rows(&rows, workspace.row_stats(), &what);
+                        let plan = TripletLoss::new().negatives(negatives).backend(backend);
+                        let actual = plan.threads(threads).screen(screen).forward(batch, &mut workspace).unwrap();
+                        assert_rows(&rows, workspace.row_stats(), &format!("{what}, {screen:?}"));
                         assert_loss(&loss, &actual, &what);
                     }
                 }
@@ -160,7 +165,10 @@ fn forward_of_rows_that_are_not_finite() {
             let (a, c) = (Guarded::new(guard, &spoiled), Guarded::new(guard, &c));
             let batch = Batch::new(a.get(), c.get(), 17, Positives::Offset(16)).unwrap();
             for backend in Backend::available() {
-                assert!(TripletLoss::new().backend(backend).forward(batch, &mut Workspace::new()).is_err());
+                for screen in Screen::ALL {
+                    let plan = TripletLoss::new().backend(backend).screen(screen);
+                    assert!(plan.forward(batch, &mut Workspace::new()).is_err());
+                }
             }
         }
     }

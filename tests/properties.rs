@@ -4,7 +4,7 @@ mod common;
 
 use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Loss, Negatives, Positives, Reduction, RowStats, SimilarityMatrix, TripletLoss, Workspace,
+    Backend, Batch, Loss, Negatives, Positives, Reduction, RowStats, Screen, SimilarityMatrix, TripletLoss, Workspace,
     reference,
 };
 use proptest::prelude::*;
@@ -105,10 +105,10 @@ proptest! {
         let (loss, rows) = input.reference();
         let mut workspace = Workspace::new();
         for backend in Backend::available() {
-            for threads in all_threads() {
-                let plan = input.plan().backend(backend).threads(threads);
+            for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
+                let plan = input.plan().backend(backend).threads(threads).screen(screen);
                 let actual = plan.forward(input.batch(), &mut workspace).unwrap();
-                let what = format!("{backend}, {threads:?}");
+                let what = format!("{backend}, {threads:?}, {screen:?}");
                 assert_rows(&rows, workspace.row_stats(), &what);
                 assert_loss(&loss, &actual, &what);
             }

@@ -5,7 +5,7 @@ mod common;
 use common::{
     ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, check_forward,
 };
-use hardneg::{Backend, Batch, Positives, RowStats, TripletLoss, Workspace};
+use hardneg::{Backend, Batch, Positives, RowStats, Screen, TripletLoss, Workspace};
 use proptest::prelude::*;
 
 /// A batch of whose candidates the anchors are the partners of the first few, with some more candidates.
@@ -43,10 +43,12 @@ impl Whole {
         points.sort_unstable();
         points.dedup();
         let ways = Backend::available().flat_map(|backend| all_threads().into_iter().map(move |way| (backend, way)));
-        let ways: Vec<_> = ways.collect();
+        let ways: Vec<_> = ways
+            .flat_map(|(backend, way)| Screen::ALL.map(|screen| plan.backend(backend).threads(way).screen(screen)))
+            .collect();
         let pieces = points.windows(2).enumerate().flat_map(|(index, ends)| {
-            let (backend, threads) = ways[index % ways.len()];
-            self.piece(plan.backend(backend).threads(threads), ends[0], ends[1], &mut workspace)
+            // Steps of 7, so that a few pieces differ in everything.
+            self.piece(ways[7 * index % ways.len()], ends[0], ends[1], &mut workspace)
         });
         let pieces: Vec<RowStats> = pieces.collect();
         let what = format!("split at {points:?}");

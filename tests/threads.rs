@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{ALL_DATA, ALL_NEGATIVES, Data, Random, all_threads, assert_loss, assert_rows};
 use hardneg::{
-    Backend, Batch, Loss, Negatives, Positives, Reduction, RowStats, Threads, TripletLoss, Workspace, reference,
+    Backend, Batch, Loss, Negatives, Positives, Reduction, RowStats, Screen, TripletLoss, Workspace, reference,
 };
 
 /// A batch with the answer to every call with it.
@@ -45,21 +45,24 @@ impl Known {
         shapes.enumerate().map(|(turn, (shape, data))| Known::new(turn, data, shape)).collect()
     }
 
-    fn check(&self, backend: Backend, threads: Threads, workspace: &mut Workspace, what: &str) {
+    /// Checks one call; the plan says how to run it.
+    fn check(&self, plan: TripletLoss, workspace: &mut Workspace, what: &str) {
         let positives = Positives::Indices(&self.positives);
         let batch = Batch::new(&self.anchors, &self.candidates, self.dim, positives).unwrap();
-        let plan = TripletLoss::new().negatives(self.negatives).backend(backend).threads(threads);
-        let loss = plan.forward(batch, workspace).unwrap();
-        let what = format!("{}, {backend}, {threads:?}, {what}", self.name);
+        let loss = plan.negatives(self.negatives).forward(batch, workspace).unwrap();
+        let what = format!("{}, {plan:?}, {what}", self.name);
         assert_rows(&self.rows, workspace.row_stats(), &what);
         assert_loss(&self.loss, &loss, &what);
     }
 
-    /// Every backend and thread mode.
+    /// Every backend and thread mode, and the screens in turns.
     fn check_all(&self, workspace: &mut Workspace, what: &str) {
+        let mut screens = Screen::ALL.into_iter().cycle().skip(self.dim % Screen::ALL.len());
         for backend in Backend::available() {
             for threads in all_threads() {
-                self.check(backend, threads, workspace, what);
+                let plan = TripletLoss::new().backend(backend).threads(threads);
+                self.check(plan, workspace, what);
+                self.check(plan.screen(screens.next().expect("a cycle has no end")), workspace, what);
             }
         }
     }
@@ -84,7 +87,9 @@ fn soak() {
                     let backend = backends[random.below(backends.len())];
                     let threads = threads[random.below(threads.len())];
                     let known = &known[random.below(known.len())];
-                    known.check(backend, threads, &mut workspace, &format!("caller {caller}"));
+                    let screen = Screen::ALL[random.below(Screen::ALL.len())];
+                    let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
+                    known.check(plan, &mut workspace, &format!("caller {caller}"));
                     calls.fetch_add(1, Ordering::Relaxed);
                     if random.below(50) == 0 {
                         workspace = Workspace::new();

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Random, all_threads, assert_loss, assert_rows};
-use hardneg::{Backend, Batch, Error, Loss, Positives, RowStats, SimilarityMatrix, TripletLoss, Workspace};
+use hardneg::{
+    Backend, Batch, Error, Loss, Positives, RowStats, Screen, Screening, SimilarityMatrix, TripletLoss, Workspace,
+};
 
 /// A call, ready to be made with any workspace.
 struct Call {
@@ -29,6 +31,7 @@ impl Call {
             .negatives(ALL_NEGATIVES[random.below(3)])
             .reduction(ALL_REDUCTIONS[random.below(2)])
             .backend(ways[random.below(ways.len())])
+            .screen(Screen::ALL[random.below(Screen::ALL.len())])
             .threads(threads[random.below(threads.len())]);
         if random.below(4) == 0 {
             // The anchors' place is taken by a matrix of any finite numbers.
@@ -85,6 +88,7 @@ fn dirty_and_oversized_workspaces() {
                 (expected, actual) => panic!("{what}: {expected:?} against {actual:?}"),
             }
             assert_rows(fresh.row_stats(), used.row_stats(), &what);
+            assert_eq!(fresh.screening(), used.screening(), "{what}");
         }
     }
     assert!(failures > 60, "only {failures} calls failed");
@@ -112,6 +116,7 @@ fn row_statistics_before_a_call_and_after_a_failure() {
     let mut workspace = Workspace::new();
     assert!(workspace.row_stats().is_empty());
     assert!(Workspace::default().row_stats().is_empty());
+    assert_eq!(workspace.screening(), Screening::default());
     let plan = TripletLoss::new();
     let good = [1.0, 0.0, 0.0, 1.0];
     let batch = Batch::paired(&good, &good, 2).unwrap();
@@ -133,6 +138,7 @@ fn row_statistics_before_a_call_and_after_a_failure() {
         assert_eq!(workspace.row_stats().len(), 2);
         assert!(fail(&mut workspace).is_err());
         assert!(workspace.row_stats().is_empty());
+        assert_eq!(workspace.screening(), Screening::default());
         let _ = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
         assert_eq!(workspace.row_stats().len(), 2);
     }
