@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, TripletLoss, Workspace,
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Screen, Side, TripletLoss,
+    Workspace,
 };
 
 use chunks::Work;
@@ -149,6 +150,32 @@ fn backends_and_threads_change_no_byte() {
 }
 
 #[test]
+fn screens_change_no_byte() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (loss, stats) = library(TripletLoss::new(), &anchors, &positives);
+    let table = temporary("screens.csv");
+    let mut tables = Vec::new();
+    for screen in Screen::ALL {
+        let printed = printed(&[&anchors, &positives, "--screen", screen.name(), "--rows", &table]);
+        assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{screen:?}");
+        assert_eq!(value(&printed, "screen"), screen.name());
+        let screened = value(&printed, "screened_rows");
+        match screen {
+            Screen::I8 => assert_eq!(screened, "i8 256, i16 0, f32 0"),
+            Screen::I16 => assert_eq!(screened, "i8 0, i16 256, f32 0"),
+            Screen::F32 | Screen::Off => assert_eq!(screened, "i8 0, i16 0, f32 256"),
+            _ => {}
+        }
+        let survivors: f64 = value(&printed, "survivors_per_row").parse().expect("a number");
+        // Without a screen all negatives survive; with any, hardly more than the closest ones.
+        assert!(if screen == Screen::Off { survivors == 255.0 } else { survivors < 20.0 }, "{screen:?}: {survivors}");
+        tables.push(fs::read(&table).expect("the table"));
+    }
+    assert!(tables.iter().all(|other| *other == tables[0]), "the bytes of the tables differ");
+    assert_table(&table, &stats, 0.25);
+}
+
+#[test]
 fn gradients_are_those_of_the_library_on_every_backend() {
     let (anchors, positives) = (sample("anchors"), sample("positives"));
     let (a, p) = (read(&anchors), read(&positives));
@@ -184,7 +211,8 @@ fn the_lines_are_those_of_the_library() {
     let printed = printed(&[&anchors, &positives, "--repeat", "2"]);
     let keys: Vec<&str> = printed.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
     let expected = "rows candidates dim loss mean_term closest_term active_mean active_closest \
-                    without_closest_negative zero_rows backend screen threads milliseconds effective_gflops";
+                    without_closest_negative zero_rows backend screen survivors_per_row screened_rows threads \
+                    milliseconds effective_gflops";
     assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
     for (key, expected) in [("rows", 256), ("candidates", 256), ("dim", 384), ("zero_rows", 0)] {
         assert_eq!(value(&printed, key), expected.to_string());
@@ -308,7 +336,7 @@ fn wrong_arguments_are_named_in_one_line() {
         ("--threads", "100000", "1..=1024"),
         ("--repeat", "0", "zero"),
         ("--margin", "x", "invalid float"),
-        ("--backend", "x", "possible values: auto, portable, avx2, avx512"),
+        ("--backend", "x", "possible values: auto, portable, avx2, avx_vnni, avx512"),
         ("--negatives", "x", "possible values: below, at-or-below, any"),
         ("--marign", "1", "unexpected"),
     ] {
@@ -319,7 +347,7 @@ fn wrong_arguments_are_named_in_one_line() {
 #[test]
 fn help_is_no_error() {
     let help = printed(&["--help"]);
-    for option in ["ANCHORS.npy", "--rows", "--gradients", "at most 1024", "more rows than anchors"] {
+    for option in ["ANCHORS.npy", "--rows", "--gradients", "--screen", "at most 1024", "more rows than anchors"] {
         assert!(help.contains(option), "no {option} in:\n{help}");
     }
 }
@@ -363,7 +391,7 @@ fn inputs_are_not_written_over() {
 #[test]
 fn backends_that_the_cpu_lacks_are_refused() {
     let good = sample("anchors");
-    for name in ["avx2", "avx512"] {
+    for name in ["avx2", "avx_vnni", "avx512"] {
         if Backend::available().all(|backend| backend.name() != name) {
             refused(&[&good, &good, "--backend", name], &["--backend", name]);
         }
@@ -396,6 +424,8 @@ fn chunks_change_no_bit() {
         let scored = work.forward(&mut workspace, |rows| done.set(done.get() + rows)).expect("finite rows");
         assert_eq!((scored.loss, scored.stats, scored.zero_rows), (loss, stats.clone(), 0), "{chunk} a call");
         assert_eq!(done.get(), 256);
+        let screening = scored.screening;
+        assert_eq!(screening.i8_rows + screening.i16_rows + screening.f32_rows, 256, "{chunk} a call");
     }
 }
 

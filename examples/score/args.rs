@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum, value_parser};
-use hardneg::{Backend, Negatives, Reduction, TripletLoss};
+use hardneg::{Backend, Negatives, Reduction, Screen, TripletLoss};
 
 use crate::pool::Pool;
 
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// The instruction set
     #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
     pub backend: BackendArg,
+    /// How pairs that cannot matter are ruled out; off: every pair is computed exactly
+    #[arg(long, value_enum, default_value_t = ScreenArg::Auto)]
+    pub screen: ScreenArg,
     /// The number of threads, at most 1024; without it one for each core
     // More than these help nowhere, and soon more than the system can start, which ends the process.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
@@ -64,7 +67,18 @@ pub(crate) enum BackendArg {
     Auto,
     Portable,
     Avx2,
+    #[value(name = "avx_vnni")]
+    AvxVnni,
     Avx512,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ScreenArg {
+    Auto,
+    F32,
+    I16,
+    I8,
+    Off,
 }
 
 impl From<NegativesArg> for Negatives {
@@ -86,6 +100,18 @@ impl From<ReductionArg> for Reduction {
     }
 }
 
+impl From<ScreenArg> for Screen {
+    fn from(argument: ScreenArg) -> Screen {
+        match argument {
+            ScreenArg::Auto => Screen::Auto,
+            ScreenArg::F32 => Screen::F32,
+            ScreenArg::I16 => Screen::I16,
+            ScreenArg::I8 => Screen::I8,
+            ScreenArg::Off => Screen::Off,
+        }
+    }
+}
+
 impl BackendArg {
     /// The backend, if this CPU has it.
     pub(crate) fn backend(self) -> Result<Backend, String> {
@@ -93,6 +119,7 @@ impl BackendArg {
             BackendArg::Auto => return Ok(Backend::detect()),
             BackendArg::Portable => return Ok(Backend::portable()),
             BackendArg::Avx2 => ("avx2", Backend::avx2()),
+            BackendArg::AvxVnni => ("avx_vnni", Backend::avx_vnni()),
             BackendArg::Avx512 => ("avx512", Backend::avx512()),
         };
         backend.ok_or_else(|| format!("--backend {name}: this CPU does not have it"))
@@ -107,6 +134,7 @@ impl Args {
             .negatives(self.negatives.into())
             .reduction(self.reduction.into())
             .backend(backend)
+            .screen(self.screen.into())
             .threads(pool.threads())
     }
 }

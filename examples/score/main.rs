@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
-//! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend` and `--threads`
-//! change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both
+//! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend`, `--screen` and
+//! `--threads` change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both
 //! files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the median of
 //! `--repeat` ones, without the reading and writing of files.
 //!
@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<(), String> {
     if let Some((files, values)) = gradients.as_ref().zip(timed.gradients.as_ref()) {
         gradients::write(files, values, job.anchors.dim)?;
     }
-    job.report(&timed, backend, pool.size()).print()?;
+    job.report(&timed, args, backend, pool.size()).print()?;
     table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
     Ok(())
 }
@@ -149,7 +149,7 @@ impl Job {
             .with_finish(ProgressFinish::AndClear)
     }
 
-    fn report(&self, timed: &Timed, backend: Backend, threads: usize) -> Report {
+    fn report(&self, timed: &Timed, args: &Args, backend: Backend, threads: usize) -> Report {
         Report {
             rows: self.anchors.rows,
             candidates: self.candidates.rows,
@@ -157,6 +157,8 @@ impl Job {
             loss: timed.scored.loss,
             zero_rows: timed.scored.zero_rows,
             backend,
+            screen: args.screen.into(),
+            screening: timed.scored.screening,
             threads,
             seconds: timed.forward,
             seconds_with_gradients: self.with_gradients.then_some(timed.total),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-use hardneg::{Backend, Loss};
+use hardneg::{Backend, Loss, Screen, Screening};
 
 /// Everything that is printed.
 pub(crate) struct Report {
@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub loss: Loss,
     pub zero_rows: usize,
     pub backend: Backend,
+    pub screen: Screen,
+    pub screening: Screening,
     pub threads: usize,
     /// The median time of a forward pass.
     pub seconds: f64,
@@ -31,7 +33,7 @@ impl Report {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let Report { loss, seconds, .. } = self;
-        let lines: [(&str, &dyn Display); 15] = [
+        let lines: [(&str, &dyn Display); 17] = [
             ("rows", &self.rows),
             ("candidates", &self.candidates),
             ("dim", &self.dim),
@@ -43,7 +45,9 @@ impl Report {
             ("without_closest_negative", &loss.without_closest_negative),
             ("zero_rows", &self.zero_rows),
             ("backend", &self.backend),
-            ("screen", &"f32"),
+            ("screen", &self.screen.name()),
+            ("survivors_per_row", &format!("{:.1}", self.screening.survivors as f64 / self.rows as f64)),
+            ("screened_rows", &self.screened_rows()),
             ("threads", &self.threads),
             ("milliseconds", &milliseconds(*seconds)),
             ("effective_gflops", &format!("{:.1}", self.flops() / seconds / 1e9)),
@@ -53,6 +57,12 @@ impl Report {
             writeln!(out, "milliseconds_with_gradients: {}", milliseconds(seconds))?;
         }
         out.flush()
+    }
+
+    /// How many rows were screened in which numbers.
+    fn screened_rows(&self) -> String {
+        let Screening { i8_rows, i16_rows, f32_rows, .. } = self.screening;
+        format!("i8 {i8_rows}, i16 {i16_rows}, f32 {f32_rows}")
     }
 
     /// The operations of all similarities, a multiply-add being two: what a matrix product would do.
