@@ -1,6 +1,6 @@
 //! Gradients of any batch, with weights or without, into buffers that are overwritten or added to: the reference's up
-//! to `f64` rounding, the same bits on every backend and thread mode, and from two calls as from one. Errors leave the
-//! buffers alone.
+//! to `f64` rounding, the same bits on every backend, screen and thread mode, and from two calls as from one. Errors
+//! leave the buffers alone.
 #![no_main]
 
 use hardneg::{Error, Gradients, Loss, Reduction, RowStats, Side, TripletLoss, Workspace, reference};

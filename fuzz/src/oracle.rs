@@ -1,6 +1,7 @@
-//! What must hold: the reference's bits or the reference's error, on every backend and every number of threads.
+//! What must hold: the reference's bits or the reference's error, on every backend, with every screen, and on every
+//! number of threads.
 
-use hardneg::{Backend, Error, Loss, RowStats, Side, TripletLoss, Workspace, reference};
+use hardneg::{Backend, Error, Loss, RowStats, Screen, Side, TripletLoss, Workspace, reference};
 
 use crate::common::{all_threads, assert_loss, assert_rows, bits};
 use crate::input::{Input, Matrix};
@@ -10,6 +11,13 @@ pub const PATTERN: f32 = 123.25;
 
 /// Every way to run `plan` that must not change a bit, with its name.
 pub fn ways(plan: TripletLoss) -> impl Iterator<Item = (String, TripletLoss)> {
+    Screen::ALL.into_iter().flat_map(move |screen| {
+        threads_and_backends(plan.screen(screen)).map(move |(name, plan)| (format!("{name}, {screen:?}"), plan))
+    })
+}
+
+/// Those ways without the screens, which a matrix of similarities does not need.
+fn threads_and_backends(plan: TripletLoss) -> impl Iterator<Item = (String, TripletLoss)> {
     Backend::available().flat_map(move |backend| {
         let name = move |threads| (format!("{backend}, {threads:?}"), plan.backend(backend).threads(threads));
         all_threads().into_iter().map(name)
@@ -81,7 +89,7 @@ pub fn check_forward(input: &Input, workspace: &mut Workspace) {
 /// Panics unless mining from similarities is the reference's.
 pub fn check_matrix(input: &Matrix, workspace: &mut Workspace) {
     let expected = matrix(input);
-    for (what, plan) in ways(input.options.plan()) {
+    for (what, plan) in threads_and_backends(input.options.plan()) {
         let similarities = input.similarities().expect("a good shape");
         let actual = plan.forward_from_similarities(similarities, workspace);
         check(&expected, actual, workspace.row_stats(), &what);
