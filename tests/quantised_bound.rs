@@ -319,3 +319,40 @@ fn roundings_around_a_center() {
         }
     }
 }
+
+/// By how much a sum in `f32` loses of the norm of `count` elements of this size, relatively: as the screens add up, in
+/// four parts.
+fn loss(element: f32, count: usize) -> f64 {
+    let part = (0..count / 4).fold(0.0_f32, |sum, _| element.mul_add(element, sum));
+    1.0 - (f64::from(part) / (count / 4) as f64).sqrt() / f64::from(element)
+}
+
+/// The longest rows, whose residuals are equal elements that an `f32` sum rounds off every time: their measured norm is
+/// too small by many roundings, which the bound must allow for.
+#[test]
+fn residuals_that_are_measured_too_small() {
+    const DIM: usize = 1 << 15;
+    let zero = vec![0.0; DIM];
+    // One element that sets the step, many between the points of the grid, and one that lengthens the row.
+    let row = |element: f64, longer: f64| {
+        let mut y: Vec<f64> = (0..DIM).map(|k| element * f64::from(sign(k))).collect();
+        (y[0], y[DIM - 1]) = (BYTES.largest, 20.0 + longer);
+        to_f32(&beyond(&zero, &y))
+    };
+    let lost = |&off: &f64| loss(row(off, 0.0)[1].abs(), DIM);
+    let off = (300..499).map(|off| f64::from(off) / 1000.0).max_by(|x, y| lost(x).total_cmp(&lost(y))).unwrap();
+    assert!(lost(&off) > 5e-5, "{:e} is lost", lost(&off));
+    let mut y: Vec<f64> = (0..DIM).map(|k| f64::from(sign(k))).collect();
+    (y[0], y[DIM - 1]) = (0.0, 0.0);
+    let anchor = to_f32(&beyond(&zero, &y));
+    // A little longer, a little less similar: some units in the last place.
+    let rows: Vec<Vec<f32>> = (0..PAIRS).map(|index| row(off, (index % 7) as f64 * 1.3e-4)).collect();
+    for row in &rows {
+        let share = BYTES.share([&anchor, row], [&zero, &zero]);
+        assert!(share > 0.9999, "{share} of the bound");
+    }
+    let (anchors, candidates) = (with_opposites(&[anchor]), with_opposites(&rows));
+    let batch = NearTies { anchors, candidates, dim: DIM, attacked: vec![0, 1], ties: PAIRS };
+    batch.assert_near_ties(10, "long rows");
+    batch.check(&mut Workspace::new(), "long rows");
+}
