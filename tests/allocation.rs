@@ -106,7 +106,7 @@ fn the_second_call_and_calls_of_smaller_shapes() {
 fn data_that_ask_for_another_screen() {
     const ALL: [Data; 4] = [Data::Random, Data::CommonMean, Data::NearTies, Data::Duplicates];
     for backend in Backend::available() {
-        for screen in Screen::ALL {
+        for screen in Screen::all() {
             let plan = TripletLoss::new().backend(backend).threads(Threads::Serial).screen(screen);
             let mut chosen = Vec::new();
             for dim in [5, 64] {

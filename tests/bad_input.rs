@@ -22,7 +22,9 @@ fn places(rows: usize, dim: usize) -> impl Iterator<Item = (usize, usize)> {
 fn assert_forward_fails(batch: Batch<'_>, margin: f32, expected: &str) {
     let good = [1.0, 0.0, 0.0, 1.0];
     for backend in Backend::available() {
-        for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
+        for (threads, screen) in
+            all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
+        {
             let mut workspace = Workspace::new();
             let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
             let _ = plan.forward(Batch::paired(&good, &good, 2).unwrap(), &mut workspace).unwrap();

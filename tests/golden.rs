@@ -163,7 +163,9 @@ impl Case {
     fn check(&self, workspace: &mut Workspace) {
         let batch = Batch::paired(&self.anchors, &self.positives, self.dim).unwrap();
         for backend in Backend::available() {
-            for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
+            for (threads, screen) in
+                all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
+            {
                 let what = format!("{}, {backend}, {threads:?}, {screen:?}", self.name);
                 let plan = self.plan.backend(backend).threads(threads).screen(screen);
                 let loss = plan.forward(batch, workspace).unwrap();

@@ -140,7 +140,7 @@ fn forward() {
                 let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).unwrap();
                 for backend in Backend::available() {
                     for (threads, screen) in
-                        all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen)))
+                        all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
                     {
                         let what = format!("{data:?} {} x {candidates} x {dim}, {guard:?}, {backend}", rows.len());
                         let plan = TripletLoss::new().negatives(negatives).backend(backend);
@@ -165,7 +165,7 @@ fn forward_of_rows_that_are_not_finite() {
             let (a, c) = (Guarded::new(guard, &spoiled), Guarded::new(guard, &c));
             let batch = Batch::new(a.get(), c.get(), 17, Positives::Offset(16)).unwrap();
             for backend in Backend::available() {
-                for screen in Screen::ALL {
+                for screen in Screen::all() {
                     let plan = TripletLoss::new().backend(backend).screen(screen);
                     assert!(plan.forward(batch, &mut Workspace::new()).is_err());
                 }

@@ -105,7 +105,7 @@ proptest! {
         let (loss, rows) = input.reference();
         let mut workspace = Workspace::new();
         for backend in Backend::available() {
-            for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::ALL.map(|screen| (way, screen))) {
+            for (threads, screen) in all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen))) {
                 let plan = input.plan().backend(backend).threads(threads).screen(screen);
                 let actual = plan.forward(input.batch(), &mut workspace).unwrap();
                 let what = format!("{backend}, {threads:?}, {screen:?}");

@@ -155,7 +155,7 @@ fn screens_change_no_byte() {
     let (loss, stats) = library(TripletLoss::new(), &anchors, &positives);
     let table = temporary("screens.csv");
     let mut tables = Vec::new();
-    for screen in Screen::ALL {
+    for screen in Screen::all() {
         let printed = printed(&[&anchors, &positives, "--screen", screen.name(), "--rows", &table]);
         assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{screen:?}");
         assert_eq!(value(&printed, "screen"), screen.name());

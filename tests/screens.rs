@@ -69,7 +69,7 @@ fn rows_that_are_all_alike() {
         let alike = Rows::new(&mut random, row.repeat(count), row.repeat(candidates), dim);
         alike.check(&format!("dim {dim}"));
         for backend in Backend::available() {
-            for screen in Screen::ALL {
+            for screen in Screen::all() {
                 for negatives in ALL_NEGATIVES {
                     let screening =
                         alike.screening(TripletLoss::new().negatives(negatives).backend(backend).screen(screen));
@@ -94,7 +94,7 @@ fn positives_in_the_midst_of_near_duplicates() {
             candidates.extend(random.rows(40, dim));
             let near = Rows::new(&mut random, anchors, candidates, dim);
             near.check(&format!("dim {dim}, {elements} elements differ"));
-            for screen in Screen::ALL {
+            for screen in Screen::all() {
                 let survivors = near.screening(TripletLoss::new().negatives(Negatives::Any).screen(screen)).survivors;
                 assert!(survivors > 20 * 300, "{screen:?}, dim {dim}: {survivors}");
             }
@@ -134,7 +134,7 @@ fn blocks_of_one_call_end_at_different_screens() {
         mixed.check(&format!("dim {dim}"));
         for backend in Backend::available() {
             for threads in all_threads() {
-                for screen in Screen::ALL {
+                for screen in Screen::all() {
                     let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
                     let screening = mixed.screening(plan);
                     let what = format!("{backend}, {threads:?}, {screen:?}, dim {dim}: {screening:?}");

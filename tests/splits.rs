@@ -44,7 +44,9 @@ impl Whole {
         points.dedup();
         let ways = Backend::available().flat_map(|backend| all_threads().into_iter().map(move |way| (backend, way)));
         let ways: Vec<_> = ways
-            .flat_map(|(backend, way)| Screen::ALL.map(|screen| plan.backend(backend).threads(way).screen(screen)))
+            .flat_map(|(backend, way)| {
+                Screen::all().map(move |screen| plan.backend(backend).threads(way).screen(screen))
+            })
             .collect();
         let pieces = points.windows(2).enumerate().flat_map(|(index, ends)| {
             // Steps of 7, so that a few pieces differ in everything.

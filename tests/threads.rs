@@ -57,7 +57,7 @@ impl Known {
 
     /// Every backend and thread mode, and the screens in turns.
     fn check_all(&self, workspace: &mut Workspace, what: &str) {
-        let mut screens = Screen::ALL.into_iter().cycle().skip(self.dim % Screen::ALL.len());
+        let mut screens = Screen::all().cycle().skip(self.dim % Screen::all().len());
         for backend in Backend::available() {
             for threads in all_threads() {
                 let plan = TripletLoss::new().backend(backend).threads(threads);
@@ -87,7 +87,7 @@ fn soak() {
                     let backend = backends[random.below(backends.len())];
                     let threads = threads[random.below(threads.len())];
                     let known = &known[random.below(known.len())];
-                    let screen = Screen::ALL[random.below(Screen::ALL.len())];
+                    let screen = Screen::all().nth(random.below(Screen::all().len())).expect("a screen");
                     let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
                     known.check(plan, &mut workspace, &format!("caller {caller}"));
                     calls.fetch_add(1, Ordering::Relaxed);

@@ -31,7 +31,7 @@ impl Call {
             .negatives(ALL_NEGATIVES[random.below(3)])
             .reduction(ALL_REDUCTIONS[random.below(2)])
             .backend(ways[random.below(ways.len())])
-            .screen(Screen::ALL[random.below(Screen::ALL.len())])
+            .screen(Screen::all().nth(random.below(Screen::all().len())).expect("a screen"))
             .threads(threads[random.below(threads.len())]);
         if random.below(4) == 0 {
             // The anchors' place is taken by a matrix of any finite numbers.

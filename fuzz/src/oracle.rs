@@ -11,7 +11,7 @@ pub const PATTERN: f32 = 123.25;
 
 /// Every way to run `plan` that must not change a bit, with its name.
 pub fn ways(plan: TripletLoss) -> impl Iterator<Item = (String, TripletLoss)> {
-    Screen::ALL.into_iter().flat_map(move |screen| {
+    Screen::all().flat_map(move |screen| {
         threads_and_backends(plan.screen(screen)).map(move |(name, plan)| (format!("{name}, {screen:?}"), plan))
     })
 }

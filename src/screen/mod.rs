@@ -167,7 +167,7 @@ impl fmt::Display for Screen {
 
 impl Screen {
     /// All of them.
-    pub fn all() -> impl Iterator<Item = Screen> {
+    pub fn all() -> impl ExactSizeIterator<Item = Screen> + Clone {
         [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off].into_iter()
     }
 
