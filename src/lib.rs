@@ -125,8 +125,8 @@
 //!
 //! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
 //! grows when a larger shape arrives, and what it held before never matters but to [`TripletLoss::backward`], which
-//! continues the forward pass before it. After the first call of a shape, a serial call with the same screen allocates
-//! nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
+//! continues the forward pass before it. After the first call of a shape, a serial call with the same screen and
+//! backend allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
 //! thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
 //! # Threads

@@ -42,7 +42,7 @@ impl Plan {
     }
 
     /// What the workspace must hold, whatever the data.
-    fn sizes(self, batch: Batch<'_>, levels: (Level, Level), block_rows: usize) -> Sizes {
+    fn sizes(self, batch: Batch<'_>, levels: (Level, Level)) -> Sizes {
         let (shortlists, anchor_words) = block_room(batch.rows(), batch.dim());
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let dim = batch.dim().min(MAX_DIM);
@@ -59,7 +59,7 @@ impl Plan {
             stride: Level::longest_stride(levels, batch.dim()),
             scratch: if quantised { scratch_room(dim) } else { 0 },
             centers: if quantised { center_room(dim) } else { 0 },
-            blocks: batch.rows().div_ceil(block_rows),
+            blocks: batch.rows().div_ceil(ROW_UNIT),
         }
     }
 }
@@ -69,10 +69,12 @@ pub(crate) fn mine(plan: Plan, batch: Batch<'_>, workspace: &mut Workspace) -> R
     let plan = plan.fit(batch);
     let levels = plan.screen.levels(plan.backend, batch);
     let block_rows = anchor_block(batch.rows(), batch.dim(), plan.join.threads());
-    let mut buffers = workspace.buffers(plan.sizes(batch, levels, block_rows))?;
+    let mut buffers = workspace.buffers(plan.sizes(batch, levels))?;
     let room = core::mem::take(&mut buffers.centers);
     let centers = Centers::of(plan.backend, batch, if levels.0 < Level::F32 { room } else { &mut [] });
     let setting = Setting { centers, bound: plan.screen.bound(batch.dim()) };
+    // There is room for blocks of any size, as more threads may share a smaller batch in smaller ones.
+    buffers.progress = &mut core::mem::take(&mut buffers.progress)[..batch.rows().div_ceil(block_rows)];
     let first = first_level(plan.backend, batch, plan.negatives, centers, levels);
     buffers.progress.fill(Progress { level: first, ..Progress::default() });
     // Most calls take one pass; blocks that found their screen too coarse take another.

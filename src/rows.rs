@@ -60,7 +60,8 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub(crate) fn spread(self, sample: usize) -> impl Iterator<Item = usize> {
         let sample = sample.min(self.count());
-        (0..sample).map(move |index| index * self.count() / sample)
+        // In 64 bits: the product may be too large for a `usize` of 32.
+        (0..sample).map(move |index| (index as u64 * self.count() as u64 / sample as u64) as usize)
     }
 
     /// The rows in order.

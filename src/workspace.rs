@@ -17,8 +17,8 @@ const ALIGNMENT: usize = 64;
 /// each thread, and a few numbers for each row; never the m x n matrix. A backward pass needs a few more numbers for
 /// each row. It grows when a larger shape arrives and does not shrink; what an earlier call left in it does not matter
 /// to a later one, but to [`TripletLoss::backward`](crate::TripletLoss::backward), which continues the forward pass
-/// before it. After the first call of a shape, a serial call of that or a smaller shape with the same screen allocates
-/// nothing.
+/// before it. After the first call of a shape, a serial call of that or a smaller shape with the same screen and
+/// backend allocates nothing.
 ///
 /// On several threads this crate allocates nothing either, but rayon may: entering its pool from a thread outside of it
 /// makes rayon's own queue allocate a block every 63 entries.
@@ -138,7 +138,7 @@ pub(crate) struct Sizes {
     pub(crate) scratch: usize,
     /// Elements of the centers.
     pub(crate) centers: usize,
-    /// Blocks of anchors.
+    /// Blocks of anchors, at most.
     pub(crate) blocks: usize,
 }
 

@@ -19,10 +19,12 @@
 //!    rows with one element that dwarfs the others; a good scale only makes it small.
 //! 3. *The sum* of integer products is exact. No lane overflows: bytes reach `128 * 127 * dim + 127^2 * dim < 2^31` up
 //!    to [`MAX_DIM`]; 16-bit integers `|p| |q| < (46000 * 513 / 512 + 91)^2 < 2^31` in the scales' units by
-//!    Cauchy-Schwarz, and sums that leave the range on the way come back, as they wrap around.
+//!    Cauchy-Schwarz, and sums that leave the range on the way come back, as they wrap around. (Rows whose distance
+//!    from the center is so small that its square is 0 may leave it for good. Their scale is below `1e-22`: whatever
+//!    the sum, it is nothing.)
 //!
 //! The rest is roundings, with `g = 2^-24` (the relative error of one `f32` rounding). `|u| = 1`, and a center, a mean
-//! of unit rows, has a norm of at most `1 + g`; so `|u - a| < 2.01`.
+//! of unit rows, has a norm of at most `1 + 64 g`; so `|u - a| < 2.01`.
 //!
 //! 4. *Elements.* `u_k` is two roundings off, as in [`float`](super::float), and `u_k - a_k` a third: together at most
 //!    `2 g + 2.01 g` in norm. Where a multiply-add is two roundings, what is left out of it is another `2.01 g` off.
@@ -36,8 +38,9 @@
 //!    numbers that stay below 16: conversion and products are off by `3 g` of at most `4.1`, and three results by `8 g`
 //!    each, or twice as much where products are rounded first. The shift and its difference with an exact similarity
 //!    are off by another `8 g`, the subtraction of an interval's length by `8 g`, the exact similarity by `g`: 78 g at
-//!    most, of the `96 g` in [`Centers::slack`]. Roundings of the error terms themselves are relative to them, and
-//!    covered by what [`SLACK`] has to spare.
+//!    most, of the `96 g` in [`Centers::slack`]. (The end of the window above the positive takes two sums instead of the
+//!    subtraction.) Roundings of the error terms themselves are relative to them, as are those of intervals so long
+//!    that numbers pass 16, and covered by what [`SLACK`] has to spare.
 
 use super::Level;
 use super::ROUNDING;
