@@ -60,7 +60,7 @@ impl Training {
     }
 }
 
-/// Random rows, closer to their anchors than to the others, as in use.
+/// Random rows that are only a little closer to their anchors than to the others, so that hinges are active.
 fn pairs(seed: u64, rows: usize, dim: usize) -> Pairs {
     let Pairs { anchors, positives: noise, dim } = Pairs::independent(seed, rows, dim);
     let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| 0.2 * anchor + noise).collect();
@@ -93,7 +93,8 @@ fn serial(backend: Backend) -> TripletLoss {
 
 fn shares() {
     println!(
-        "\n| rows x dim | margin | backend | threads | forward, us | forward + backward, us | backward alone, us | backward / forward |"
+        "\n| rows x dim | margin | backend | threads | forward, us | forward + backward, us | backward alone, us \
+         | backward / forward |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (rows, dim) in SHAPES {
@@ -125,14 +126,15 @@ fn share_line(what: &str, rows: usize, dim: usize, plan: TripletLoss) {
 /// What is timed must be right: a small batch against the reference.
 fn check() {
     let mut training = Training::new(32, 128);
-    for backend in Backend::available() {
-        training.forward_backward(serial(backend).margin(1.0));
+    let ways = Backend::available().flat_map(|backend| Screen::all().map(move |screen| serial(backend).screen(screen)));
+    for plan in ways {
+        training.forward_backward(plan.margin(1.0));
         let batch = training.sets[training.turn].batch();
         let (by_anchors, by_positives) =
             reference::backward(batch, 1.0, Default::default(), &[1.0; 32]).expect("finite rows");
         for (expected, actual) in [(by_anchors, &training.by_anchors), (by_positives, &training.by_positives)] {
             let near = |(expected, &actual): (&f64, &f32)| (expected - f64::from(actual)).abs() < 1e-6;
-            assert!(expected.iter().zip(actual).all(near), "{backend}");
+            assert!(expected.iter().zip(actual).all(near), "{plan:?}");
         }
     }
 }
