@@ -34,7 +34,7 @@ const ANCHORS: usize = 6;
 /// The candidates that nearly tie. There are as many opposite ones.
 const PAIRS: usize = 30;
 
-/// The rows of 66 that a center is not made of.
+/// Two rows of 66 that a center is not made of.
 const NOT_SAMPLED: [usize; 2] = [32, 65];
 
 /// What decides the step of a row.
@@ -70,14 +70,19 @@ fn to_f32(row: &[f64]) -> Vec<f32> {
     row.iter().map(|&value| value as f32).collect()
 }
 
-/// What the screen takes for the center of `rows`: the mean of 64 of them at most.
+/// The rows of `count` that a center is the mean of.
+fn sampled(count: usize) -> Vec<usize> {
+    let sample = (count / 8).clamp(16, 64).min(count);
+    (0..sample).map(|index| index * count / sample).collect()
+}
+
+/// What the screen takes for the center of `rows`.
 fn center(rows: &[f32], dim: usize) -> Vec<f64> {
-    let count = rows.len() / dim;
-    let sample = count.min(64);
+    let sampled = sampled(rows.len() / dim);
     let mut mean = vec![0.0_f32; dim];
-    for index in 0..sample {
-        let row = &rows[index * count / sample * dim..][..dim];
-        let scale = 1.0 / reference::norm(row) / sample as f64;
+    for &index in &sampled {
+        let row = &rows[index * dim..][..dim];
+        let scale = 1.0 / reference::norm(row) / sampled.len() as f64;
         mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += (f64::from(value) * scale) as f32);
     }
     mean.into_iter().map(f64::from).collect()
@@ -165,42 +170,45 @@ impl Layout {
         (0..self.dim).map(element).collect()
     }
 
-    /// The row in direction `y` with `value` in the place to aim with, and the limit in force.
-    fn complete(&self, center: &[f64], y: &mut [f64], value: f64) -> Vec<f64> {
+    /// The row in direction `y` with `value` in the place to aim with, if its step is what it should be.
+    fn complete(&self, center: &[f64], y: &mut [f64], value: f64) -> Option<Vec<f64>> {
         let beside = self.dim - 1;
         match self.limit {
             Limit::Element => (y[0], y[beside]) = (self.grid.largest, -value),
             Limit::Norm => {
-                (y[self.flat - 1], y[beside]) = (value * f64::from(sign(self.flat - 1)), 0.0);
+                // A positive element, as those of a center are: together with a negative one beside it, it moves the
+                // similarity one way.
+                (y[(self.flat - 1) & !1], y[beside]) = (value, 0.0);
                 y[beside] = -(self.grid.largest_norm.powi(2) - dot(y, y)).sqrt();
             }
         }
         let largest = y.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-        assert!(largest <= self.grid.largest, "dim {}: the wrong element sets the step", self.dim);
-        beyond(center, y)
+        (largest <= self.grid.largest && y[beside].is_finite()).then(|| beyond(center, y))
     }
 
-    /// The row near `y` that has the similarity `target` with `anchor`, by the secant method on one element.
-    fn aim(&self, anchor: &[f64], center: &[f64], y: &mut [f64], target: f64) -> Vec<f32> {
+    /// The row near `y` that has the similarity `target` with `anchor`, by the secant method on one element, if there
+    /// is one.
+    fn aim(&self, anchor: &[f64], center: &[f64], y: &mut [f64], target: f64) -> Option<Vec<f32>> {
         let off = |row: &[f64]| dot(anchor, row) - target;
         let mut x = [self.aimed(), 1.01 * self.aimed()];
-        let mut before = off(&self.complete(center, y, x[0]));
+        let mut before = off(&self.complete(center, y, x[0])?);
         for _ in 0..30 {
-            let row = self.complete(center, y, x[1]);
+            let row = self.complete(center, y, x[1])?;
             let now = off(&row);
             if now.abs() < 1e-10 {
-                return to_f32(&row);
+                return Some(to_f32(&row));
             }
             x = [x[1], x[1] - now * (x[1] - x[0]) / (now - before)];
             before = now;
         }
-        panic!("dim {}: no row of similarity {target}", self.dim)
+        None
     }
 
     /// `count` candidates of nearly one similarity with `anchor`, whose residuals point its way and against it in turns.
     fn candidates(&self, random: &mut Random, anchor: &[f64], center: &[f64], count: usize) -> Vec<Vec<f32>> {
         let middle = self.integers(random);
-        let target = f64::from(dot(anchor, &self.complete(center, &mut middle.clone(), self.aimed())) as f32);
+        let whole = self.complete(center, &mut middle.clone(), self.aimed()).expect("a row of the middle");
+        let target = f64::from(dot(anchor, &whole) as f32);
         let step = f64::from((target as f32).next_up()) - target;
         let candidate = |index: usize| {
             let towards = if random.below(2) == 0 { self.grid.off } else { -self.grid.off };
@@ -211,7 +219,10 @@ impl Layout {
             }
             self.aim(anchor, center, &mut y, target + step * (index % 7) as f64 - 3.0 * step)
         };
-        (0..count).map(candidate).collect()
+        // Some miss, where the anchor is nearly the most similar row there is.
+        let rows: Vec<Vec<f32>> = (0..100 * count).filter_map(candidate).take(count).collect();
+        assert_eq!(rows.len(), count, "dim {}: too few rows of similarity {target}", self.dim);
+        rows
     }
 
     /// Panics unless the errors of pairs reach most of their bounds, in the directions that are asked for. What is
@@ -227,14 +238,20 @@ impl Layout {
     }
 }
 
-/// `row`, its opposite, and so on, at several scales: rows whose mean is zero.
+/// Rows and their opposites, at several scales, in such an order that the mean of a sample is zero.
 fn with_opposites(rows: &[Vec<f32>]) -> Vec<f32> {
-    let pair = |(index, row): (usize, &Vec<f32>)| {
+    let count = 2 * rows.len();
+    let sampled = sampled(count);
+    let order: Vec<usize> = sampled.iter().copied().chain((0..count).filter(|row| !sampled.contains(row))).collect();
+    let mut all = vec![Vec::new(); count];
+    for (index, (row, pair)) in rows.iter().zip(order.chunks(2)).enumerate() {
         let row = scaled(row, index);
-        let opposite: Vec<f32> = row.iter().map(|value| -value).collect();
-        [row, opposite].concat()
-    };
-    rows.iter().enumerate().flat_map(pair).collect()
+        all[pair[1]] = row.iter().map(|value| -value).collect();
+        all[pair[0]] = row;
+    }
+    let all = all.concat();
+    assert!(center(&all, rows[0].len()).iter().all(|&value| value == 0.0));
+    all
 }
 
 #[test]
@@ -249,7 +266,6 @@ fn candidates_whose_roundings_are_parallel_to_the_anchor() {
             let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], [&zero, &zero])).collect();
             layout.assert_shares(&shares, &[1.0, -1.0], &what);
             let (anchors, candidates) = (with_opposites(&vec![anchor; ANCHORS / 2]), with_opposites(&rows));
-            assert!([&anchors, &candidates].iter().all(|rows| center(rows, dim).iter().all(|&value| value == 0.0)));
             let batch = NearTies { anchors, candidates, dim, attacked: (0..ANCHORS).collect(), ties: PAIRS };
             batch.assert_near_ties(10, &what);
             batch.check(&mut workspace, &what);
@@ -269,8 +285,9 @@ fn anchors_whose_roundings_are_parallel_to_the_candidates() {
                 let (layout, zero) = (Layout::new(grid, limit, dim), vec![0.0; dim]);
                 let off = |value: &f64| value * (layout.size().round() + towards);
                 let mut y: Vec<f64> = layout.flat().iter().map(off).collect();
-                let aimed = if limit == Limit::Norm { y[layout.flat - 1].abs() } else { layout.aimed() };
-                let anchor = to_f32(&layout.complete(&zero, &mut y, aimed));
+                let aimed = if limit == Limit::Norm { y[0].abs() } else { layout.aimed() };
+                let anchor =
+                    to_f32(&layout.complete(&zero, &mut y, aimed).expect("a row between the points of the grid"));
                 let beside = unit(&anchor)[dim - 1];
                 let candidate = |index: usize| {
                     let mut y = layout.flat();
@@ -295,7 +312,7 @@ fn anchors_whose_roundings_are_parallel_to_the_candidates() {
 fn roundings_around_a_center() {
     let mut workspace = Workspace::new();
     for (grid, limit) in ALL_GRIDS {
-        for dim in [16, 67, 130] {
+        for dim in [16, 67, 130, 256] {
             let what = format!("{grid:?}, {limit:?}, dim {dim}");
             let (layout, mut random) = (Layout::new(grid, limit, dim), Random(dim as u64));
             let (mut anchors, mut candidates) = Data::CommonMean.batch(dim as u64, 66, 128, dim);
@@ -320,39 +337,81 @@ fn roundings_around_a_center() {
     }
 }
 
-/// By how much a sum in `f32` loses of the norm of `count` elements of this size, relatively: as the screens add up, in
-/// four parts.
-fn loss(element: f32, count: usize) -> f64 {
-    let part = (0..count / 4).fold(0.0_f32, |sum, _| element.mul_add(element, sum));
-    1.0 - (f64::from(part) / (count / 4) as f64).sqrt() / f64::from(element)
+/// The longest rows that are rounded.
+const LONGEST: usize = 1 << 15;
+
+/// A long row with one element that sets the step, many that count, and a last one that lengthens the row until it has
+/// the similarity `target` with the signs of those that count.
+fn long_row(target: f64, mut element: impl FnMut() -> f64) -> Vec<f32> {
+    let mut y: Vec<f64> = (0..LONGEST).map(|k| element() * f64::from(sign(k))).collect();
+    (y[0], y[LONGEST - 1]) = (BYTES.largest, 0.0);
+    let along = dot(&y, &signs()) / ((LONGEST - 2) as f64).sqrt();
+    y[LONGEST - 1] = ((along / target).powi(2) - dot(&y, &y)).sqrt();
+    to_f32(&beyond(&vec![0.0; LONGEST], &y))
 }
 
-/// The longest rows, whose residuals are equal elements that an `f32` sum rounds off every time: their measured norm is
-/// too small by many roundings, which the bound must allow for.
+/// The signs of the elements that count.
+fn signs() -> Vec<f64> {
+    let mut signs: Vec<f64> = (0..LONGEST).map(|k| f64::from(sign(k))).collect();
+    (signs[0], signs[LONGEST - 1]) = (0.0, 0.0);
+    signs
+}
+
+/// The similarity of a long row whose elements are all `off`, the last one being 20 whole steps.
+fn long_similarity(off: f64) -> f64 {
+    let along = off * off * (LONGEST - 2) as f64;
+    f64::from((along / (along + BYTES.largest.powi(2) + 400.0)).sqrt() as f32)
+}
+
+/// By how much, relatively, a sum in `f32` makes the product of two rows of equal elements too small: in four parts, as
+/// the screens add up.
+fn loss(x: &[f32], y: &[f32]) -> f64 {
+    let (x, y, count) = (x[1].abs(), y[1].abs(), LONGEST / 4);
+    let part = (0..count).fold(0.0_f32, |sum, _| x.mul_add(y, sum));
+    1.0 - f64::from(part) / (count as f64 * f64::from(x) * f64::from(y))
+}
+
+/// Long rows of nearly the similarity that is lost the most of, half of them with equal elements, of whose sums it is
+/// lost. The others' elements differ, so that they lose little: against them, the former have no chance if a bound does
+/// not allow for such a loss.
+fn long_rows(lost: impl Fn(&[f32]) -> f64) -> Vec<Vec<f32>> {
+    let mut random = Random(1);
+    let equal = |off: f64| long_row(long_similarity(off), || off);
+    let offs = (440..490).map(|off| f64::from(off) / 1000.0);
+    let off = offs.max_by(|&x, &y| lost(&equal(x)).total_cmp(&lost(&equal(y)))).expect("some");
+    assert!(lost(&equal(off)) > 8e-5, "only {:e} are lost", lost(&equal(off)));
+    let row = |index: usize| {
+        let target = long_similarity(off) - (index % 7) as f64 * 2.0_f64.powi(-24);
+        let varied = index.is_multiple_of(2);
+        long_row(target, || if varied { 0.5 + 0.2 * f64::from(random.unit()) } else { off })
+    };
+    (0..PAIRS).map(row).collect()
+}
+
+/// The measured norm of residuals is too small by many roundings, and the bound with it.
 #[test]
 fn residuals_that_are_measured_too_small() {
-    const DIM: usize = 1 << 15;
-    let zero = vec![0.0; DIM];
-    // One element that sets the step, many between the points of the grid, and one that lengthens the row.
-    let row = |element: f64, longer: f64| {
-        let mut y: Vec<f64> = (0..DIM).map(|k| element * f64::from(sign(k))).collect();
-        (y[0], y[DIM - 1]) = (BYTES.largest, 20.0 + longer);
-        to_f32(&beyond(&zero, &y))
-    };
-    let lost = |&off: &f64| loss(row(off, 0.0)[1].abs(), DIM);
-    let off = (300..499).map(|off| f64::from(off) / 1000.0).max_by(|x, y| lost(x).total_cmp(&lost(y))).unwrap();
-    assert!(lost(&off) > 5e-5, "{:e} is lost", lost(&off));
-    let mut y: Vec<f64> = (0..DIM).map(|k| f64::from(sign(k))).collect();
-    (y[0], y[DIM - 1]) = (0.0, 0.0);
-    let anchor = to_f32(&beyond(&zero, &y));
-    // A little longer, a little less similar: some units in the last place.
-    let rows: Vec<Vec<f32>> = (0..PAIRS).map(|index| row(off, (index % 7) as f64 * 1.3e-4)).collect();
-    for row in &rows {
+    let zero = vec![0.0; LONGEST];
+    let anchor = to_f32(&beyond(&zero, &signs()));
+    let rows = long_rows(|row| loss(row, row));
+    for row in rows.iter().skip(1).step_by(2) {
         let share = BYTES.share([&anchor, row], [&zero, &zero]);
-        assert!(share > 0.9999, "{share} of the bound");
+        assert!(share > 1.0 - 1e-6, "{share} of the bound");
     }
     let (anchors, candidates) = (with_opposites(&[anchor]), with_opposites(&rows));
-    let batch = NearTies { anchors, candidates, dim: DIM, attacked: vec![0, 1], ties: PAIRS };
+    let batch = NearTies { anchors, candidates, dim: LONGEST, attacked: vec![0, 1], ties: PAIRS };
+    batch.assert_near_ties(10, "long rows");
+    batch.check(&mut Workspace::new(), "long rows");
+}
+
+/// All anchors are alike and are their own center, so that nothing is left of them: the similarities are the products of
+/// the candidates with that center, and wrong by many roundings.
+#[test]
+fn centers_whose_products_are_measured_too_small() {
+    let anchor = to_f32(&beyond(&vec![0.0; LONGEST], &signs()));
+    let candidates = with_opposites(&long_rows(|row| loss(row, &anchor)));
+    let anchors = [anchor.clone(), anchor].concat();
+    let batch = NearTies { anchors, candidates, dim: LONGEST, attacked: vec![0, 1], ties: PAIRS };
     batch.assert_near_ties(10, "long rows");
     batch.check(&mut Workspace::new(), "long rows");
 }
