@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{ALL_NEGATIVES, Random, all_threads, check_forward};
-use hardneg::{Backend, Batch, Negatives, Positives, Screen, Screening, Threads, TripletLoss, Workspace};
+use common::{ALL_NEGATIVES, Random, all_threads, bits, check_forward};
+use hardneg::{Backend, Batch, Gradients, Negatives, Positives, Screen, Screening, Threads, TripletLoss, Workspace};
 
 /// A batch with its positives.
 struct Rows {
@@ -155,6 +155,27 @@ fn blocks_of_one_call_end_at_different_screens() {
                         _ => {}
                     }
                 }
+            }
+        }
+    }
+}
+
+/// The sum of all candidates, which gradients need, is made once, however often the candidates are prepared.
+#[test]
+fn gradients_after_blocks_went_on_to_other_screens() {
+    let mixed = three_kinds(96, 4, 128);
+    let mut first: Option<Vec<u32>> = None;
+    for backend in Backend::available() {
+        for threads in all_threads() {
+            for screen in Screen::all() {
+                let plan = TripletLoss::new().margin(1.0).backend(backend).threads(threads).screen(screen);
+                let (mut by_anchors, mut by_candidates) =
+                    (vec![0.0; mixed.anchors.len()], vec![0.0; mixed.candidates.len()]);
+                let gradients = Gradients::new(&mut by_anchors, &mut by_candidates);
+                let _ = plan.forward_backward(mixed.batch(), gradients, &mut Workspace::new()).unwrap();
+                let actual = [bits(&by_anchors), bits(&by_candidates)].concat();
+                let what = format!("{backend}, {threads:?}, {screen:?}");
+                assert!(*first.get_or_insert_with(|| actual.clone()) == actual, "{what}: other gradients");
             }
         }
     }
