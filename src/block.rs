@@ -144,7 +144,7 @@ struct AnchorBlock<'a, 'b> {
     anchors: AnchorBlocks<'a>,
     windows: [Window; MAX_BLOCK],
     constants: [AnchorConstants; MAX_BLOCK],
-    found: Ends,
+    ends: Ends,
     words: &'b mut [u32],
     scratch: &'b mut [f32],
     shortlists: &'b mut [Shortlist],
@@ -158,7 +158,7 @@ pub(crate) fn mine_block(backend: Backend, anchors: AnchorBlocks<'_>, scratch: &
     }
     let (words, scratch, shortlists) = scratch.parts();
     let (windows, constants) = ([Window::CLOSED; MAX_BLOCK], [AnchorConstants::default(); MAX_BLOCK]);
-    let mut block = AnchorBlock { anchors, windows, constants, found: Ends::ZERO, words, scratch, shortlists };
+    let mut block = AnchorBlock { anchors, windows, constants, ends: Ends::ZERO, words, scratch, shortlists };
     match level {
         Level::I8 => mine_with::<I8>(backend, &mut block),
         Level::I16 => mine_with::<I16>(backend, &mut block),
@@ -235,12 +235,11 @@ impl AnchorBlock<'_, '_> {
         }
         let dim = self.anchors.shared.batch.dim();
         let padded = self.anchors.norms.len().next_multiple_of(S::F32_LANES);
-        let squares = self.anchors.rows.chunks(S::F32_LANES * dim).zip(self.anchors.norms.chunks(S::F32_LANES));
-        for (square, (rows, norms)) in squares.enumerate() {
-            let first = square * S::F32_LANES;
+        let rows = RawRows { rows: self.anchors.rows, norms: self.anchors.norms, dim };
+        for (first, square) in rows.squares(S::F32_LANES) {
             let place = Place::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));
             let setting = self.anchors.shared.setting;
-            let constants = F::write_anchors(simd, RawRows { rows, norms, dim }, setting, self.scratch, place);
+            let constants = F::write_anchors(simd, square, setting, self.scratch, place);
             self.constants[first..first + S::F32_LANES].copy_from_slice(&constants[..S::F32_LANES]);
         }
     }
@@ -345,7 +344,7 @@ impl AnchorBlock<'_, '_> {
                 first_candidate,
             };
             let tile = Tile { anchors, candidates, constants, ahead };
-            simd.screen_tile::<F, _>(width / S::F32_LANES, tile, &mut self.found, &mut record);
+            simd.screen_tile::<F, _>(width / S::F32_LANES, tile, &mut self.ends, &mut record);
         }
     }
 

@@ -95,10 +95,9 @@ fn write_panel<S: Simd, F: Format>(
 ) {
     let (dim, width) = (rows.dim, S::TILE_REGISTERS * S::F32_LANES);
     let padded = rows.norms.len().next_multiple_of(S::F32_LANES);
-    let squares = rows.rows.chunks(S::F32_LANES * dim).zip(rows.norms.chunks(S::F32_LANES));
-    for (square, (rows, norms)) in squares.enumerate() {
-        let place = Place::new(panel, square * S::F32_LANES, width, padded, F::stride(dim));
-        F::write_candidates(simd, RawRows { rows, norms, dim }, setting, scratch, place);
+    for (first, square) in rows.squares(S::F32_LANES) {
+        let place = Place::new(panel, first, width, padded, F::stride(dim));
+        F::write_candidates(simd, square, setting, scratch, place);
     }
 }
 

@@ -200,8 +200,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, found: &mut Ends, record: &mut R) {
-        tile::<Self, F, R, 4, 1>(self, shape, found, record);
+    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, ends: &mut Ends, record: &mut R) {
+        tile::<Self, F, R, 4, 1>(self, shape, ends, record);
     }
 }
 

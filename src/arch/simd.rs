@@ -97,7 +97,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fold(self, value: Self::F64) -> f64;
 
     /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, found: &mut Ends, record: &mut R);
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, ends: &mut Ends, record: &mut R);
 }
 
 /// A computation written once for every instruction set.

@@ -11,8 +11,7 @@ use crate::rows::Rows;
 use crate::similarity::{inverse, norm_row};
 
 /// The most rows of a side that its center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and
-/// removing it makes them hardly longer. Of fewer than 512
-/// rows, one in eight, but at least 16.
+/// removing it makes them hardly longer. Of fewer than 512 rows, one in eight, but at least 16.
 const SAMPLE: usize = 64;
 
 /// The centers of the two sides as one of them sees them, filled up with zeros to whole registers.

@@ -34,9 +34,13 @@ const LEAST_DIM: usize = 32;
 /// and batches with fewer elements on a side.
 const LEAST_ELEMENTS: usize = 1 << 15;
 
-/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean
-/// square; if these rows' are larger, the blocks will notice.
+/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
+/// these rows' are larger, the blocks will notice.
 const I8_ERROR: f64 = 0.016;
+
+/// By how much the sample must exceed what speaks for a finer screen: a small sample errs, and blocks can change to a
+/// finer screen, but not back.
+const CAUTION: f64 = 1.25;
 
 /// The candidates of the sample.
 const SAMPLE: usize = 32;
@@ -142,8 +146,7 @@ impl Kernel for Sample<'_> {
         let i16 = centers.spread() * 2.0 * f64::from(i16_error(batch.dim()));
         let error = if first == Level::I8 { centers.spread() * I8_ERROR } else { i16 };
         let candidates = batch.candidates() as f64;
-        // A small sample errs; blocks can change to a finer screen, but not back.
-        let doubtful = candidates * self.doubtful_share(simd, error) / 1.25;
+        let doubtful = candidates * self.doubtful_share(simd, error) / CAUTION;
         let dim = batch.dim() as f64;
         Seen { level: first, dim, screened: 0.0, candidates, doubtful, scored: 0.0, i16_share: i16 / error }
             .best_level(last)

@@ -15,12 +15,21 @@ pub(crate) struct Setting<'a> {
     pub(crate) bound: f32,
 }
 
-/// Up to a register's worth of rows.
+/// Rows as the caller has them, with their norms.
 #[derive(Clone, Copy)]
 pub(crate) struct RawRows<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) norms: &'a [f64],
     pub(crate) dim: usize,
+}
+
+impl<'a> RawRows<'a> {
+    /// The rows, `lanes` at a time, with the index of the first of them.
+    #[inline(always)]
+    pub(crate) fn squares(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
+        let squares = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
+        squares.map(move |(square, (rows, norms))| (square * lanes, RawRows { rows, norms, ..self }))
+    }
 }
 
 /// A way to write down the elements of a row in words of 32 bits, `PER_WORD` elements each.

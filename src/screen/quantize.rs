@@ -189,7 +189,7 @@ pub(crate) fn candidates<S: Simd, I: Integers>(
         }
     }
     for (constant, values) in constants.iter().enumerate() {
-        place.put(simd, rows.dim.div_ceil(I::PER_WORD) + constant, simd.bits(simd.load(values)));
+        place.put(simd, I::steps(rows.dim) + constant, simd.bits(simd.load(values)));
     }
 }
 

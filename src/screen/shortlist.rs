@@ -319,7 +319,7 @@ fn prefetch_row<S: Simd>(simd: S, row: &[f32]) {
 }
 
 /// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
-/// the best pair exactly, which raises the window the most.
+/// the best two pairs exactly, which raise the window the most.
 struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
     exact: &'a Exact<'a>,

@@ -115,7 +115,7 @@ pub(crate) trait Record {
 pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
     simd: S,
     tile: Tile<'_>,
-    found: &mut Ends,
+    ends: &mut Ends,
     record: &mut R,
 ) {
     const {
@@ -133,13 +133,13 @@ pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const RE
     }
     let mut rows_hit = 0_u32;
     for r in 0..ANCHORS {
-        let hit = write_upper::<S, F, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &columns, &mut found.upper[r]);
+        let hit = write_upper::<S, F, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &columns, &mut ends.upper[r]);
         rows_hit |= u32::from(hit) << r;
     }
     while rows_hit != 0 {
         let r = rows_hit.trailing_zeros() as usize;
         rows_hit &= rows_hit - 1;
-        let (upper, lower) = (&mut found.upper[r], &mut found.lower);
+        let (upper, lower) = (&mut ends.upper[r], &mut ends.lower);
         write_lower::<S, F, REGISTERS>(simd, &record.rows().0[r], &columns, upper, lower);
         record.record(r, Intervals { upper, lower, width });
     }
@@ -152,14 +152,14 @@ fn write_upper<S: Simd, F: Format, const REGISTERS: usize>(
     sums: &[F::Words<S>; REGISTERS],
     (row, window): (&AnchorConstants, Window),
     columns: &[F::Loaded<S>; REGISTERS],
-    ends: &mut [f32; MAX_WIDTH],
+    upper: &mut [f32; MAX_WIDTH],
 ) -> bool {
     let (low, high) = (simd.splat(window.low), simd.splat(window.high));
     let mut hits = 0;
     for c in 0..REGISTERS {
-        let upper = F::upper(simd, sums[c], row, &columns[c]);
-        simd.store(upper, &mut ends[c * S::F32_LANES..]);
-        hits |= simd.in_range(upper, low, high);
+        let ends = F::upper(simd, sums[c], row, &columns[c]);
+        simd.store(ends, &mut upper[c * S::F32_LANES..]);
+        hits |= simd.in_range(ends, low, high);
     }
     hits != 0
 }

@@ -270,11 +270,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, found: &mut Ends, record: &mut R) {
+    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, ends: &mut Ends, record: &mut R) {
         match registers {
-            3 => tile::<Self, F, R, 8, 3>(self, shape, found, record),
-            2 => tile::<Self, F, R, 8, 2>(self, shape, found, record),
-            _ => tile::<Self, F, R, 8, 1>(self, shape, found, record),
+            3 => tile::<Self, F, R, 8, 3>(self, shape, ends, record),
+            2 => tile::<Self, F, R, 8, 2>(self, shape, ends, record),
+            _ => tile::<Self, F, R, 8, 1>(self, shape, ends, record),
         }
     }
 }
