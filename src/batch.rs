@@ -1,10 +1,12 @@
 //! `Batch`: the input of a call, validated once, and `Positives`, which candidate belongs to which anchor.
 
+use core::fmt;
+
 use crate::error::{Error, Side};
 use crate::rows::Rows;
 
 /// Which candidate is the positive of each anchor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Positives<'a> {
     /// The positive of anchor `i` is candidate `i`.
@@ -13,43 +15,72 @@ pub enum Positives<'a> {
     Offset(usize),
     /// The positive of anchor `i` is candidate `indices[i]`. Indices may repeat.
     Indices(&'a [usize]),
+    /// The same with indices of 32 bits.
+    IndicesU32(&'a [u32]),
+    /// The same with signed indices, as NumPy and PyTorch have them. A negative one is out of range.
+    IndicesI64(&'a [i64]),
 }
 
 impl Positives<'_> {
-    /// The positive of anchor `row`.
+    /// The positive of anchor `row`. The indices were [checked](Positives::check).
     #[inline]
     pub(crate) fn of(self, row: usize) -> usize {
         match self {
             Positives::Identity => row,
             Positives::Offset(offset) => offset + row,
             Positives::Indices(indices) => indices[row],
+            Positives::IndicesU32(indices) => indices[row] as usize,
+            Positives::IndicesI64(indices) => indices[row] as usize,
         }
     }
 
     /// Checks that each of `rows` anchors has its positive among `candidates`.
     pub(crate) fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
-        let offset = match self {
-            Positives::Identity => 0,
-            Positives::Offset(offset) => offset,
-            Positives::Indices(indices) => return check_indices(indices, rows, candidates),
-        };
-        let fitting = candidates.saturating_sub(offset);
-        if rows > fitting {
-            let index = offset.saturating_add(fitting);
-            return Err(Error::PositiveOutOfRange { row: fitting, index, candidates });
+        match self {
+            Positives::Identity => check_run(0, rows, candidates),
+            Positives::Offset(offset) => check_run(offset, rows, candidates),
+            Positives::Indices(indices) => check_indices(indices, rows, candidates),
+            Positives::IndicesU32(indices) => check_indices(indices, rows, candidates),
+            Positives::IndicesI64(indices) => check_indices(indices, rows, candidates),
         }
-        Ok(())
     }
 }
 
-fn check_indices(indices: &[usize], rows: usize, candidates: usize) -> Result<(), Error> {
+impl fmt::Debug for Positives<'_> {
+    /// Without the indices, which may be many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Positives::Identity => write!(f, "Identity"),
+            Positives::Offset(offset) => write!(f, "Offset({offset})"),
+            Positives::Indices(indices) => write!(f, "Indices({} of usize)", indices.len()),
+            Positives::IndicesU32(indices) => write!(f, "IndicesU32({} of u32)", indices.len()),
+            Positives::IndicesI64(indices) => write!(f, "IndicesI64({} of i64)", indices.len()),
+        }
+    }
+}
+
+/// Checks that candidates `offset` to `offset + rows` exist.
+fn check_run(offset: usize, rows: usize, candidates: usize) -> Result<(), Error> {
+    let fitting = candidates.saturating_sub(offset);
+    if rows > fitting {
+        let index = offset as i128 + fitting as i128;
+        return Err(Error::PositiveOutOfRange { row: fitting, index, candidates });
+    }
+    Ok(())
+}
+
+fn check_indices<T: Copy + TryInto<i128>>(indices: &[T], rows: usize, candidates: usize) -> Result<(), Error> {
     if indices.len() != rows {
-        return Err(Error::Length { side: Side::Positives, expected: rows, actual: indices.len() });
+        return Err(Error::Length { side: Side::PositiveIndices, expected: rows, actual: indices.len() });
     }
-    match indices.iter().position(|&index| index >= candidates) {
-        Some(row) => Err(Error::PositiveOutOfRange { row, index: indices[row], candidates }),
-        None => Ok(()),
+    let limit = candidates as i128;
+    for (row, &index) in indices.iter().enumerate() {
+        let index = index.try_into().unwrap_or(i128::MAX);
+        if !(0..limit).contains(&index) {
+            return Err(Error::PositiveOutOfRange { row, index, candidates });
+        }
     }
+    Ok(())
 }
 
 /// Anchors, candidates and their pairing: the input of [`TripletLoss::forward`](crate::TripletLoss::forward).
@@ -61,6 +92,8 @@ pub struct Batch<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
     positives: Positives<'a>,
+    /// What an error calls the candidates.
+    candidate_side: Side,
 }
 
 impl<'a> Batch<'a> {
@@ -83,9 +116,10 @@ impl<'a> Batch<'a> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         if positives.len() != anchors.data().len() {
             let (expected, actual) = (anchors.data().len(), positives.len());
-            return Err(Error::Length { side: Side::Candidates, expected, actual });
+            return Err(Error::Length { side: Side::Positives, expected, actual });
         }
-        Batch::new(anchors.data(), positives, dim, Positives::Identity)
+        let batch = Batch::new(anchors.data(), positives, dim, Positives::Identity)?;
+        Ok(Batch { candidate_side: Side::Positives, ..batch })
     }
 
     /// The rectangular batch: any number of candidates, and for each anchor the candidate that is its positive.
@@ -105,7 +139,7 @@ impl<'a> Batch<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        Ok(Batch { anchors, candidates, positives })
+        Ok(Batch { anchors, candidates, positives, candidate_side: Side::Candidates })
     }
 
     /// How many anchors there are.
@@ -136,5 +170,10 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    /// What an error calls the candidates: in a paired batch they are the positives.
+    pub(crate) fn candidate_side(self) -> Side {
+        self.candidate_side
     }
 }

@@ -10,10 +10,12 @@ use core::fmt;
 pub enum Side {
     /// The anchors, or the first of two vectors.
     Anchors,
-    /// The candidates, which are the positives of a paired batch, or the second of two vectors.
+    /// The candidates, or the second of two vectors.
     Candidates,
-    /// The slice of positive indices.
+    /// The positives of a paired batch, which are its candidates.
     Positives,
+    /// The slice of positive indices.
+    PositiveIndices,
     /// A similarity matrix given by the caller.
     Similarities,
     /// A buffer that the call would have written.
@@ -33,7 +35,8 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Side::Anchors => "anchors",
             Side::Candidates => "candidates",
-            Side::Positives => "positive indices",
+            Side::Positives => "positives",
+            Side::PositiveIndices => "positive indices",
             Side::Similarities => "similarities",
             Side::Output => "output",
             Side::RowStats => "row statistics",
@@ -92,8 +95,8 @@ pub enum Error {
     PositiveOutOfRange {
         /// The first such row.
         row: usize,
-        /// The index of its positive.
-        index: usize,
+        /// The index of its positive, as it was given.
+        index: i128,
         /// How many candidates there are.
         candidates: usize,
     },
@@ -109,9 +112,11 @@ pub enum Error {
         /// The margin.
         margin: f32,
     },
-    /// The workspace does not hold what a backward pass needs: the last forward call made with it was not a successful
-    /// one over a batch of this shape with this rule for the closest negative.
-    NoForward,
+    /// A similarity from which statistics were to be made is NaN or infinite.
+    SimilarityNotFinite {
+        /// The similarity.
+        similarity: f32,
+    },
     /// The allocator refused the memory that the workspace needs.
     OutOfMemory {
         /// The bytes that were asked for.
@@ -139,9 +144,7 @@ impl fmt::Display for Error {
             }
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
-            Error::NoForward => {
-                write!(f, "the workspace does not hold a forward pass over a batch of this shape with this rule")
-            }
+            Error::SimilarityNotFinite { similarity } => write!(f, "a similarity is {similarity}"),
             Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes of workspace"),
         }
     }

@@ -149,31 +149,33 @@
 
 mod arch;
 mod batch;
-mod block;
 mod error;
+mod exact;
+mod forward;
 mod gradient;
-mod join;
 mod loss;
-mod matrix;
+mod memory;
 mod mine;
-mod prepare;
+mod option_names;
+mod parallel;
 pub mod reference;
+mod row_stats;
 mod rows;
 mod screen;
-mod similarity;
-mod stats;
-mod sum;
+mod similarity_matrix;
 mod workspace;
 
 pub use arch::Backend;
 pub use batch::{Batch, Positives};
 pub use error::{Error, Side};
+pub use forward::Forward;
 pub use gradient::Gradients;
-pub use loss::{Loss, Reduction, Threads, TripletLoss};
-pub use matrix::SimilarityMatrix;
+pub use loss::{Loss, Reduction, TripletLoss};
+pub use option_names::ParseOptionError;
+pub use parallel::Threads;
+pub use row_stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
 pub use screen::{Screen, Screening};
-pub use similarity::{cosine_similarity, dot, norm, normalize_into, similarity_matrix_into};
-pub use stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
+pub use similarity_matrix::{ForwardFromSimilarities, SimilarityMatrix};
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

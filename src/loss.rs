@@ -1,15 +1,18 @@
-//! `TripletLoss`: the options of the loss, and its forward pass.
+//! `TripletLoss`: the options of the loss, and the calls that compute it.
+
+use core::ops::AddAssign;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::gradient::{self, Gradients};
-use crate::join::Join;
-use crate::mine::{self, Plan};
+use crate::exact::sum_in_order;
+use crate::forward::Forward;
+use crate::gradient::Gradients;
+use crate::mine::{self, MinePlan};
+use crate::parallel::Threads;
+use crate::row_stats::{Negatives, RowStats};
 use crate::screen::Screen;
-use crate::stats::{Negatives, RowStats};
-use crate::sum::sum_in_order;
-use crate::workspace::{Forward, Workspace};
+use crate::workspace::Workspace;
 
 /// How the losses of the rows become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,30 +23,6 @@ pub enum Reduction {
     Sum,
     /// Their mean.
     Mean,
-}
-
-/// Where a call runs. It changes the time, never a bit of the result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Threads {
-    /// On the calling thread.
-    #[cfg_attr(not(feature = "rayon"), default)]
-    Serial,
-    /// On rayon's ambient pool: the one the call is made in, or the global one. Calls too small to gain from it stay on
-    /// the calling thread. Needs the feature `rayon`, which is on by default.
-    #[cfg(feature = "rayon")]
-    #[default]
-    Rayon,
-}
-
-impl Threads {
-    fn join(self) -> Join {
-        match self {
-            Threads::Serial => Join::Serial,
-            #[cfg(feature = "rayon")]
-            Threads::Rayon => Join::Rayon,
-        }
-    }
 }
 
 /// The modified triplet loss over a batch of embeddings: what to compute, and how.
@@ -57,15 +36,18 @@ impl Threads {
 /// loss         = sum (or mean) over the anchors of (mean term + closest term)
 /// ```
 ///
-/// The defaults are a margin of 0.25, [`Negatives::Below`], [`Reduction::Sum`], all threads, the CPU's best backend,
-/// and [`Screen::Auto`]. The value is small and `Copy`: change an option for one call by chaining.
+/// The defaults are a margin of 0.25, [`Negatives::Below`] (which skips negatives that are more similar than the positive),
+/// [`Reduction::Sum`], [`Threads::Serial`], the CPU's best backend, and [`Screen::Auto`]. For all cores, chain
+/// `.threads(Threads::Rayon)`. The value is small and `Copy`: change an option for one call by chaining, and read one back
+/// from the field of its name.
 ///
 /// ```
 /// use hardneg::{Batch, Negatives, Reduction, TripletLoss, Workspace};
 ///
 /// let loss = TripletLoss::new().margin(0.5).negatives(Negatives::Any).reduction(Reduction::Mean);
+/// assert_eq!((loss.margin, loss.negatives.to_string().as_str()), (0.5, "any"));
 /// let (anchors, positives) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.1, 0.9, 0.5]);
-/// let result = loss.forward(Batch::paired(&anchors, &positives, 2)?, &mut Workspace::new())?;
+/// let result = loss.forward(Batch::paired(&anchors, &positives, 2)?, &mut Workspace::new())?.loss();
 /// assert_eq!((result.active_mean, result.active_closest), (2, 2));
 /// # Ok::<(), hardneg::Error>(())
 /// ```
@@ -75,13 +57,20 @@ impl Threads {
 /// 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
+#[non_exhaustive]
 pub struct TripletLoss {
-    margin: f32,
-    negatives: Negatives,
-    reduction: Reduction,
-    threads: Threads,
-    backend: Backend,
-    screen: Screen,
+    /// By how much the positive must be more similar than a negative to cost nothing.
+    pub margin: f32,
+    /// Which candidates may be the closest negative.
+    pub negatives: Negatives,
+    /// How rows become one number.
+    pub reduction: Reduction,
+    /// Where calls run.
+    pub threads: Threads,
+    /// The instruction set.
+    pub backend: Backend,
+    /// How pairs that cannot matter are ruled out.
+    pub screen: Screen,
 }
 
 impl Default for TripletLoss {
@@ -90,8 +79,25 @@ impl Default for TripletLoss {
     }
 }
 
-/// The loss of a batch and what it is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The loss of some rows and what it is made of.
+///
+/// Values add up, field by field: the totals of several batches. Means become a sum of means, which the number of calls
+/// divides. (To split one batch over calls with the bits of one call, put the rows together: [`TripletLoss::reduce`].)
+///
+/// ```
+/// use hardneg::{Batch, Loss, TripletLoss, Workspace};
+///
+/// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
+/// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+/// let mut epoch = Loss::default();
+/// for half in rows.chunks(4) {
+///     epoch += loss.forward(Batch::paired(half, half, 2)?, &mut workspace)?.loss();
+/// }
+/// assert_eq!((epoch.rows, epoch.zero_anchors), (4, Some(0)));
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Loss {
     /// `mean_term + closest_term`.
@@ -100,17 +106,53 @@ pub struct Loss {
     pub mean_term: f64,
     /// The sum (or mean) over the rows of the hinge on the closest negative.
     pub closest_term: f64,
+    /// Rows.
+    pub rows: usize,
     /// Rows in which the hinge on the mean negative is above 0.
     pub active_mean: usize,
     /// Rows in which the hinge on the closest negative is above 0.
     pub active_closest: usize,
     /// Rows in which no negative qualified as the closest.
     pub without_closest_negative: usize,
-    /// Anchors of norm 0. Their similarities are 0. Statistics and similarities do not show them: 0 from
-    /// [`TripletLoss::reduce`] and [`TripletLoss::forward_from_similarities`].
-    pub zero_anchors: usize,
-    /// Candidates of norm 0. Their similarities are 0. Not counted where zero anchors are not.
-    pub zero_candidates: usize,
+    /// Anchors of norm 0, whose similarities are 0; `None` where rows were not looked at ([`TripletLoss::reduce`],
+    /// [`TripletLoss::forward_from_similarities`]).
+    pub zero_anchors: Option<usize>,
+    /// Candidates of norm 0, whose similarities are 0; `None` where rows were not looked at. Several calls against the
+    /// same candidates count them several times.
+    pub zero_candidates: Option<usize>,
+}
+
+impl Default for Loss {
+    /// The loss of no rows, to add others to.
+    fn default() -> Loss {
+        Loss {
+            loss: 0.0,
+            mean_term: 0.0,
+            closest_term: 0.0,
+            rows: 0,
+            active_mean: 0,
+            active_closest: 0,
+            without_closest_negative: 0,
+            zero_anchors: Some(0),
+            zero_candidates: Some(0),
+        }
+    }
+}
+
+impl AddAssign for Loss {
+    /// Adds field by field; what one of the two did not count is absent from the sum.
+    fn add_assign(&mut self, other: Loss) {
+        self.loss += other.loss;
+        self.mean_term += other.mean_term;
+        self.closest_term += other.closest_term;
+        self.rows += other.rows;
+        self.active_mean += other.active_mean;
+        self.active_closest += other.active_closest;
+        self.without_closest_negative += other.without_closest_negative;
+        let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours? + theirs?);
+        self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
+        self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
+    }
 }
 
 impl TripletLoss {
@@ -158,31 +200,30 @@ impl TripletLoss {
 
     /// The forward pass over a batch: m anchors and n candidates of `dim` elements, m * n * dim multiply-adds.
     ///
-    /// The statistics of each row stay in the workspace, in [`Workspace::row_stats`]. The same input gives the same
-    /// bits on every backend, with every screen, on any number of threads, and however the anchors are split into calls
-    /// (add up the rows of several calls with [`TripletLoss::reduce`]).
+    /// The result borrows the workspace, in which the statistics of each row stay: [`Forward::row_stats`]. The same input
+    /// gives the same bits on every backend, with every screen, on any number of threads, and however the anchors are
+    /// split into calls (add up the rows of several calls with [`TripletLoss::reduce`]).
     ///
     /// # Errors
     /// The margin is not finite; a row is not finite; the workspace cannot grow to the size of the batch.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
-    pub fn forward(&self, batch: Batch<'_>, workspace: &mut Workspace) -> Result<Loss, Error> {
-        workspace.clear();
+    pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
-        let Self { negatives, backend, screen, .. } = *self;
-        let plan = Plan { negatives, backend, screen, join: self.threads.join() };
-        let zero_rows = mine::mine(plan, batch, workspace)?;
-        workspace.keep_forward(self.forward_of(batch));
-        Ok(Loss {
-            zero_anchors: zero_rows.anchors,
-            zero_candidates: zero_rows.candidates,
-            ..self.sum_rows(workspace.row_stats())
-        })
+        let TripletLoss { negatives, backend, screen, threads, .. } = *self;
+        let plan = MinePlan { negatives, backend, screen, join: threads.join() };
+        let mined = mine::mine(plan, batch, &mut workspace.mining)?;
+        let loss = Loss {
+            zero_anchors: Some(mined.zero_anchors),
+            zero_candidates: Some(mined.zero_candidates),
+            ..self.sum_rows(workspace.mining.stats(batch.rows()))
+        };
+        Ok(Forward::new(*self, batch, loss, mined.screening, workspace))
     }
 
-    /// The forward pass, and the gradients of the loss with respect to the anchors and the candidates as they are, not
-    /// normalised: the loss of [`TripletLoss::forward`] and the gradients of [`TripletLoss::backward`], in one call.
+    /// The forward pass and the backward pass in one call: [`TripletLoss::forward`] and [`Forward::backward`]. The
+    /// gradients' slices are checked before anything is computed.
     ///
     /// # Errors
     /// Those of the forward pass; a buffer or the slice of weights has another length than the batch asks for; a weight
@@ -193,95 +234,38 @@ impl TripletLoss {
     ///
     /// # Example
     /// See [`Gradients`].
-    pub fn forward_backward(
+    pub fn forward_backward<'w, 'b>(
         &self,
-        batch: Batch<'_>,
+        batch: Batch<'b>,
         gradients: Gradients<'_>,
-        workspace: &mut Workspace,
-    ) -> Result<Loss, Error> {
-        workspace.clear();
+        workspace: &'w mut Workspace,
+    ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         gradients.check(batch)?;
-        let loss = self.forward(batch, workspace)?;
-        self.backward(batch, gradients, workspace).inspect_err(|_| workspace.clear())?;
-        Ok(loss)
+        let mut forward = self.forward(batch, workspace)?;
+        forward.backward(gradients)?;
+        Ok(forward)
     }
 
-    /// The gradients of the loss, from what a preceding [`TripletLoss::forward`] over the same batch left in the
-    /// workspace; `O((m + n) * dim)`, little beside the forward pass.
-    ///
-    /// Margin, reduction, threads, backend and screen may be others than in the forward pass: the gradients are those
-    /// of this plan. The batch must be the same one. Its shape and the rule for the closest negative are checked; that
-    /// would not reveal other elements or positives, with which the gradients would be wrong. The workspace stays as it
-    /// is, also when the call is refused, for another backward pass.
-    ///
-    /// The closest negative is a constant for the derivative; a hinge at exactly 0 has derivative 0, and so has a row
-    /// of norm 0. The same input gives the same bits on every backend and on any number of threads. A gradient is
-    /// inversely proportional to the norm of its row: one beyond the range of `f32`, as rows of norm 1e-39 may have, is
-    /// infinite. It is right to about 1e-15 times the sum of the absolute derivatives by the row's similarities over
-    /// its norm, which shows where it should be 0.
-    ///
-    /// ```
-    /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
-    ///
-    /// let (anchors, positives) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.1, 0.9, 0.5]);
-    /// let batch = Batch::paired(&anchors, &positives, 2)?;
-    /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
-    /// let (mut by_anchors, mut by_positives) = ([0.0; 4], [0.0; 4]);
-    /// if loss.forward(batch, &mut workspace)?.loss > 0.1 {
-    ///     let gradients = Gradients::new(&mut by_anchors, &mut by_positives).weights(&[1.0, 0.0]);
-    ///     loss.backward(batch, gradients, &mut workspace)?;
-    /// }
-    /// assert!(by_anchors[1] != 0.0 && by_anchors[2] == 0.0);
-    /// # Ok::<(), hardneg::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The margin is not finite; a buffer or the slice of weights has another length than the batch asks for; a weight
-    /// is not finite; the last forward call with the workspace was not a successful one over a batch of this shape with
-    /// this rule ([`Error::NoForward`]); the workspace cannot grow. Then neither buffer was written.
-    ///
-    /// # Allocation
-    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
-    pub fn backward(&self, batch: Batch<'_>, gradients: Gradients<'_>, workspace: &mut Workspace) -> Result<(), Error> {
-        self.check_margin()?;
-        gradients.check(batch)?;
-        let forward = self.forward_of(batch);
-        workspace.check_forward(forward)?;
-        let weight = match self.reduction {
-            Reduction::Sum => 1.0,
-            Reduction::Mean => 1.0 / batch.rows() as f64,
-        };
-        let plan = gradient::Plan { margin: self.margin, weight, backend: self.backend, join: self.threads.join() };
-        gradient::backward(plan, batch, forward, gradients, workspace)
-    }
-
-    /// What a workspace must hold for a backward pass over `batch`.
-    fn forward_of(&self, batch: Batch<'_>) -> Forward {
-        let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
-        Forward { anchors, candidates, dim, negatives: self.negatives }
-    }
-
-    /// The loss of rows whose statistics are already there, from [`Workspace::row_stats`] of one or several calls.
+    /// The loss of rows whose statistics are already there, from [`Forward::row_stats`] of one or several calls.
     ///
     /// Rows are added in an order that depends on their number alone, so that the anchors of a batch may be split into
-    /// any calls: the statistics put together again give the bits of the one call. Only the counts of zero rows are
-    /// those of the calls; here they are 0.
+    /// any calls: the statistics put together again give the bits of the one call. Only the zero rows are not counted.
     ///
     /// ```
     /// use hardneg::{Batch, Positives, TripletLoss, Workspace};
     ///
     /// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
     /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
-    /// let whole = loss.forward(Batch::paired(&rows, &rows, 2)?, &mut workspace)?;
+    /// let whole = loss.forward(Batch::paired(&rows, &rows, 2)?, &mut workspace)?.loss();
     ///
     /// let mut stats = Vec::new();
     /// for first in [0, 3] {
     ///     let anchors = &rows[2 * first..2 * (first + 3).min(4)];
-    ///     loss.forward(Batch::new(anchors, &rows, 2, Positives::Offset(first))?, &mut workspace)?;
-    ///     stats.extend_from_slice(workspace.row_stats());
+    ///     let batch = Batch::new(anchors, &rows, 2, Positives::Offset(first))?;
+    ///     stats.extend_from_slice(loss.forward(batch, &mut workspace)?.row_stats());
     /// }
-    /// assert_eq!(loss.reduce(&stats)?, whole);
+    /// assert_eq!(loss.reduce(&stats)?.loss, whole.loss);
     /// # Ok::<(), hardneg::Error>(())
     /// ```
     ///
@@ -303,12 +287,7 @@ impl TripletLoss {
         if self.margin.is_finite() { Ok(()) } else { Err(Error::MarginNotFinite { margin: self.margin }) }
     }
 
-    /// The rule that chooses the closest negative.
-    pub(crate) fn rule(&self) -> Negatives {
-        self.negatives
-    }
-
-    /// The loss of rows, none of them counted as zero.
+    /// The loss of rows, whose norms are not known.
     pub(crate) fn sum_rows(&self, rows: &[RowStats]) -> Loss {
         let terms = |row: &RowStats| [row.mean_term(self.margin), row.closest_term(self.margin)];
         let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();
@@ -321,11 +300,12 @@ impl TripletLoss {
             loss: mean_term + closest_term,
             mean_term,
             closest_term,
+            rows: rows.len(),
             active_mean: count(|[mean, _]| mean > 0.0),
             active_closest: count(|[_, closest]| closest > 0.0),
-            without_closest_negative: rows.iter().filter(|row| row.closest_negative.is_none()).count(),
-            zero_anchors: 0,
-            zero_candidates: 0,
+            without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
+            zero_anchors: None,
+            zero_candidates: None,
         }
     }
 }

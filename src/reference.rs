@@ -97,11 +97,17 @@ fn closest_negative(similarities: &[f32], positive: usize, negatives: Negatives)
             Negatives::AtOrBelow => similarity <= limit,
             Negatives::Any => true,
         };
-        if index != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity) {
-            closest = Some(ClosestNegative { index, similarity });
+        if index != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity()) {
+            closest = Some(ClosestNegative::new(index, similarity).expect("a finite similarity"));
         }
     }
     closest
+}
+
+/// The statistics of a row of similarities whose mean negative is known.
+fn row_of(similarities: &[f32], positive: usize, mean_negative: f32, negatives: Negatives) -> RowStats {
+    let closest = closest_negative(similarities, positive, negatives);
+    RowStats::new(similarities[positive], mean_negative, closest).expect("finite similarities")
 }
 
 /// The candidate that is the positive of anchor `row`.
@@ -110,6 +116,8 @@ fn positive_of(batch: Batch<'_>, row: usize) -> usize {
         Positives::Identity => row,
         Positives::Offset(offset) => offset + row,
         Positives::Indices(indices) => indices[row],
+        Positives::IndicesU32(indices) => indices[row] as usize,
+        Positives::IndicesI64(indices) => indices[row] as usize,
     }
 }
 
@@ -120,7 +128,7 @@ fn positive_of(batch: Batch<'_>, row: usize) -> usize {
 pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>, Error> {
     let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
     let dim = batch.dim();
-    for (side, rows) in [(Side::Anchors, anchors), (Side::Candidates, candidates)] {
+    for (side, rows) in [(Side::Anchors, anchors), (batch.candidate_side(), candidates)] {
         if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { side, row: index / dim });
         }
@@ -135,11 +143,8 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
             let total = lane_sum(anchor.iter().zip(&sum).map(|(&a, sum)| f64::from(a) * sum));
             let total = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
             let positive64 = cosine64(anchor, &candidates[positive * dim..][..dim]);
-            RowStats {
-                positive: similarities[positive],
-                mean_negative: ((total - positive64) / (units.len() - 1) as f64) as f32,
-                closest_negative: closest_negative(similarities, positive, negatives),
-            }
+            let mean = ((total - positive64) / (units.len() - 1) as f64) as f32;
+            row_of(similarities, positive, mean, negatives)
         })
         .collect())
 }
@@ -155,11 +160,7 @@ pub fn row_stats_from_similarities(matrix: &[f32], positives: &[usize], negative
     rows.map(|(row, &positive)| {
         let sum = |part: &[f32]| lane_sum(part.iter().map(|&value| f64::from(value)));
         let total = sum(&row[..positive]) + sum(&row[positive + 1..]);
-        RowStats {
-            positive: row[positive],
-            mean_negative: (total / (row.len() - 1) as f64) as f32,
-            closest_negative: closest_negative(row, positive, negatives),
-        }
+        row_of(row, positive, (total / (row.len() - 1) as f64) as f32, negatives)
     })
     .collect()
 }
@@ -174,8 +175,8 @@ pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
         if violation <= 0.0 { 0.0 } else { violation }
     };
     let terms = |row: &RowStats| {
-        let mean = hinge(row.mean_negative, row.positive);
-        let closest = row.closest_negative.map_or(0.0, |closest| hinge(closest.similarity, row.positive));
+        let mean = hinge(row.mean_negative(), row.positive());
+        let closest = row.closest_negative().map_or(0.0, |closest| hinge(closest.similarity(), row.positive()));
         vec![mean, closest]
     };
     let terms: Vec<Vec<f64>> = rows.iter().map(terms).collect();
@@ -189,11 +190,12 @@ pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
         loss: mean_term + closest_term,
         mean_term,
         closest_term,
+        rows: rows.len(),
         active_mean: terms.iter().filter(|term| term[0] > 0.0).count(),
         active_closest: terms.iter().filter(|term| term[1] > 0.0).count(),
-        without_closest_negative: rows.iter().filter(|row| row.closest_negative.is_none()).count(),
-        zero_anchors: 0,
-        zero_candidates: 0,
+        without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
+        zero_anchors: None,
+        zero_candidates: None,
     }
 }
 
@@ -209,8 +211,8 @@ pub fn forward(
 ) -> Result<(Loss, Vec<RowStats>), Error> {
     let rows = row_stats(batch, negatives)?;
     let zeros = |rows: &[f32]| rows.chunks(batch.dim()).filter(|row| row.iter().all(|&value| value == 0.0)).count();
-    let zero_anchors = zeros(batch.anchor_rows().data());
-    let zero_candidates = zeros(batch.candidate_rows().data());
+    let zero_anchors = Some(zeros(batch.anchor_rows().data()));
+    let zero_candidates = Some(zeros(batch.candidate_rows().data()));
     Ok((Loss { zero_anchors, zero_candidates, ..loss(&rows, margin, reduction) }, rows))
 }
 
@@ -224,14 +226,14 @@ pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, we
     let mut gradients = vec![vec![0.0; batch.candidates()]; rows.len()];
     for (row, (gradient, stats)) in gradients.iter_mut().zip(rows).enumerate() {
         let (positive, weight) = (positive_of(batch, row), weights[row]);
-        let hinge = |similarity: f32| f64::from(similarity) - f64::from(stats.positive) + f64::from(margin);
-        if hinge(stats.mean_negative) > 0.0 {
+        let hinge = |similarity: f32| f64::from(similarity) - f64::from(stats.positive()) + f64::from(margin);
+        if hinge(stats.mean_negative()) > 0.0 {
             let negatives = (gradient.len() - 1) as f64;
             gradient.iter_mut().for_each(|value| *value += weight / negatives);
             gradient[positive] = -weight;
         }
-        if let Some(closest) = stats.closest_negative.filter(|closest| hinge(closest.similarity) > 0.0) {
-            gradient[closest.index] += weight;
+        if let Some(closest) = stats.closest_negative().filter(|closest| hinge(closest.similarity()) > 0.0) {
+            gradient[closest.index()] += weight;
             gradient[positive] -= weight;
         }
     }

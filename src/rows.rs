@@ -1,9 +1,11 @@
 //! `Rows`: a row-major matrix that was validated once.
 
+use core::fmt;
+
 use crate::error::{Error, Side};
 
 /// A row-major view of at least one row of at least one `f32`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     data: &'a [f32],
     dim: usize,
@@ -67,5 +69,12 @@ impl<'a> Rows<'a> {
     /// The rows in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.data.chunks_exact(self.dim)
+    }
+}
+
+impl fmt::Debug for Rows<'_> {
+    /// The shape alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {}", self.count(), self.dim)
     }
 }

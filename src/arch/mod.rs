@@ -1,13 +1,14 @@
-//! The only room that names an instruction: which instruction sets this CPU has, and what each of them can do.
+//! Instructions: which instruction sets this CPU has, and what each of them can do. No other folder names an
+//! instruction, and this one imports nothing of the crate.
 
 mod portable;
-pub(crate) mod simd;
+mod simd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 use core::fmt;
 
-pub(crate) use simd::{Kernel, Simd};
+pub(crate) use simd::{Simd, TileKernel, WithSimd};
 
 /// The instruction set that a call computes with. It changes the time, never a bit of the result.
 ///
@@ -20,11 +21,11 @@ pub(crate) use simd::{Kernel, Simd};
 /// assert!(Backend::available().any(|backend| backend == best));
 /// assert_eq!(Backend::portable().name(), "portable");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Backend(Kind);
 
 /// The tokens, each proof of its instruction set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Portable(portable::Portable),
     #[cfg(target_arch = "x86_64")]
@@ -94,6 +95,9 @@ impl Backend {
         [Some(Backend::portable()), Backend::avx2(), Backend::avx_vnni(), Backend::avx512()].into_iter().flatten()
     }
 
+    /// The names of all backends, whether this CPU has them or not.
+    pub(crate) const NAMES: &'static [&'static str] = &["portable", "avx2", "avx_vnni", "avx512"];
+
     /// `portable`, `avx2`, `avx_vnni` or `avx512`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -108,16 +112,16 @@ impl Backend {
         }
     }
 
-    /// Runs `kernel` compiled for this instruction set.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    /// Runs `computation` compiled for this instruction set.
+    pub(crate) fn run<W: WithSimd>(self, computation: W) -> W::Output {
         match self.0 {
-            Kind::Portable(token) => token.run(kernel),
+            Kind::Portable(token) => token.run(computation),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(token) => token.run(kernel),
+            Kind::Avx2(token) => token.run(computation),
             #[cfg(target_arch = "x86_64")]
-            Kind::AvxVnni(token) => token.run(kernel),
+            Kind::AvxVnni(token) => token.run(computation),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(token) => token.run(kernel),
+            Kind::Avx512(token) => token.run(computation),
         }
     }
 }

@@ -3,11 +3,10 @@
 
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
-use super::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Ends, Format, Record, Tile, tile};
+use super::simd::{Simd, TileKernel, WithSimd, head, head_mut};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Portable;
 
 impl Simd for Portable {
@@ -19,12 +18,17 @@ impl Simd for Portable {
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
-    const FAST_HALVES: bool = false;
-    const FAST_BYTES: bool = false;
+    const FAST_I16: bool = false;
+    const FAST_I8: bool = false;
 
     #[inline(never)]
-    fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        kernel.run(self)
+    fn run<W: WithSimd>(self, computation: W) -> W::Output {
+        computation.run(self)
+    }
+
+    #[inline(always)]
+    fn run_tile<K: TileKernel>(self, _registers: usize, kernel: K) {
+        kernel.run::<Self, 4, 1>(self);
     }
 
     #[inline(always)]
@@ -134,17 +138,17 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn join_bytes(self, low: i32x8, high: i32x8) -> i32x8 {
+    fn join_low_bytes(self, low: i32x8, high: i32x8) -> i32x8 {
         (low & i32x8::splat(0xFF)) | (high << 8)
     }
 
     #[inline(always)]
-    fn join_halves(self, low: i32x8, high: i32x8) -> i32x8 {
+    fn join_low_i16(self, low: i32x8, high: i32x8) -> i32x8 {
         (low & i32x8::splat(0xFFFF)) | (high << 16)
     }
 
     #[inline(always)]
-    fn dot_bytes(self, sum: i32x8, unsigned: i32x8, signed: i32x8) -> i32x8 {
+    fn dot_u8_i8(self, sum: i32x8, unsigned: i32x8, signed: i32x8) -> i32x8 {
         let (unsigned, signed) = (halves(unsigned), halves(signed));
         let (low, signed_low): (i16x16, i16x16) = (unsigned & i16x16::splat(0xFF), (signed << 8) >> 8);
         let (high, signed_high): (i16x16, i16x16) = ((unsigned >> 8) & i16x16::splat(0xFF), signed >> 8);
@@ -153,7 +157,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_halves(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
+    fn dot_i16(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
         sum + halves(a).dot(halves(b))
     }
 
@@ -197,11 +201,6 @@ impl Simd for Portable {
     fn fold(self, value: f64x4) -> f64 {
         let [a, b, c, d] = value.to_array();
         (a + c) + (b + d)
-    }
-
-    #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, _registers: usize, shape: Tile<'_>, ends: &mut Ends, record: &mut R) {
-        tile::<Self, F, R, 4, 1>(self, shape, ends, record);
     }
 }
 

@@ -1,8 +1,6 @@
 //! The vocabulary in which every kernel is written once: registers of `f32`, of `f64` and of integers, and the few
 //! operations on them that this crate needs. Each instruction set implements it in a file of its own.
 
-use crate::screen::{Ends, Format, Record, Tile};
-
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
@@ -26,18 +24,22 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const F32_LANES: usize;
     /// How many `f64` a register holds.
     const F64_LANES: usize;
-    /// Anchors in a screen tile. See [`tile`](crate::screen::tile).
+    /// The rows of a tile whose accumulators fit into the registers.
     const TILE_ANCHORS: usize;
-    /// Registers of candidates in a screen tile.
+    /// The registers of candidates that the widest such tile has.
     const TILE_REGISTERS: usize;
-    /// Whether [`Simd::dot_halves`] is faster than [`Simd::mul_add`], an element of a row for an element.
-    const FAST_HALVES: bool;
-    /// Whether [`Simd::dot_bytes`] is faster than [`Simd::dot_halves`].
-    const FAST_BYTES: bool;
+    /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
+    const FAST_I16: bool;
+    /// Whether [`Simd::dot_u8_i8`] is faster than [`Simd::dot_i16`].
+    const FAST_I8: bool;
 
-    /// Runs `kernel`, compiled for this instruction set, as a function of its own: from outside to switch the
-    /// instruction set on, from inside another kernel to keep rare code out of a hot loop.
-    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+    /// Runs `computation`, compiled for this instruction set, as a function of its own: from outside to switch the
+    /// instruction set on, from inside another computation to keep rare code out of a hot loop.
+    fn run<W: WithSimd>(self, computation: W) -> W::Output;
+
+    /// Runs `kernel` on a tile of `TILE_ANCHORS` rows and `registers` registers, at most `TILE_REGISTERS`, both of them
+    /// constants to the kernel. It is inlined into the caller.
+    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
 
     /// Asks for the cache line at `address`, which may be anything, to be brought near. Only a hint.
     fn prefetch(self, address: *const u8);
@@ -75,14 +77,14 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The `f32` nearest to each `i32`.
     fn to_f32(self, value: Self::I32) -> Self::F32;
     /// In each lane the lowest byte of `low` below the lowest three of `high`.
-    fn join_bytes(self, low: Self::I32, high: Self::I32) -> Self::I32;
+    fn join_low_bytes(self, low: Self::I32, high: Self::I32) -> Self::I32;
     /// In each lane the lower half of `low` below the lower half of `high`.
-    fn join_halves(self, low: Self::I32, high: Self::I32) -> Self::I32;
+    fn join_low_i16(self, low: Self::I32, high: Self::I32) -> Self::I32;
     /// Adds to each lane of `sum` the four products of its bytes, those of `unsigned` from 0 to 255 and those of
     /// `signed` from -127 to 127.
-    fn dot_bytes(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
+    fn dot_u8_i8(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
     /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
-    fn dot_halves(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
+    fn dot_i16(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
 
     fn splat64(self, value: f64) -> Self::F64;
     fn load64(self, source: &[f64]) -> Self::F64;
@@ -95,16 +97,19 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add_exact(self, a: Self::F64, b: Self::F64, c: Self::F64) -> Self::F64;
     /// The sum of the lanes, folded by halves: lane `l` takes lane `l + F64_LANES / 2`, and so on down to one.
     fn fold(self, value: Self::F64) -> f64;
-
-    /// Runs the tile kernel with this instruction set's shape and the given number of candidate registers.
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, tile: Tile<'_>, ends: &mut Ends, record: &mut R);
 }
 
 /// A computation written once for every instruction set.
-pub(crate) trait Kernel {
+pub(crate) trait WithSimd {
     type Output;
     /// The body; implementations are `#[inline(always)]` so that it compiles under the token's instruction set.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The inner computation of a tile of rows by registers, written once for every shape.
+pub(crate) trait TileKernel {
+    /// The body; implementations are `#[inline(always)]`.
+    fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);
 }
 
 /// The first `N` elements of a slice, for one register.

@@ -26,25 +26,28 @@
 //! * Both sides are then the same computation, [`Pullback`], with the roles exchanged.
 //! * All of it is in `f64`, in an order that depends on the shape alone: `P` in blocks of anchors combined as the
 //!   candidates' sum is; a row from its multiple of the common vector on, then its elements of `S` in ascending order;
-//!   the dot product in the lanes of [`similarity`](crate::similarity). No multiplication is fused with an addition.
+//!   the dot product in the lanes of [`exact`](crate::exact). No multiplication is fused with an addition.
 //!   What is written is rounded to `f32` once.
 //! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late
 //!   in training that is most of them.
 
+mod memory;
 mod pairs;
 mod pullback;
 #[cfg(test)]
 mod tests;
 
+use core::fmt;
+
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::join::Join;
-use crate::prepare::SUM_BLOCK;
-use crate::workspace::{Forward, GradientBuffers, Workspace};
+use crate::mine::MineResults;
+use crate::parallel::Join;
 
+use memory::GradientBuffers;
+pub(crate) use memory::GradientMemory;
 use pairs::Weights;
-pub(crate) use pairs::{Element, Sparse};
 use pullback::{Pullback, Shares};
 
 /// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three
@@ -71,11 +74,10 @@ const SERIAL_ELEMENTS: usize = 1 << 19;
 /// assert!(by_anchors[2] > 0.0);
 /// # Ok::<(), hardneg::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use]
 pub struct Gradients<'a> {
     anchors: &'a mut [f32],
-    candidates: &'a mut [f32],
+    candidates: Option<&'a mut [f32]>,
     weights: Option<&'a [f32]>,
     accumulate: bool,
 }
@@ -83,7 +85,13 @@ pub struct Gradients<'a> {
 impl<'a> Gradients<'a> {
     /// Gradients with respect to the anchors and to the candidates, to be overwritten.
     pub fn new(anchors: &'a mut [f32], candidates: &'a mut [f32]) -> Gradients<'a> {
-        Gradients { anchors, candidates, weights: None, accumulate: false }
+        Gradients { anchors, candidates: Some(candidates), weights: None, accumulate: false }
+    }
+
+    /// Gradients with respect to the anchors alone, to be overwritten: for candidates that are not trained, such as a
+    /// queue of negatives.
+    pub fn of_anchors(anchors: &'a mut [f32]) -> Gradients<'a> {
+        Gradients { anchors, candidates: None, weights: None, accumulate: false }
     }
 
     /// Adds to what the buffers hold: to sum gradients over several batches, or over several calls with some of the
@@ -95,18 +103,19 @@ impl<'a> Gradients<'a> {
     /// an anchor is made by one call alone. The gradient of a candidate is a sum over all anchors, which now is rounded
     /// after every call: it differs by at most half a unit in the last place of each partial sum, and of the result.
     ///
-    /// The weights that [`Reduction::Mean`](crate::Reduction::Mean) implies are those of the call, 1 over its own
-    /// number of anchors: to split a mean over calls, give [weights](Gradients::weights) of 1/m.
+    /// The weight that [`Reduction::Mean`](crate::Reduction::Mean) gives to each row is that of the call, 1 over its own
+    /// number of anchors: to split a mean of m anchors over calls, give [weights](Gradients::weights) of k/m to a call
+    /// with k of them, or sum up and give weights of 1/m.
     pub fn accumulate(self) -> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
-    /// The weight of each row: the derivative of what is being minimised by the loss of that row. For sample weights,
-    /// or for a loss that is scaled or part of a larger one.
+    /// A factor for each row, by which its loss counts: sample weights, or the derivative of a larger loss by the loss of
+    /// each row, as autograd passes it back.
     ///
-    /// Weights take the place of those that the [`Reduction`](crate::Reduction) implies, which are 1 for the sum and
-    /// 1/m for the mean; they are not multiplied with them, so that for a mean you divide by m yourself. They may be
-    /// negative. The loss of the forward pass knows nothing of them.
+    /// It multiplies the weight that the [`Reduction`](crate::Reduction) gives to each row, which is 1 for the sum and
+    /// 1/m for the mean; the product is rounded to `f64`. Factors may be negative. The loss of the forward pass knows
+    /// nothing of them.
     pub fn weights(self, weights: &'a [f32]) -> Gradients<'a> {
         Gradients { weights: Some(weights), ..self }
     }
@@ -114,7 +123,9 @@ impl<'a> Gradients<'a> {
     /// Checks the lengths of all slices, and that weights are finite.
     pub(crate) fn check(&self, batch: Batch<'_>) -> Result<(), Error> {
         check_length(Side::AnchorGradients, batch.anchor_rows().data().len(), self.anchors)?;
-        check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), self.candidates)?;
+        if let Some(candidates) = &self.candidates {
+            check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), candidates)?;
+        }
         let weights = self.weights.unwrap_or_default();
         if self.weights.is_some() {
             check_length(Side::Weights, batch.rows(), weights)?;
@@ -126,6 +137,18 @@ impl<'a> Gradients<'a> {
     }
 }
 
+impl fmt::Debug for Gradients<'_> {
+    /// Lengths in place of elements.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gradients")
+            .field("anchors", &self.anchors.len())
+            .field("candidates", &self.candidates.as_ref().map(|candidates| candidates.len()))
+            .field("weights", &self.weights.map(<[f32]>::len))
+            .field("accumulate", &self.accumulate)
+            .finish()
+    }
+}
+
 fn check_length(side: Side, expected: usize, slice: &[f32]) -> Result<(), Error> {
     let actual = slice.len();
     if actual == expected { Ok(()) } else { Err(Error::Length { side, expected, actual }) }
@@ -133,69 +156,77 @@ fn check_length(side: Side, expected: usize, slice: &[f32]) -> Result<(), Error>
 
 /// What the gradient depends on beyond the batch and its statistics, and how it is computed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct GradientPlan {
     pub(crate) margin: f32,
-    /// The weight of every row where the caller gave none.
-    pub(crate) weight: f64,
+    /// The weight that the reduction gives to every row.
+    pub(crate) row_weight: f64,
     pub(crate) backend: Backend,
     pub(crate) join: Join,
 }
 
-/// Writes the gradients, which were [checked](Gradients::check), from what `forward` left in the workspace. An error
-/// comes before anything is written.
+/// Writes the gradients, which were [checked](Gradients::check), from the results of the forward pass over `batch`. An
+/// error comes before anything is written.
 pub(crate) fn backward(
-    plan: Plan,
+    plan: GradientPlan,
     batch: Batch<'_>,
-    forward: Forward,
+    results: MineResults<'_>,
     gradients: Gradients<'_>,
-    workspace: &mut Workspace,
+    memory: &mut GradientMemory,
 ) -> Result<(), Error> {
     let (backend, accumulate) = (plan.backend, gradients.accumulate);
-    let elements = gradients.anchors.len().saturating_add(gradients.candidates.len());
+    let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
     let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.join };
-    let mut buffers = workspace.gradient_buffers(forward, batch.rows().div_ceil(SUM_BLOCK), join.threads())?;
-    let weights = Weights { margin: plan.margin, all: plan.weight, each: gradients.weights };
-    let slots = buffers.slots;
-    let (of_anchors, of_candidates) = pullbacks(backend, join, &weights, batch, &mut buffers);
-    of_anchors.write(backend, join, slots, gradients.anchors, accumulate);
-    of_candidates.write(backend, join, slots, gradients.candidates, accumulate);
+    let mut buffers = memory.grow(batch, join.threads())?;
+    let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
+    let row = buffers.row;
+    let with_candidates = gradients.candidates.is_some();
+    let (of_anchors, of_candidates) = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
+    of_anchors.write(backend, join, row, gradients.anchors, accumulate);
+    if let (Some(of_candidates), Some(candidates)) = (of_candidates, gradients.candidates) {
+        of_candidates.write(backend, join, row, candidates, accumulate);
+    }
     Ok(())
 }
 
 /// The two sides, ready to be written: the derivative by the similarities (the share of each anchor, and `S` with its
-/// transpose) and the weighted sum of the anchors.
+/// transpose) and the weighted sum of the anchors. The candidates' side needs the last two; without it they are not
+/// computed.
 fn pullbacks<'a>(
     backend: Backend,
     join: Join,
     weights: &Weights<'_>,
     batch: Batch<'a>,
+    results: MineResults<'a>,
+    with_candidates: bool,
     buffers: &'a mut GradientBuffers<'_>,
-) -> (Pullback<'a>, Pullback<'a>) {
-    buffers.by_anchor.fill(weights, batch, buffers.stats, buffers.shares);
-    buffers.by_candidate.fill_transposed(&buffers.by_anchor);
-    let has_shares = buffers.shares.iter().any(|&share| share != 0.0);
-    if has_shares {
-        let (rows, norms) = (batch.anchor_rows(), buffers.anchor_norms);
-        pullback::weighted_sum(backend, join, rows, norms, buffers.shares, buffers.anchor_sums);
-    }
+) -> (Pullback<'a>, Option<Pullback<'a>>) {
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
+    let MineResults { anchor_norms, candidate_norms, candidate_sum, stats } = results;
+    buffers.by_anchor.fill(weights, batch, stats, buffers.shares);
+    let has_shares = buffers.shares.iter().any(|&share| share != 0.0);
+    if with_candidates {
+        buffers.by_candidate.fill_transposed(&buffers.by_anchor);
+        if has_shares {
+            pullback::weighted_sum(backend, join, anchors, anchor_norms, buffers.shares, buffers.anchor_sums);
+        }
+    }
     let of_anchors = Pullback {
         rows: anchors,
-        norms: buffers.anchor_norms,
+        norms: anchor_norms,
         others: candidates,
-        other_norms: buffers.candidate_norms,
-        common: buffers.candidate_sum,
+        other_norms: candidate_norms,
+        common: candidate_sum,
         shares: Shares::Each(buffers.shares),
         pairs: &buffers.by_anchor,
     };
-    let of_candidates = Pullback {
+    let of_candidates = with_candidates.then_some(Pullback {
         rows: candidates,
-        norms: buffers.candidate_norms,
+        norms: candidate_norms,
         others: anchors,
-        other_norms: buffers.anchor_norms,
+        other_norms: anchor_norms,
         common: &buffers.anchor_sums[..batch.dim()],
         shares: Shares::All(if has_shares { 1.0 } else { 0.0 }),
         pairs: &buffers.by_candidate,
-    };
+    });
     (of_anchors, of_candidates)
 }

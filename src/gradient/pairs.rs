@@ -1,13 +1,14 @@
 //! The derivative of the loss by the similarities: a number common to the whole row, and a sparse matrix.
 
 use crate::batch::Batch;
-use crate::stats::RowStats;
+use crate::row_stats::RowStats;
 
 /// What decides how much the loss of a row counts.
 pub(super) struct Weights<'a> {
     pub(super) margin: f32,
-    /// The weight of every row where there is none for each.
+    /// The weight of every row.
     pub(super) all: f64,
+    /// A factor for each row on top.
     pub(super) each: Option<&'a [f32]>,
 }
 
@@ -25,7 +26,7 @@ impl Weights<'_> {
     /// The derivative of row `row`, one of whose `candidates` is the positive. At the hinge, where the loss has no
     /// derivative, it is 0.
     fn derivative(&self, row: usize, stats: &RowStats, candidates: usize) -> RowDerivative {
-        let weight = self.each.map_or(self.all, |each| f64::from(each[row]));
+        let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
         let mean = if stats.mean_term(self.margin) > 0.0 { weight } else { 0.0 };
         let closest = if stats.closest_term(self.margin) > 0.0 { weight } else { 0.0 };
         let share = mean / (candidates - 1) as f64;
@@ -35,7 +36,7 @@ impl Weights<'_> {
 
 /// An element of a sparse row.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Element {
+pub(super) struct Element {
     /// Its column.
     pub(super) column: usize,
     pub(super) value: f64,
@@ -43,11 +44,11 @@ pub(crate) struct Element {
 
 /// A sparse matrix, row after row.
 #[derive(Debug)]
-pub(crate) struct Sparse<'a> {
+pub(super) struct Sparse<'a> {
     /// Where each row ends among the elements.
-    pub(crate) ends: &'a mut [usize],
+    pub(super) ends: &'a mut [usize],
     /// The elements of all rows; more may follow after the last row's.
-    pub(crate) elements: &'a mut [Element],
+    pub(super) elements: &'a mut [Element],
 }
 
 impl Sparse<'_> {
@@ -67,7 +68,7 @@ impl Sparse<'_> {
             shares[row] = derivative.share;
             let positive = Element { column: batch.positives().of(row), value: derivative.positive };
             let closest =
-                stats.closest_negative.map(|closest| Element { column: closest.index, value: derivative.closest });
+                stats.closest_negative().map(|closest| Element { column: closest.index(), value: derivative.closest });
             for element in [Some(positive), closest].into_iter().flatten().filter(|element| element.value != 0.0) {
                 self.elements[end] = element;
                 end += 1;

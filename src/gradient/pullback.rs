@@ -3,13 +3,11 @@
 //! Every loop but the dot product works on each element by itself, so that its order is fixed whatever the compiler
 //! makes of it: plain Rust, vectorised for the instruction set of the kernel.
 
-use crate::arch::{Backend, Kernel, Simd};
-use crate::gradient::pairs::Sparse;
-use crate::join::{Divide, Join, for_each_block};
-use crate::prepare::{SUM_BLOCK, combine_blocks};
+use super::pairs::Sparse;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_sum, inverse};
+use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
-use crate::similarity::{dot_sum, inverse};
-use crate::workspace::Slot;
 
 /// The rows that a thread takes at a time.
 const BLOCK: usize = 32;
@@ -50,12 +48,19 @@ impl Shares<'_> {
 
 impl Pullback<'_> {
     /// Writes the gradients of all rows into `output`, or adds them to it.
-    pub(super) fn write(self, backend: Backend, join: Join, slots: &[Slot], output: &mut [f32], accumulate: bool) {
-        let work = RowBlocks { pullback: self, first: 0, output, accumulate };
-        for_each_block(join, work, &|block| {
-            let mut slot = slots[join.thread()].lock();
-            let gradient = slot.gradient_row(block.pullback.rows.dim());
-            backend.run(RowBlock { block, gradient });
+    pub(super) fn write(
+        self,
+        backend: Backend,
+        join: Join,
+        scratch: &PerThread<Vec<f64>>,
+        output: &mut [f32],
+        accumulate: bool,
+    ) {
+        let dim = self.rows.dim();
+        for_each_block(join, Chunks::new(output, BLOCK * dim), &|block, output| {
+            let gradient = &mut scratch.of(join)[..dim];
+            let (first, output) = (block * BLOCK, output.slice);
+            backend.run(RowBlock { pullback: self, first, output, accumulate, gradient });
         });
     }
 
@@ -92,14 +97,6 @@ fn start(common: &[f64], share: f64, gradient: &mut [f64]) {
     }
 }
 
-/// Adds `row * scale`, the product rounded before it is added.
-#[inline(always)]
-fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
-    for (sum, &value) in sum.iter_mut().zip(row) {
-        *sum += f64::from(value) * scale;
-    }
-}
-
 /// Rounds the gradient of a row into its place, or its sum with what is there.
 #[inline(always)]
 fn store(gradient: &[f64], accumulate: bool, output: &mut [f32]) {
@@ -114,46 +111,25 @@ fn store(gradient: &[f64], accumulate: bool, output: &mut [f32]) {
     }
 }
 
-/// Consecutive blocks of rows, with the place for their gradients.
-struct RowBlocks<'a> {
+/// A block of rows, with the place for their gradients and room for the gradient of a row in `f64`.
+struct RowBlock<'a> {
     pullback: Pullback<'a>,
     /// The index of the first row.
     first: usize,
     output: &'a mut [f32],
     accumulate: bool,
+    gradient: &'a mut [f64],
 }
 
-impl Divide for RowBlocks<'_> {
-    fn blocks(&self) -> usize {
-        (self.output.len() / self.pullback.rows.dim()).div_ceil(BLOCK)
-    }
-
-    fn divide(self, blocks: usize) -> (Self, Self) {
-        let Self { pullback, first, output, accumulate } = self;
-        let at = blocks * BLOCK;
-        let (front, back) = output.split_at_mut(at * pullback.rows.dim());
-        (
-            Self { pullback, first, output: front, accumulate },
-            Self { pullback, first: first + at, output: back, accumulate },
-        )
-    }
-}
-
-/// One block with room for the gradient of a row in `f64`.
-struct RowBlock<'a, 'b> {
-    block: RowBlocks<'a>,
-    gradient: &'b mut [f64],
-}
-
-impl Kernel for RowBlock<'_, '_> {
+impl WithSimd for RowBlock<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let RowBlocks { pullback, first, output, accumulate } = self.block;
+        let RowBlock { pullback, first, output, accumulate, gradient } = self;
         for (index, output) in output.chunks_exact_mut(pullback.rows.dim()).enumerate() {
             if !pullback.is_zero(first + index) {
-                pullback.row(simd, first + index, self.gradient);
-                store(self.gradient, accumulate, output);
+                pullback.row(simd, first + index, gradient);
+                store(gradient, accumulate, output);
             } else if !accumulate {
                 output.fill(0.0);
             }
@@ -162,7 +138,7 @@ impl Kernel for RowBlock<'_, '_> {
 }
 
 /// Computes the sum of all unit rows, each times its share, in the first `dim` elements of `sums`: in blocks combined
-/// as a fixed tree, like the candidates' sum. Rows without a share are left out.
+/// as a tree, like the candidates' sum. Rows without a share are left out.
 pub(super) fn weighted_sum(
     backend: Backend,
     join: Join,
@@ -172,44 +148,31 @@ pub(super) fn weighted_sum(
     sums: &mut [f64],
 ) {
     let dim = rows.dim();
-    let work = SumBlocks { rows: rows.data(), dim, norms, shares, sums: &mut *sums };
-    for_each_block(join, work, &|block| backend.run(block));
+    for_each_block(join, Chunks::new(&mut *sums, dim), &|block, sum| {
+        let range = block * SUM_BLOCK..rows.count().min((block + 1) * SUM_BLOCK);
+        let (norms, shares) = (&norms[range.clone()], &shares[range.clone()]);
+        let rows = &rows.data()[range.start * dim..range.end * dim];
+        backend.run(SumBlock { rows, norms, shares, sum: sum.slice });
+    });
     combine_blocks(sums, dim);
 }
 
-/// Consecutive blocks of rows, with the place for the sum of each.
-struct SumBlocks<'a> {
+/// A block of rows, with the place for their sum.
+struct SumBlock<'a> {
     rows: &'a [f32],
-    dim: usize,
     norms: &'a [f64],
     shares: &'a [f64],
-    sums: &'a mut [f64],
+    sum: &'a mut [f64],
 }
 
-impl Divide for SumBlocks<'_> {
-    fn blocks(&self) -> usize {
-        self.norms.len().div_ceil(SUM_BLOCK)
-    }
-
-    fn divide(self, blocks: usize) -> (Self, Self) {
-        let (dim, at) = (self.dim, blocks * SUM_BLOCK);
-        let (rows, norms) = (self.rows.split_at(at * dim), self.norms.split_at(at));
-        let (shares, sums) = (self.shares.split_at(at), self.sums.split_at_mut(blocks * dim));
-        (
-            Self { rows: rows.0, dim, norms: norms.0, shares: shares.0, sums: sums.0 },
-            Self { rows: rows.1, dim, norms: norms.1, shares: shares.1, sums: sums.1 },
-        )
-    }
-}
-
-impl Kernel for SumBlocks<'_> {
+impl WithSimd for SumBlock<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        self.sums.fill(0.0);
-        for ((row, &norm), &share) in self.rows.chunks_exact(self.dim).zip(self.norms).zip(self.shares) {
+        self.sum.fill(0.0);
+        for ((row, &norm), &share) in self.rows.chunks_exact(self.sum.len()).zip(self.norms).zip(self.shares) {
             if share != 0.0 {
-                add_scaled(row, share * inverse(norm), self.sums);
+                add_scaled(row, share * inverse(norm), self.sum);
             }
         }
     }

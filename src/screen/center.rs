@@ -1,79 +1,68 @@
-//! The vectors that are removed from the rows before they are rounded to integers: about the mean of each side.
+//! The vector that is removed from the rows of both sides before they are rounded to integers: about the mean of the
+//! candidates.
 //!
 //! Embeddings often share a strong direction. What is common to all rows tells none of them apart, but it takes most of
 //! the range of an 8-bit integer. Any vector may be removed, as it is added again exactly; the mean of a sample serves.
+//! The anchors are relieved of the candidates' center, not of their own: so nothing that is kept of the candidates
+//! depends on the anchors, and where both sides come from one model the two means are about the same.
 
 use super::ROUNDING;
 use super::pack::MAX_LANES;
-use crate::arch::{Backend, Kernel, Simd};
-use crate::batch::Batch;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::exact::{inverse, norm_row};
 use crate::rows::Rows;
-use crate::similarity::{inverse, norm_row};
 
-/// The most rows of a side that its center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and
-/// removing it makes them hardly longer. Of fewer than 512 rows, one in eight, but at least 16.
+/// The most rows that the center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and removing
+/// it makes them hardly longer. Of fewer than 512 rows, one in eight, but at least 16.
 const SAMPLE: usize = 64;
 
-/// The centers of the two sides as one of them sees them, filled up with zeros to whole registers.
+/// How many of `count` rows the center is the mean of. They are [spread](Rows::spread) evenly.
+pub(super) fn sample_size(count: usize) -> usize {
+    (count / 8).clamp(16, SAMPLE).min(count)
+}
+
+/// The center of the candidates.
 #[derive(Clone, Copy)]
 pub(crate) struct Center<'a> {
-    /// What is removed from the rows of this side.
-    pub(crate) own: &'a [f32],
-    /// What is removed from those of the other side.
-    pub(crate) other: &'a [f32],
+    /// Filled up with zeros to whole registers; empty where nothing is removed.
+    values: &'a [f32],
+    /// Its dot product with itself.
+    square: f64,
 }
 
-/// The centers of both sides.
-#[derive(Clone, Copy)]
-pub(crate) struct Centers<'a> {
-    anchors: &'a [f32],
-    candidates: &'a [f32],
-    /// Their product.
-    pub(crate) product: f64,
-    norms: [f64; 2],
+/// The elements that a center of `dim` elements needs.
+pub(crate) fn center_len(dim: usize) -> usize {
+    dim.next_multiple_of(MAX_LANES)
 }
 
-/// The elements that both centers need.
-pub(crate) fn room(dim: usize) -> usize {
-    2 * dim.next_multiple_of(MAX_LANES)
-}
+impl<'a> Center<'a> {
+    /// The center of screens that remove nothing.
+    pub(crate) const NONE: Center<'static> = Center { values: &[], square: 0.0 };
 
-impl<'a> Centers<'a> {
-    /// The centers of a batch, written into `buffer`; none in an empty one. Rows that are not finite make them useless,
-    /// but then the call fails anyhow.
-    pub(crate) fn of(backend: Backend, batch: Batch<'_>, buffer: &'a mut [f32]) -> Centers<'a> {
-        let (anchors, candidates) = buffer.split_at_mut(buffer.len() / 2);
-        if !anchors.is_empty() {
-            backend.run(Mean { rows: batch.anchor_rows(), mean: anchors });
-            backend.run(Mean { rows: batch.candidate_rows(), mean: candidates });
-        }
-        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
-        let norms = [dot(anchors, anchors).sqrt(), dot(candidates, candidates).sqrt()];
-        Centers { product: dot(anchors, candidates), anchors, candidates, norms }
+    /// The center of `rows`, written into `buffer`. Rows that are not finite make it useless, but then the call fails
+    /// anyhow.
+    pub(crate) fn of(backend: Backend, rows: Rows<'_>, buffer: &'a mut [f32]) -> Center<'a> {
+        backend.run(Mean { rows, mean: buffer });
+        let square = buffer.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        Center { values: buffer, square }
     }
 
-    /// As the anchors see them.
-    pub(crate) fn of_anchors(self) -> Center<'a> {
-        Center { own: self.anchors, other: self.candidates }
+    pub(super) fn values(self) -> &'a [f32] {
+        self.values
     }
 
-    /// As the candidates see them.
-    pub(crate) fn of_candidates(self) -> Center<'a> {
-        Center { own: self.candidates, other: self.anchors }
+    /// Its dot product with itself.
+    pub(super) fn square(self) -> f64 {
+        self.square
     }
 
-    /// About the product of the norms that an anchor and a candidate have without their centers.
-    pub(crate) fn spread(self) -> f64 {
-        self.norms.into_iter().map(|norm| (1.0 - norm * norm).max(0.0).sqrt()).product()
-    }
-
-    /// What the bound must allow for roundings, beside the residuals, in a row whose distance from its center is
-    /// `norm`. See [`quantize`](super::quantize).
-    pub(crate) fn slack(self, dim: usize, norm: f32) -> f32 {
-        let [anchors, candidates] = self.norms;
+    /// What the bound must allow for roundings, beside the residuals, in a row whose distance from the center is `norm`.
+    /// See [`quantize`](super::quantize).
+    pub(super) fn slack(self, dim: usize, norm: f32) -> f32 {
+        let center = self.square.sqrt();
         let along = (dim / 4 + 8) as f64;
-        let crosses = f64::from(norm) * candidates + (1.01 + candidates) * anchors;
-        ((96.0 + along * crosses + 8.0 * (anchors + candidates)) * ROUNDING) as f32
+        let products = (f64::from(norm) + 1.01 + center) * center;
+        ((96.0 + along * products + 16.0 * center) * ROUNDING) as f32
     }
 }
 
@@ -83,12 +72,12 @@ struct Mean<'a> {
     mean: &'a mut [f32],
 }
 
-impl Kernel for Mean<'_> {
+impl WithSimd for Mean<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { rows, mean } = self;
-        let sample = (rows.count() / 8).clamp(16, SAMPLE).min(rows.count());
+        let sample = sample_size(rows.count());
         mean.fill(0.0);
         for index in rows.spread(sample) {
             let row = rows.row(index);

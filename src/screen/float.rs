@@ -1,9 +1,82 @@
 //! The screen in `f32`: how rows are prepared, and how far off its sums may be.
 
-use super::format::{AnchorConstants, RawRows};
-use super::pack::{Place, Square};
-use super::{ANYTHING, ROUNDING};
+use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params, RawRows};
+use super::pack::{MAX_LANES, PanelWriter, RowGroup};
+use super::{ANYTHING, Precision, ROUNDING};
 use crate::arch::Simd;
+
+/// Elements as they are, in rows of norm [`SHRINK`].
+pub(crate) struct Float32;
+
+impl Format for Float32 {
+    const PRECISION: Precision = Precision::Float32;
+    const PER_WORD: usize = 1;
+    const CONSTANTS: usize = 0;
+    const UNIT: f32 = (SHRINK * SHRINK) as f32;
+    type Words<S: Simd> = S::F32;
+    type Loaded<S: Simd> = ();
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, words: &[u32]) -> S::F32 {
+        simd.load_bits(words)
+    }
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, word: u32) -> S::F32 {
+        simd.splat(f32::from_bits(word))
+    }
+
+    #[inline(always)]
+    fn add_products<S: Simd>(simd: S, anchor: S::F32, candidates: S::F32, sum: S::F32) -> S::F32 {
+        simd.mul_add(anchor, candidates, sum)
+    }
+
+    #[inline(always)]
+    fn load_constants<S: Simd>(_simd: S, _constants: CandidateConstants<'_>) {}
+
+    #[inline(always)]
+    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &AnchorConstants, (): &()) -> S::F32 {
+        sum
+    }
+
+    #[inline(always)]
+    fn length<S: Simd>(simd: S, row: &AnchorConstants, (): &()) -> S::F32 {
+        simd.splat(row.length)
+    }
+
+    #[inline(always)]
+    fn pack_anchors<S: Simd>(
+        simd: S,
+        rows: RawRows<'_>,
+        params: Params<'_>,
+        _scratch: &mut [f32],
+        writer: PanelWriter<'_>,
+    ) -> [AnchorConstants; MAX_LANES] {
+        pack(simd, rows, writer);
+        let bound = params.float_bound;
+        [AnchorConstants { length: 2.0 * bound, shift: bound, ..AnchorConstants::default() }; MAX_LANES]
+    }
+
+    #[inline(always)]
+    fn pack_candidates<S: Simd>(
+        simd: S,
+        rows: RawRows<'_>,
+        _params: Params<'_>,
+        _scratch: &mut [f32],
+        writer: PanelWriter<'_>,
+    ) {
+        pack(simd, rows, writer);
+    }
+
+    fn extremes(_panels: &[u32], _width: usize, _dim: usize) -> Extremes {
+        Extremes::default()
+    }
+
+    /// There is nothing finer than `f32`.
+    fn int16_share(_rows: &[AnchorConstants], _extremes: Extremes, _dim: usize) -> f64 {
+        1.0
+    }
+}
 
 /// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product ever exceeds 1.
 ///
@@ -13,19 +86,14 @@ pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
 
 /// Writes up to a register's worth of rows, scaled to norm [`SHRINK`].
 #[inline(always)]
-pub(crate) fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut place: Place<'_>) {
-    let (square, dim) = (Square::new(rows, SHRINK), rows.dim);
+fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
+    let (group, dim) = (RowGroup::new(rows, SHRINK), rows.dim);
     for start in (0..dim).step_by(S::F32_LANES) {
-        let columns = square.columns(simd, start);
+        let columns = group.columns(simd, start);
         for k in start..dim.min(start + S::F32_LANES) {
-            place.put(simd, k, simd.bits(columns[k - start]));
+            writer.write(simd, k, simd.bits(columns[k - start]));
         }
     }
-}
-
-/// What a tile knows of every anchor when sums are off by at most `bound`.
-pub(crate) fn row(bound: f32) -> AnchorConstants {
-    AnchorConstants { length: 2.0 * bound, shift: bound, ..AnchorConstants::default() }
 }
 
 /// The largest `|sum - SHRINK^2 * cosine|` over all pairs of rows of `dim` elements, whatever they hold.

@@ -1,18 +1,18 @@
-//! What a word of a panel holds: one `f32`, two 16-bit integers, or four bytes; and how sums of their products become
-//! intervals in which the exact similarities lie.
+//! The contract of a format: what a word of a panel holds, and how sums of products of words become intervals in which
+//! the exact similarities lie. [`float`](super::float) and [`integer`](super::integer) implement it.
 
-use super::center::Centers;
-use super::float;
-use super::pack::{MAX_LANES, Place};
-use super::quantize::{self, Integers};
+use super::Precision;
+use super::center::Center;
+use super::pack::{MAX_LANES, PanelWriter};
 use crate::arch::Simd;
 
-/// What all rows of a call are prepared with.
+/// What the rows of a call are packed with, beside their elements.
 #[derive(Clone, Copy)]
-pub(crate) struct Setting<'a> {
-    pub(crate) centers: Centers<'a>,
-    /// The error of sums in `f32`.
-    pub(crate) bound: f32,
+pub(crate) struct Params<'a> {
+    /// What is removed from the rows of both sides before they are rounded to integers.
+    pub(crate) center: Center<'a>,
+    /// The error that a sum in `f32` may have.
+    pub(crate) float_bound: f32,
 }
 
 /// Rows as the caller has them, with their norms.
@@ -24,20 +24,23 @@ pub(crate) struct RawRows<'a> {
 }
 
 impl<'a> RawRows<'a> {
-    /// The rows, `lanes` at a time, with the index of the first of them.
+    /// Groups of `lanes` rows, each with the index of its first row.
     #[inline(always)]
-    pub(crate) fn squares(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
-        let squares = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
-        squares.map(move |(square, (rows, norms))| (square * lanes, RawRows { rows, norms, ..self }))
+    pub(crate) fn row_groups(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
+        let groups = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
+        groups.map(move |(group, (rows, norms))| (group * lanes, RawRows { rows, norms, ..self }))
     }
 }
 
 /// A way to write down the elements of a row in words of 32 bits, `PER_WORD` elements each.
 pub(crate) trait Format: 'static {
+    const PRECISION: Precision;
     /// Elements in a word.
     const PER_WORD: usize;
     /// Numbers that stand behind the words of each candidate: those of [`CandidateConstants`].
     const CONSTANTS: usize;
+    /// What a similarity of 1 is in the units of the intervals.
+    const UNIT: f32;
     /// A register of words, or of sums of their products.
     type Words<S: Simd>: Copy;
     /// The constants of a register of candidates.
@@ -52,29 +55,34 @@ pub(crate) trait Format: 'static {
         candidates: Self::Words<S>,
         sum: Self::Words<S>,
     ) -> Self::Words<S>;
-    fn columns<S: Simd>(simd: S, columns: CandidateConstants<'_>) -> Self::Loaded<S>;
+    fn load_constants<S: Simd>(simd: S, constants: CandidateConstants<'_>) -> Self::Loaded<S>;
     /// The upper ends of the intervals in which the similarities of the pairs with these sums lie, less the anchor's
     /// [`AnchorConstants::shift`].
-    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &AnchorConstants, columns: &Self::Loaded<S>) -> S::F32;
+    fn upper<S: Simd>(simd: S, sum: Self::Words<S>, row: &AnchorConstants, loaded: &Self::Loaded<S>) -> S::F32;
     /// The lengths of the intervals.
-    fn length<S: Simd>(simd: S, row: &AnchorConstants, columns: &Self::Loaded<S>) -> S::F32;
+    fn length<S: Simd>(simd: S, row: &AnchorConstants, loaded: &Self::Loaded<S>) -> S::F32;
 
-    /// Writes the words of anchors, and tells what a tile must know of each.
-    fn write_anchors<S: Simd>(
+    /// Writes the words of up to a register's worth of anchors, and returns what a tile must know of each.
+    fn pack_anchors<S: Simd>(
         simd: S,
         rows: RawRows<'_>,
-        setting: Setting<'_>,
+        params: Params<'_>,
         scratch: &mut [f32],
-        place: Place<'_>,
+        writer: PanelWriter<'_>,
     ) -> [AnchorConstants; MAX_LANES];
-    /// Writes the words and the constants of candidates.
-    fn write_candidates<S: Simd>(
+    /// Writes the words and the constants of up to a register's worth of candidates.
+    fn pack_candidates<S: Simd>(
         simd: S,
         rows: RawRows<'_>,
-        setting: Setting<'_>,
+        params: Params<'_>,
         scratch: &mut [f32],
-        place: Place<'_>,
+        writer: PanelWriter<'_>,
     );
+    /// The extremes of the candidates in panels of `width` candidates, the last of which may be narrower.
+    fn extremes(panels: &[u32], width: usize, dim: usize) -> Extremes;
+    /// About how much shorter intervals of 16-bit integers would be than those of this format: the share of the doubtful
+    /// pairs that would be left to them.
+    fn int16_share(rows: &[AnchorConstants], extremes: Extremes, dim: usize) -> f64;
 
     /// How many words an anchor has.
     fn steps(dim: usize) -> usize {
@@ -82,7 +90,7 @@ pub(crate) trait Format: 'static {
     }
 
     /// How many words a candidate has, its constants among them.
-    fn stride(dim: usize) -> usize {
+    fn words_per_candidate(dim: usize) -> usize {
         Self::steps(dim) + Self::CONSTANTS
     }
 }
@@ -93,7 +101,7 @@ pub(crate) struct AnchorConstants {
     /// The word that a sum starts with.
     pub(crate) start: u32,
     /// What one unit of the anchor's integers stands for.
-    pub(crate) scale: f32,
+    pub(crate) quant_step: f32,
     /// The norm of what the anchor's integers stand for.
     pub(crate) norm: f32,
     /// The norm of what they leave out.
@@ -105,12 +113,24 @@ pub(crate) struct AnchorConstants {
 }
 
 impl AnchorConstants {
-    /// The largest error of similarities with candidates that have at most this residual and this norm, beside
-    /// `length`.
+    /// The largest error of similarities with candidates that have these extremes, beside half of `length`.
     #[inline(always)]
-    pub(crate) fn error(&self, [residual, norm]: [f32; 2]) -> f32 {
-        self.norm * residual + self.residual * norm
+    pub(crate) fn error(&self, extremes: Extremes) -> f32 {
+        self.norm * extremes.residual + self.residual * extremes.norm
     }
+
+    /// The length of the longest interval with candidates that have these extremes.
+    #[inline(always)]
+    pub(crate) fn longest(&self, extremes: Extremes) -> f32 {
+        self.length + 2.0 * self.error(extremes)
+    }
+}
+
+/// The largest residual and the largest norm among some candidates; both are 0 where the error is the same for all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extremes {
+    pub(crate) residual: f32,
+    pub(crate) norm: f32,
 }
 
 /// The constants of a register of candidates, `width` apart:
@@ -131,149 +151,11 @@ pub(crate) struct CandidateConstants<'a> {
 
 impl CandidateConstants<'_> {
     #[inline(always)]
-    fn load<S: Simd>(self, simd: S) -> [S::F32; 4] {
+    pub(crate) fn load<S: Simd>(self, simd: S) -> [S::F32; 4] {
         let mut loaded = [simd.splat(0.0); 4];
         for (row, loaded) in loaded.iter_mut().enumerate() {
             *loaded = simd.load_bits(&self.constants[row * self.width + self.first..]);
         }
         loaded
-    }
-}
-
-/// Elements as they are.
-pub(crate) struct F32;
-
-impl Format for F32 {
-    const PER_WORD: usize = 1;
-    const CONSTANTS: usize = 0;
-    type Words<S: Simd> = S::F32;
-    type Loaded<S: Simd> = ();
-
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, words: &[u32]) -> S::F32 {
-        simd.load_bits(words)
-    }
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, word: u32) -> S::F32 {
-        simd.splat(f32::from_bits(word))
-    }
-
-    #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::F32, candidates: S::F32, sum: S::F32) -> S::F32 {
-        simd.mul_add(anchor, candidates, sum)
-    }
-
-    #[inline(always)]
-    fn columns<S: Simd>(_simd: S, _columns: CandidateConstants<'_>) {}
-
-    #[inline(always)]
-    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &AnchorConstants, (): &()) -> S::F32 {
-        sum
-    }
-
-    #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &AnchorConstants, (): &()) -> S::F32 {
-        simd.splat(row.length)
-    }
-
-    #[inline(always)]
-    fn write_anchors<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        setting: Setting<'_>,
-        _scratch: &mut [f32],
-        place: Place<'_>,
-    ) -> [AnchorConstants; MAX_LANES] {
-        float::pack(simd, rows, place);
-        [float::row(setting.bound); MAX_LANES]
-    }
-
-    #[inline(always)]
-    fn write_candidates<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        _setting: Setting<'_>,
-        _scratch: &mut [f32],
-        place: Place<'_>,
-    ) {
-        float::pack(simd, rows, place);
-    }
-}
-
-/// 16-bit integers.
-pub(crate) struct I16;
-
-/// Bytes: those of candidates have 128 added, as the hardware multiplies unsigned bytes by signed ones.
-/// [`AnchorConstants::start`] takes it back.
-pub(crate) struct I8;
-
-impl<I: Integers> Format for I {
-    const PER_WORD: usize = I::PER_WORD;
-    const CONSTANTS: usize = 4;
-    type Words<S: Simd> = S::I32;
-    type Loaded<S: Simd> = [S::F32; 4];
-
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, words: &[u32]) -> S::I32 {
-        simd.load_words(words)
-    }
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, word: u32) -> S::I32 {
-        simd.splat_word(word)
-    }
-
-    #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
-        I::dot(simd, anchor, candidates, sum)
-    }
-
-    #[inline(always)]
-    fn columns<S: Simd>(simd: S, columns: CandidateConstants<'_>) -> [S::F32; 4] {
-        columns.load(simd)
-    }
-
-    /// `sum` in units of similarity, with what was removed from the rows added again and the largest error on top.
-    #[inline(always)]
-    fn upper<S: Simd>(
-        simd: S,
-        sum: S::I32,
-        row: &AnchorConstants,
-        [scale, cross, residual, norm]: &[S::F32; 4],
-    ) -> S::F32 {
-        let product = simd.mul(simd.to_f32(sum), *scale);
-        let similarity = simd.mul_add(product, simd.splat(row.scale), *cross);
-        let upper = simd.mul_add(*residual, simd.splat(row.norm), similarity);
-        simd.mul_add(*norm, simd.splat(row.residual), upper)
-    }
-
-    /// Twice the largest error.
-    #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &AnchorConstants, [_, _, residual, norm]: &[S::F32; 4]) -> S::F32 {
-        let first = simd.mul_add(*residual, simd.splat(2.0 * row.norm), simd.splat(row.length));
-        simd.mul_add(*norm, simd.splat(2.0 * row.residual), first)
-    }
-
-    #[inline(always)]
-    fn write_anchors<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        setting: Setting<'_>,
-        scratch: &mut [f32],
-        place: Place<'_>,
-    ) -> [AnchorConstants; MAX_LANES] {
-        quantize::anchors::<S, I>(simd, rows, setting.centers, scratch, place)
-    }
-
-    #[inline(always)]
-    fn write_candidates<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        setting: Setting<'_>,
-        scratch: &mut [f32],
-        place: Place<'_>,
-    ) {
-        quantize::candidates::<S, I>(simd, rows, setting.centers, scratch, place);
     }
 }

@@ -45,15 +45,15 @@
 //! | 16-bit integers | 2 | 2 | 0.0007 |
 //! | bytes | 4 | 4 | 0.03 |
 //!
-//! One tile serves all three ([`tile`], [`format`]): words of 32 bits, whatever they hold. The bound of `f32` sums is
+//! One tile serves all three ([`tile`], [`format`](self::format)): words of 32 bits, whatever they hold. The bound of `f32` sums is
 //! derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
 //! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training,
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
-//! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`choice`] tells which pays.
+//! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
 //!
 //! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row
-//! is left out until then, and added up in its *shift* ([`Scale`]); and `f32` sums stay in units in which similarities
-//! are a little smaller ([`SHRINK`]).
+//! is left out until then, and added up in its *shift* ([`ScreenUnits`]); and `f32` sums stay in units in which
+//! similarities are a little smaller ([`float::SHRINK`]).
 //!
 //! # Order of work
 //!
@@ -86,35 +86,42 @@
 //! * A list of 64 pairs was no better than one of 32.
 
 mod center;
-mod choice;
+mod cost;
 mod float;
 mod format;
-mod level;
+mod integer;
 mod pack;
+mod precision;
+mod prefetch;
 mod quantize;
 mod shortlist;
+#[cfg(test)]
+mod tests;
 mod tile;
-
-use core::fmt;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
 
-pub(crate) use center::{Centers, room as center_room};
-pub(crate) use choice::{Seen, first_level};
-pub(crate) use float::{SHRINK, bound as float_bound};
-pub(crate) use format::{AnchorConstants, F32, Format, I8, I16, RawRows, Setting};
-pub(crate) use level::Level;
-pub use level::Screening;
-pub(crate) use pack::{MAX_LANES, Place};
-pub(crate) use quantize::{MAX_DIM, i16_error, largest_residual_and_norm, scratch_room};
-pub(crate) use shortlist::{Exact, Scale, Shortlist};
-pub(crate) use tile::{Ahead, Ends, Intervals, MAX_WIDTH, Record, Tile, Window, tile};
+pub(crate) use center::{Center, center_len};
+pub(crate) use cost::{CostModel, first_precision, is_checkpoint};
+pub(crate) use float::Float32;
+pub(crate) use format::{AnchorConstants, Extremes, Format, Params, RawRows};
+pub(crate) use integer::{Int8, Int16};
+pub(crate) use pack::{MAX_LANES, PanelWriter};
+pub(crate) use precision::Precision;
+pub use precision::Screening;
+pub(crate) use prefetch::{Prefetch, PrefetchPlan};
+pub(crate) use quantize::{MAX_DIM, scratch_len};
+pub(crate) use shortlist::{ScreenUnits, Shortlist};
+pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};
 
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
-/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2.
+/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2 at any dim. An exact one is at
+/// most 1, but for roundings. For a sum in `f32`, of terms t whose magnitudes add up to less than 1 as the rows' norms are
+/// below 1: the sum so far, s, is an `f32`, so that rounding moves s + t by at most |t|, which would bring it back to s.
+/// Each step changes the sum by at most 2 |t|, and all of them together by less than 2.
 const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
@@ -159,40 +166,22 @@ pub enum Screen {
     Off,
 }
 
-impl fmt::Display for Screen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl Screen {
     /// All of them.
     pub fn all() -> impl ExactSizeIterator<Item = Screen> + Clone {
         [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off].into_iter()
     }
 
-    /// `auto`, `f32`, `i16`, `i8` or `off`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Screen::Auto => "auto",
-            Screen::F32 => "f32",
-            Screen::I16 => "i16",
-            Screen::I8 => "i8",
-            Screen::Off => "off",
-        }
-    }
-
-    /// The first and the last level that a call may need, whatever its rows hold.
-    pub(crate) fn levels(self, backend: Backend, batch: Batch<'_>) -> (Level, Level) {
-        let level = match self {
-            _ if batch.dim() > MAX_DIM => Level::F32,
-            Screen::Auto => return (choice::cheapest_level(backend, batch), Level::F32),
-            Screen::F32 | Screen::Off => Level::F32,
-            Screen::I16 => Level::I16,
-            Screen::I8 => Level::I8,
+    /// The coarsest and the finest precision that a call may need, whatever its rows hold.
+    pub(crate) fn precisions(self, backend: Backend, batch: Batch<'_>) -> (Precision, Precision) {
+        let only = match self {
+            _ if batch.dim() > MAX_DIM => Precision::Float32,
+            Screen::Auto => return (cost::coarsest_that_pays(backend, batch), Precision::Float32),
+            Screen::F32 | Screen::Off => Precision::Float32,
+            Screen::I16 => Precision::Int16,
+            Screen::I8 => Precision::Int8,
         };
-        (level, level)
+        (only, only)
     }
 
     /// Whether rows may be rounded to integers.
@@ -201,7 +190,7 @@ impl Screen {
     }
 
     /// The error that a similarity screened in `f32` may have.
-    pub(crate) fn bound(self, dim: usize) -> f32 {
-        if self == Screen::Off { ANYTHING } else { float_bound(dim) }
+    pub(crate) fn float_bound(self, dim: usize) -> f32 {
+        if self == Screen::Off { ANYTHING } else { float::bound(dim) }
     }
 }

@@ -1,4 +1,4 @@
-//! The order in which a tile reads rows, and how rows are brought into it, a square at a time.
+//! The order in which a tile reads rows, and how rows are packed in that order, a register's worth of rows at a time.
 //!
 //! Rows are grouped into panels of `width` rows. A panel lies `[step][row]`: word 0 of all its rows, then word 1, and
 //! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows
@@ -10,27 +10,34 @@ use crate::arch::Simd;
 /// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Where the words of a square of rows go: to a part of the columns of one panel, or to several narrow panels.
-pub(crate) struct Place<'a> {
+/// Writes the words of a group of rows: to some columns of one panel, or to several narrow panels.
+pub(crate) struct PanelWriter<'a> {
     words: &'a mut [u32],
     /// The rows of a panel.
     width: usize,
     /// The words of a row, its constants among them.
-    stride: usize,
+    words_per_row: usize,
 }
 
-impl<'a> Place<'a> {
-    /// The place of the square that begins with row `first`, in `panels` of `width` rows, a multiple of a register's or
+impl<'a> PanelWriter<'a> {
+    /// The writer of the group that begins with row `first`, in `panels` of `width` rows, a multiple of a register's or
     /// `TILE_ANCHORS`, that hold `padded` rows in all.
     #[inline(always)]
-    pub(crate) fn new(panels: &'a mut [u32], first: usize, width: usize, padded: usize, stride: usize) -> Place<'a> {
+    pub(crate) fn new(
+        panels: &'a mut [u32],
+        first: usize,
+        width: usize,
+        padded: usize,
+        words_per_row: usize,
+    ) -> PanelWriter<'a> {
         let (start, within) = (first - first % width, first % width);
-        Place { words: &mut panels[start * stride + within..], width: width.min(padded - start), stride }
+        let words = &mut panels[start * words_per_row + within..];
+        PanelWriter { words, width: width.min(padded - start), words_per_row }
     }
 
-    /// Puts word `step` of every row.
+    /// Writes word `step` of every row.
     #[inline(always)]
-    pub(crate) fn put<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
+    pub(crate) fn write<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
         if self.width >= S::F32_LANES {
             simd.store_words(words, &mut self.words[step * self.width..]);
         } else {
@@ -38,7 +45,7 @@ impl<'a> Place<'a> {
             simd.store_words(words, &mut lanes);
             // A constant width: a copy of it is one instruction.
             for first in (0..S::F32_LANES).step_by(S::TILE_ANCHORS) {
-                let target = &mut self.words[first * self.stride + step * S::TILE_ANCHORS..][..S::TILE_ANCHORS];
+                let target = &mut self.words[first * self.words_per_row + step * S::TILE_ANCHORS..][..S::TILE_ANCHORS];
                 target.copy_from_slice(&lanes[first..first + S::TILE_ANCHORS]);
             }
         }
@@ -62,7 +69,7 @@ fn factors(norm: f64, target: f64) -> [f32; 2] {
 }
 
 /// Up to a register's worth of rows, and what scales them.
-pub(crate) struct Square<'a> {
+pub(crate) struct RowGroup<'a> {
     rows: &'a [f32],
     dim: usize,
     /// Where each row begins, and the factors that scale it. A row beyond the last is the first one times 0.
@@ -70,17 +77,17 @@ pub(crate) struct Square<'a> {
     factors: [[f32; 2]; MAX_LANES],
 }
 
-impl<'a> Square<'a> {
+impl<'a> RowGroup<'a> {
     /// The rows of `rows`, each scaled to the norm `target`.
     #[inline(always)]
-    pub(crate) fn new(rows: RawRows<'a>, target: f64) -> Square<'a> {
+    pub(crate) fn new(rows: RawRows<'a>, target: f64) -> RowGroup<'a> {
         let RawRows { rows, norms, dim } = rows;
         let (mut starts, mut scales) = ([0; MAX_LANES], [[0.0; 2]; MAX_LANES]);
         for (row, &norm) in norms.iter().enumerate() {
             starts[row] = row * dim;
             scales[row] = factors(norm, target);
         }
-        Square { rows, dim, starts, factors: scales }
+        RowGroup { rows, dim, starts, factors: scales }
     }
 
     /// The length of the rows.

@@ -1,10 +1,11 @@
 //! The pairs of a row that may still matter, and what is known of the row's closest negative.
 
+use super::prefetch::prefetch_row;
 use super::tile::{Intervals, MAX_WIDTH, Window};
-use crate::arch::{Kernel, Simd};
+use crate::arch::{Simd, WithSimd};
+use crate::exact::ExactRow;
+use crate::row_stats::{ClosestNegative, ClosestSearch, Negatives};
 use crate::rows::Rows;
-use crate::similarity::{cosine, dots};
-use crate::stats::{ClosestNegative, ClosestSearch, Negatives};
 
 /// Pairs that a shortlist holds before it must be pruned. With sums in `f32` random rows need about ln n places; with
 /// bytes all that lies within an interval of the best, some tens. More room costs memory and a longer pass over it.
@@ -13,12 +14,12 @@ const CAPACITY: usize = 32;
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
 const FEW: u32 = 2;
 
-/// The state of one row while candidates pass by.
+/// The state of one row while candidates are screened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortlist {
-    /// An interval that ends up to here belongs to a pair that qualifies for sure.
-    sure: f32,
-    scale: Scale,
+    /// A pair whose interval ends here or below qualifies for certain.
+    certain_up_to: f32,
+    units: ScreenUnits,
     positive: usize,
     search: ClosestSearch,
     /// The pairs that the screen could not rule out yet: the upper ends of their intervals, negative infinity where
@@ -34,47 +35,25 @@ pub(crate) struct Shortlist {
 
 /// How an exact similarity is compared with the ends of intervals: `similarity * unit - shift`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scale {
+pub(crate) struct ScreenUnits {
     /// One, or what the rows of the screen were shrunk by.
     pub(crate) unit: f32,
     /// The row's shift.
     pub(crate) shift: f32,
 }
 
-impl Scale {
+impl ScreenUnits {
     #[inline(always)]
     fn of(self, similarity: f32) -> f32 {
         similarity * self.unit - self.shift
     }
 }
 
-/// What is needed to compute pairs of one row exactly.
-#[derive(Clone, Copy)]
-pub(crate) struct Exact<'a> {
-    pub(crate) anchor: &'a [f32],
-    pub(crate) anchor_norm: f64,
-    pub(crate) candidates: Rows<'a>,
-    pub(crate) candidate_norms: &'a [f64],
-}
-
-impl Exact<'_> {
-    /// The exact similarities with some candidates.
-    #[inline(always)]
-    fn cosines<S: Simd, const PAIRS: usize>(&self, simd: S, candidates: [usize; PAIRS]) -> [f32; PAIRS] {
-        let dots = dots(simd, self.anchor, candidates.map(|index| self.candidates.row(index)));
-        let mut cosines = [0.0; PAIRS];
-        for pair in 0..PAIRS {
-            cosines[pair] = cosine(dots[pair], self.anchor_norm, self.candidate_norms[candidates[pair]]) as f32;
-        }
-        cosines
-    }
-}
-
 impl Default for Shortlist {
     fn default() -> Shortlist {
         Shortlist {
-            sure: f32::NEG_INFINITY,
-            scale: Scale { unit: 1.0, shift: 0.0 },
+            certain_up_to: f32::NEG_INFINITY,
+            units: ScreenUnits { unit: 1.0, shift: 0.0 },
             positive: 0,
             search: ClosestSearch::new(Negatives::Below, 0.0, 0),
             upper: [f32::NEG_INFINITY; CAPACITY],
@@ -86,7 +65,7 @@ impl Default for Shortlist {
     }
 }
 
-/// Takes note that the closest negative of a row is at least as similar as `low` says.
+/// Raises the window of a row whose closest negative is at least as similar as `low` says.
 #[inline(always)]
 fn raise(window: &mut Window, low: f32) {
     window.low = if low > window.low { low } else { window.low };
@@ -111,15 +90,15 @@ impl Shortlist {
         negatives: Negatives,
         positive: usize,
         similarity: f32,
-        scale: Scale,
+        units: ScreenUnits,
         longest: f32,
     ) -> Window {
-        let (sure, high) = match negatives {
+        let (certain_up_to, high) = match negatives {
             Negatives::Any => (f32::INFINITY, f32::INFINITY),
-            Negatives::Below | Negatives::AtOrBelow => (scale.of(similarity), scale.of(similarity) + longest),
+            Negatives::Below | Negatives::AtOrBelow => (units.of(similarity), units.of(similarity) + longest),
         };
-        self.sure = sure;
-        self.scale = scale;
+        self.certain_up_to = certain_up_to;
+        self.units = units;
         self.positive = positive;
         self.search = ClosestSearch::new(negatives, similarity, positive);
         self.upper = [f32::NEG_INFINITY; CAPACITY];
@@ -140,14 +119,14 @@ impl Shortlist {
     pub(crate) fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &Exact<'_>,
+        exact: &ExactRow<'_>,
         window: &mut Window,
         first: usize,
         intervals: Intervals<'_>,
     ) {
         let Intervals { upper, lower, width } = intervals;
         // The positive is no negative, and what stands beyond the last candidate is nothing at all.
-        let present = width.min(exact.candidates.count() - first);
+        let present = width.min(exact.others.count() - first);
         let positive = self.positive.wrapping_sub(first);
         let mut negatives = u64::MAX >> (64 - present);
         if positive < present {
@@ -158,15 +137,15 @@ impl Shortlist {
         if hits.count_ones() > FEW {
             // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
             upper[present..].fill(f32::NAN);
-            raise(window, largest_lower(simd, self.sure, upper, lower));
+            raise(window, largest_lower(simd, self.certain_up_to, upper, lower));
             hits = window.hits(simd, upper) & negatives;
         }
         while hits != 0 {
             let lane = hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            if upper[lane] <= self.sure {
+            if upper[lane] <= self.certain_up_to {
                 raise(window, lower[lane]);
-            } else if lower[lane] > self.sure {
+            } else if lower[lane] > self.certain_up_to {
                 continue;
             } else {
                 self.doubtful += 1;
@@ -177,7 +156,7 @@ impl Shortlist {
 
     /// Adds a pair, after making room if there is none.
     #[inline(always)]
-    fn push<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window, candidate: usize, upper: f32) {
+    fn push<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, candidate: usize, upper: f32) {
         if self.length == CAPACITY {
             simd.run(MakeRoom { shortlist: self, exact, window });
         }
@@ -186,7 +165,7 @@ impl Shortlist {
         self.length += 1;
     }
 
-    /// Asks for the rows of all pairs to be brought near.
+    /// Fetches the rows of all pairs.
     #[inline(always)]
     pub(crate) fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
         for &candidate in &self.candidates[..self.length] {
@@ -194,7 +173,7 @@ impl Shortlist {
         }
     }
 
-    /// Asks for the row of the pair that may be the most similar to be brought near.
+    /// Fetches the row of the pair that may be the most similar.
     #[inline(always)]
     pub(crate) fn prefetch_best<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
         if let Some(index) = self.best(simd) {
@@ -205,7 +184,7 @@ impl Shortlist {
     /// Computes the best two pairs of the list exactly, as far as they are still in the window, and drops those that
     /// fall below the window by it.
     #[inline(always)]
-    pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &Exact<'_>, window: &mut Window) {
+    pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
         let Some(first) = self.take_best(simd, window.low) else { return };
         if let Some(second) = self.take_best(simd, window.low) {
             let [similarity, other] = exact.cosines(simd, [first, second]);
@@ -216,12 +195,12 @@ impl Shortlist {
             self.offer(first, similarity);
         }
         if let Some(found) = self.search.found() {
-            raise(window, self.scale.of(found.similarity));
+            raise(window, self.units.of(found.similarity()));
         }
         self.prune(simd, window.low);
     }
 
-    /// Takes note of an exact similarity.
+    /// Offers an exact similarity to the search.
     #[inline(always)]
     fn offer(&mut self, candidate: usize, similarity: f32) {
         self.scored += 1;
@@ -233,7 +212,7 @@ impl Shortlist {
     pub(crate) fn finish<S: Simd>(
         &mut self,
         simd: S,
-        exact: &Exact<'_>,
+        exact: &ExactRow<'_>,
         window: &mut Window,
     ) -> Option<ClosestNegative> {
         while self.length > 0 {
@@ -309,24 +288,15 @@ impl Shortlist {
     }
 }
 
-#[inline(always)]
-fn prefetch_row<S: Simd>(simd: S, row: &[f32]) {
-    /// The elements of a cache line.
-    const LINE: usize = 16;
-    for line in row.chunks(LINE) {
-        simd.prefetch(line.as_ptr().cast());
-    }
-}
-
 /// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
 /// the best two pairs exactly, which raise the window the most.
 struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
-    exact: &'a Exact<'a>,
+    exact: &'a ExactRow<'a>,
     window: &'a mut Window,
 }
 
-impl Kernel for MakeRoom<'_> {
+impl WithSimd for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {

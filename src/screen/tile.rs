@@ -1,4 +1,4 @@
-//! The tile: the inner loop in which nearly all of the time goes.
+//! The tile: the inner loop in which nearly all of the time of a large call goes.
 //!
 //! ```text
 //!                    one panel: TILE_REGISTERS registers of candidates
@@ -19,8 +19,11 @@
 //! that short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals,
 //! which are compared with the windows of the rows; lower ends are computed only for rows with a hit.
 
+use core::marker::PhantomData;
+
 use super::format::{AnchorConstants, CandidateConstants, Format};
-use crate::arch::Simd;
+use super::prefetch::Prefetch;
+use crate::arch::{Simd, TileKernel};
 
 /// The registers of candidates in the widest tile, times their lanes.
 pub(crate) const MAX_WIDTH: usize = 48;
@@ -33,25 +36,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) candidates: &'a [u32],
     /// The candidates' constants, `[..][width]`.
     pub(crate) constants: &'a [u32],
-    /// What is brought near while this tile computes.
-    pub(crate) ahead: Ahead,
-}
-
-/// Memory that will be needed soon: one cache line for each step of a tile.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead {
-    /// Where it begins. Lines beyond the end are asked for all the same, which does no harm.
-    from: *const u8,
-    /// The bytes from one line to the next.
-    stride: usize,
-}
-
-impl Ahead {
-    /// Lines of `from`, `stride` elements apart.
-    #[inline(always)]
-    pub(crate) fn new<T>(from: &[T], stride: usize) -> Ahead {
-        Ahead { from: from.as_ptr().cast(), stride: stride * size_of::<T>() }
-    }
+    /// What is fetched while this tile computes.
+    pub(crate) prefetch: Prefetch,
 }
 
 /// The upper ends that matter to a row, `low <= upper <= high`, less the row's shift.
@@ -80,18 +66,18 @@ impl Window {
 /// The most anchors of a tile.
 const MAX_ANCHORS: usize = 8;
 
-/// The intervals in which the similarities of a tile lie, less their rows' shifts. Each row starts at a cache line, so
+/// The bounds of the similarities of a tile, less their rows' shifts: room for one tile. Each row starts at a cache line, so
 /// that no store of a register crosses two.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Ends {
+pub(crate) struct TileBounds {
     upper: [[f32; MAX_WIDTH]; MAX_ANCHORS],
     /// Those of one row.
     lower: [f32; MAX_WIDTH],
 }
 
-impl Ends {
-    pub(crate) const ZERO: Ends = Ends { upper: [[0.0; MAX_WIDTH]; MAX_ANCHORS], lower: [0.0; MAX_WIDTH] };
+impl TileBounds {
+    pub(crate) const ZERO: TileBounds = TileBounds { upper: [[0.0; MAX_WIDTH]; MAX_ANCHORS], lower: [0.0; MAX_WIDTH] };
 }
 
 /// The intervals of a row.
@@ -102,62 +88,68 @@ pub(crate) struct Intervals<'a> {
     pub(crate) width: usize,
 }
 
-/// Who is told of the similarities that a tile found inside the windows of its rows.
-pub(crate) trait Record {
+/// Receives the hits of a tile: rows some of whose intervals end in the row's window.
+pub(crate) trait HitSink {
     /// What is known of the rows of the tile, and their windows.
     fn rows(&self) -> (&[AnchorConstants], &[Window]);
-    /// Some of `intervals` may matter to row `row`. They are the callee's to change.
-    fn record(&mut self, row: usize, intervals: Intervals<'_>);
+    /// Takes the intervals of row `row`, some of which may matter. They are the sink's to change.
+    fn take(&mut self, row: usize, intervals: Intervals<'_>);
 }
 
-/// Computes one tile and tells `record` what lies in the windows.
-#[inline(always)]
-pub(crate) fn tile<S: Simd, F: Format, R: Record, const ANCHORS: usize, const REGISTERS: usize>(
-    simd: S,
-    tile: Tile<'_>,
-    ends: &mut Ends,
-    record: &mut R,
-) {
-    const {
-        assert!(ANCHORS == S::TILE_ANCHORS && ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
-        assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
-    }
-    let (constants, width) = (tile.constants, REGISTERS * S::F32_LANES);
-    let (rows, windows) = record.rows();
-    let rows: &[AnchorConstants; ANCHORS] = rows.first_chunk().expect("as many rows as the tile has");
-    let windows: &[Window; ANCHORS] = windows.first_chunk().expect("as many windows as the tile has rows");
-    let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, rows);
-    let mut columns = [F::columns(simd, CandidateConstants { constants, width, first: 0 }); REGISTERS];
-    for (c, columns) in columns.iter_mut().enumerate() {
-        *columns = F::columns(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
-    }
-    let mut rows_hit = 0_u32;
-    for r in 0..ANCHORS {
-        let hit = write_upper::<S, F, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &columns, &mut ends.upper[r]);
-        rows_hit |= u32::from(hit) << r;
-    }
-    while rows_hit != 0 {
-        let r = rows_hit.trailing_zeros() as usize;
-        rows_hit &= rows_hit - 1;
-        let (upper, lower) = (&mut ends.upper[r], &mut ends.lower);
-        write_lower::<S, F, REGISTERS>(simd, &record.rows().0[r], &columns, upper, lower);
-        record.record(r, Intervals { upper, lower, width });
+/// Computes one tile and hands the rows with hits to `sink`.
+pub(crate) struct ScreenTile<'a, F, H> {
+    pub(crate) tile: Tile<'a>,
+    pub(crate) bounds: &'a mut TileBounds,
+    pub(crate) sink: &'a mut H,
+    pub(crate) format: PhantomData<F>,
+}
+
+impl<F: Format, H: HitSink> TileKernel for ScreenTile<'_, F, H> {
+    #[inline(always)]
+    fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S) {
+        const {
+            assert!(ANCHORS == S::TILE_ANCHORS && ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
+            assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
+        }
+        let Self { tile, bounds, sink, .. } = self;
+        let (constants, width) = (tile.constants, REGISTERS * S::F32_LANES);
+        let (rows, windows) = sink.rows();
+        let rows: &[AnchorConstants; ANCHORS] = rows.first_chunk().expect("as many rows as the tile has");
+        let windows: &[Window; ANCHORS] = windows.first_chunk().expect("as many windows as the tile has rows");
+        let sums = products::<S, F, ANCHORS, REGISTERS>(simd, tile, rows);
+        let mut loaded = [F::load_constants(simd, CandidateConstants { constants, width, first: 0 }); REGISTERS];
+        for (c, loaded) in loaded.iter_mut().enumerate() {
+            *loaded = F::load_constants(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
+        }
+        let mut rows_hit = 0_u32;
+        for r in 0..ANCHORS {
+            let upper = &mut bounds.upper[r];
+            let hit = write_upper::<S, F, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &loaded, upper);
+            rows_hit |= u32::from(hit) << r;
+        }
+        while rows_hit != 0 {
+            let r = rows_hit.trailing_zeros() as usize;
+            rows_hit &= rows_hit - 1;
+            let (upper, lower) = (&mut bounds.upper[r], &mut bounds.lower);
+            write_lower::<S, F, REGISTERS>(simd, &sink.rows().0[r], &loaded, upper, lower);
+            sink.take(r, Intervals { upper, lower, width });
+        }
     }
 }
 
-/// Writes the upper ends of a row, and tells whether one of them is in its window.
+/// Writes the upper ends of a row; true if one of them is in its window.
 #[inline(always)]
 fn write_upper<S: Simd, F: Format, const REGISTERS: usize>(
     simd: S,
     sums: &[F::Words<S>; REGISTERS],
     (row, window): (&AnchorConstants, Window),
-    columns: &[F::Loaded<S>; REGISTERS],
+    loaded: &[F::Loaded<S>; REGISTERS],
     upper: &mut [f32; MAX_WIDTH],
 ) -> bool {
     let (low, high) = (simd.splat(window.low), simd.splat(window.high));
     let mut hits = 0;
     for c in 0..REGISTERS {
-        let ends = F::upper(simd, sums[c], row, &columns[c]);
+        let ends = F::upper(simd, sums[c], row, &loaded[c]);
         simd.store(ends, &mut upper[c * S::F32_LANES..]);
         hits |= simd.in_range(ends, low, high);
     }
@@ -169,13 +161,13 @@ fn write_upper<S: Simd, F: Format, const REGISTERS: usize>(
 fn write_lower<S: Simd, F: Format, const REGISTERS: usize>(
     simd: S,
     row: &AnchorConstants,
-    columns: &[F::Loaded<S>; REGISTERS],
+    loaded: &[F::Loaded<S>; REGISTERS],
     upper: &[f32; MAX_WIDTH],
     lower: &mut [f32; MAX_WIDTH],
 ) {
-    for (c, columns) in columns.iter().enumerate() {
+    for (c, loaded) in loaded.iter().enumerate() {
         let at = c * S::F32_LANES;
-        let length = F::length(simd, row, columns);
+        let length = F::length(simd, row, loaded);
         simd.store(simd.sub(simd.load(&upper[at..]), length), &mut lower[at..]);
     }
 }
@@ -192,10 +184,9 @@ fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
     for r in 0..ANCHORS {
         sums[r] = [F::splat(simd, rows[r].start); REGISTERS];
     }
-    let mut ahead = tile.ahead.from;
+    let mut prefetch = tile.prefetch;
     for (anchors, candidates) in tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width)) {
-        simd.prefetch(ahead);
-        ahead = ahead.wrapping_add(tile.ahead.stride);
+        prefetch.step(simd);
         let mut loaded = [F::splat(simd, 0); REGISTERS];
         for c in 0..REGISTERS {
             loaded[c] = F::load(simd, &candidates[c * S::F32_LANES..]);

@@ -2,11 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Ends, Format, Record, Tile, tile};
+use crate::arch::simd::{Simd, TileKernel, WithSimd, head, head_mut};
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Avx2<const VNNI: bool> {
     _private: (),
 }
@@ -28,27 +27,36 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
-    const FAST_HALVES: bool = true;
-    const FAST_BYTES: bool = VNNI;
+    const FAST_I16: bool = true;
+    const FAST_I8: bool = VNNI;
 
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    fn run<W: WithSimd>(self, computation: W) -> W::Output {
         #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
-        fn without<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
-            kernel.run(simd)
+        fn without<W: WithSimd>(simd: impl Simd, computation: W) -> W::Output {
+            computation.run(simd)
         }
         #[inline(never)]
         #[target_feature(enable = "avx2,fma,avxvnni")]
-        fn with_vnni<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
-            kernel.run(simd)
+        fn with_vnni<W: WithSimd>(simd: impl Simd, computation: W) -> W::Output {
+            computation.run(simd)
         }
         if VNNI {
             // SAFETY: `self` exists only where `detect` found these features.
-            unsafe { with_vnni(self, kernel) }
+            unsafe { with_vnni(self, computation) }
         } else {
             // SAFETY: `self` exists only where `detect` found these features.
-            unsafe { without(self, kernel) }
+            unsafe { without(self, computation) }
+        }
+    }
+
+    #[inline(always)]
+    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K) {
+        match registers {
+            3 => kernel.run::<Self, 4, 3>(self),
+            2 => kernel.run::<Self, 4, 2>(self),
+            _ => kernel.run::<Self, 4, 1>(self),
         }
     }
 
@@ -196,7 +204,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn join_bytes(self, low: __m256i, high: __m256i) -> __m256i {
+    fn join_low_bytes(self, low: __m256i, high: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         let high = unsafe { _mm256_slli_epi32::<8>(high) };
         // SAFETY: `self` proves AVX2.
@@ -206,7 +214,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn join_halves(self, low: __m256i, high: __m256i) -> __m256i {
+    fn join_low_i16(self, low: __m256i, high: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         let high = unsafe { _mm256_slli_epi32::<16>(high) };
         // SAFETY: `self` proves AVX2.
@@ -214,7 +222,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_bytes(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    fn dot_u8_i8(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
         if VNNI {
             // SAFETY: `self` proves AVX-VNNI.
             return unsafe { _mm256_dpbusd_avx_epi32(sum, unsigned, signed) };
@@ -230,11 +238,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let signed_even = unsafe { _mm256_srai_epi16::<8>(signed_even) };
         // SAFETY: `self` proves AVX2.
         let signed_odd = unsafe { _mm256_srai_epi16::<8>(signed) };
-        self.dot_halves(self.dot_halves(sum, even, signed_even), odd, signed_odd)
+        self.dot_i16(self.dot_i16(sum, even, signed_even), odd, signed_odd)
     }
 
     #[inline(always)]
-    fn dot_halves(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    fn dot_i16(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         if VNNI {
             // SAFETY: `self` proves AVX-VNNI.
             return unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) };
@@ -298,15 +306,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         self.store64(value, &mut lanes);
         let [a, b, c, d] = lanes;
         (a + c) + (b + d)
-    }
-
-    #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, ends: &mut Ends, record: &mut R) {
-        match registers {
-            3 => tile::<Self, F, R, 4, 3>(self, shape, ends, record),
-            2 => tile::<Self, F, R, 4, 2>(self, shape, ends, record),
-            _ => tile::<Self, F, R, 4, 1>(self, shape, ends, record),
-        }
     }
 }
 

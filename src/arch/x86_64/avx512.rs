@@ -2,11 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{Kernel, Simd, head, head_mut};
-use crate::screen::{Ends, Format, Record, Tile, tile};
+use crate::arch::simd::{Simd, TileKernel, WithSimd, head, head_mut};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Avx512 {
     _private: (),
 }
@@ -36,18 +35,27 @@ impl Simd for Avx512 {
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
-    const FAST_HALVES: bool = true;
-    const FAST_BYTES: bool = true;
+    const FAST_I16: bool = true;
+    const FAST_I8: bool = true;
 
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    fn run<W: WithSimd>(self, computation: W) -> W::Output {
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
-        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
-            kernel.run(simd)
+        fn inner<W: WithSimd>(simd: Avx512, computation: W) -> W::Output {
+            computation.run(simd)
         }
         // SAFETY: `self` exists only where `detect` found these features.
-        unsafe { inner(self, kernel) }
+        unsafe { inner(self, computation) }
+    }
+
+    #[inline(always)]
+    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K) {
+        match registers {
+            3 => kernel.run::<Self, 8, 3>(self),
+            2 => kernel.run::<Self, 8, 2>(self),
+            _ => kernel.run::<Self, 8, 1>(self),
+        }
     }
 
     #[inline(always)]
@@ -187,7 +195,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn join_bytes(self, low: __m512i, high: __m512i) -> __m512i {
+    fn join_low_bytes(self, low: __m512i, high: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512F.
         let high = unsafe { _mm512_slli_epi32::<8>(high) };
         // SAFETY: `self` proves AVX-512F. The table is that of `mask ? low : high`.
@@ -195,7 +203,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn join_halves(self, low: __m512i, high: __m512i) -> __m512i {
+    fn join_low_i16(self, low: __m512i, high: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512F.
         let high = unsafe { _mm512_slli_epi32::<16>(high) };
         // SAFETY: `self` proves AVX-512F. The table is that of `mask ? low : high`.
@@ -203,13 +211,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_bytes(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    fn dot_u8_i8(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 VNNI.
         unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
     }
 
     #[inline(always)]
-    fn dot_halves(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    fn dot_i16(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 VNNI.
         unsafe { _mm512_dpwssd_epi32(sum, a, b) }
     }
@@ -267,15 +275,6 @@ impl Simd for Avx512 {
         self.store64(value, &mut lanes);
         let [a, b, c, d, e, f, g, h] = lanes;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
-    }
-
-    #[inline(always)]
-    fn screen_tile<F: Format, R: Record>(self, registers: usize, shape: Tile<'_>, ends: &mut Ends, record: &mut R) {
-        match registers {
-            3 => tile::<Self, F, R, 8, 3>(self, shape, ends, record),
-            2 => tile::<Self, F, R, 8, 2>(self, shape, ends, record),
-            _ => tile::<Self, F, R, 8, 1>(self, shape, ends, record),
-        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Mining from a similarity matrix that is already there.
 
+use core::fmt;
+
+use crate::arch::{Simd, WithSimd};
 use crate::batch::Positives;
 use crate::error::{Error, Side};
+use crate::exact::sum_values;
 use crate::loss::{Loss, TripletLoss};
-use crate::similarity::sum_lanes;
-use crate::stats::{ClosestSearch, Negatives, RowStats};
+use crate::row_stats::{ClosestSearch, Negatives, RowStats};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -15,10 +18,10 @@ use crate::workspace::Workspace;
 /// let matrix = [0.9, -0.8, 0.3, -0.5, -0.4, 0.5, 0.1, -0.1, 0.3, 0.1, -0.4, -0.8, -0.5, -0.2, -0.7, 0.5];
 /// let mut workspace = Workspace::new();
 /// let result = TripletLoss::new().forward_from_similarities(SimilarityMatrix::square(&matrix, 4)?, &mut workspace)?;
-/// assert!((result.loss - 0.516_667).abs() < 1e-6);
+/// assert!((result.loss().loss - 0.516_667).abs() < 1e-6);
 /// # Ok::<(), hardneg::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SimilarityMatrix<'a> {
     data: &'a [f32],
     columns: usize,
@@ -69,47 +72,98 @@ impl<'a> SimilarityMatrix<'a> {
     }
 }
 
+impl fmt::Debug for SimilarityMatrix<'_> {
+    /// The shape alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, columns) = (self.data.len() / self.columns, self.columns);
+        write!(f, "SimilarityMatrix({rows} x {columns}, {:?})", self.positives)
+    }
+}
+
+/// The result of [`TripletLoss::forward_from_similarities`]. It borrows the workspace that it lies in.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct ForwardFromSimilarities<'w> {
+    loss: Loss,
+    stats: &'w [RowStats],
+}
+
+impl<'w> ForwardFromSimilarities<'w> {
+    /// The loss, and what it is made of.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The statistics of each row, in order, without a copy.
+    #[must_use]
+    pub fn row_stats(&self) -> &'w [RowStats] {
+        self.stats
+    }
+}
+
+impl fmt::Debug for ForwardFromSimilarities<'_> {
+    /// Without the rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardFromSimilarities").field("loss", &self.loss).finish_non_exhaustive()
+    }
+}
+
 impl TripletLoss {
-    /// The same loss from similarities that are already there. The statistics of each row stay in the workspace.
+    /// The same loss from similarities that are already there.
     ///
-    /// A row's mean negative is summed in `f64`: the elements before the positive, then those after it, each over
-    /// `LANES` lanes folded by halves. Runs on the calling thread, in code that is the same for every backend.
+    /// A row's mean negative is summed in `f64`: the elements before the positive, then those after it, each over 16
+    /// lanes folded by halves, as a dot product is. Runs on the calling thread.
     ///
     /// # Errors
     /// The margin is not finite; an element is not finite; the workspace cannot grow.
     ///
     /// # Allocation
     /// None once the workspace has grown to the number of rows.
-    pub fn forward_from_similarities(
+    pub fn forward_from_similarities<'w>(
         &self,
         matrix: SimilarityMatrix<'_>,
-        workspace: &mut Workspace,
-    ) -> Result<Loss, Error> {
-        workspace.clear();
+        workspace: &'w mut Workspace,
+    ) -> Result<ForwardFromSimilarities<'w>, Error> {
         self.check_margin()?;
         if let Some(row) = matrix.first_not_finite() {
             return Err(Error::NotFinite { side: Side::Similarities, row });
         }
-        let rows = matrix.data.chunks_exact(matrix.columns);
-        let stats = workspace.stats(rows.len())?;
-        for (row, (stats, similarities)) in stats.iter_mut().zip(rows).enumerate() {
-            *stats = row_stats(self.rule(), similarities, matrix.positives.of(row));
+        let stats = workspace.mining.grow_stats(matrix.data.len() / matrix.columns)?;
+        self.backend.run(ReduceRows { negatives: self.negatives, matrix, stats });
+        Ok(ForwardFromSimilarities { loss: self.sum_rows(stats), stats })
+    }
+}
+
+/// Reduces every row of a matrix.
+struct ReduceRows<'a> {
+    negatives: Negatives,
+    matrix: SimilarityMatrix<'a>,
+    stats: &'a mut [RowStats],
+}
+
+impl WithSimd for ReduceRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let SimilarityMatrix { data, columns, positives } = self.matrix;
+        for (row, (stats, similarities)) in self.stats.iter_mut().zip(data.chunks_exact(columns)).enumerate() {
+            *stats = reduce_row(simd, self.negatives, similarities, positives.of(row));
         }
-        let count = stats.len();
-        workspace.keep(count);
-        Ok(self.sum_rows(workspace.row_stats()))
     }
 }
 
 /// Reduces one row of similarities.
-fn row_stats(negatives: Negatives, similarities: &[f32], positive_index: usize) -> RowStats {
+#[inline(always)]
+fn reduce_row<S: Simd>(simd: S, negatives: Negatives, similarities: &[f32], positive_index: usize) -> RowStats {
     let positive = similarities[positive_index];
     let mut search = ClosestSearch::new(negatives, positive, positive_index);
     for (index, &similarity) in similarities.iter().enumerate() {
         search.offer(index, similarity);
     }
     // The positive is left out rather than subtracted: it may be so large that the others vanish beside it.
-    let sum = sum_lanes(&similarities[..positive_index]) + sum_lanes(&similarities[positive_index + 1..]);
+    let (before, after) = (&similarities[..positive_index], &similarities[positive_index + 1..]);
+    let sum = sum_values(simd, before) + sum_values(simd, after);
     let mean_negative = (sum / (similarities.len() - 1) as f64) as f32;
-    RowStats { positive, mean_negative, closest_negative: search.found() }
+    RowStats::computed(positive, mean_negative, search.found())
 }

@@ -1,0 +1,231 @@
+//! The exact similarity of single vectors and of all pairs of two small batches, as users call it.
+
+use super::{cosine_rows, dot_rows, inverse, norm_row};
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::error::{Error, Side};
+use crate::rows::Rows;
+
+struct Dot<'a>(&'a [f32], &'a [f32]);
+
+impl WithSimd for Dot<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        dot_rows(simd, self.0, self.1)
+    }
+}
+
+struct Cosine<'a>(&'a [f32], &'a [f32]);
+
+impl WithSimd for Cosine<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        let Self(x, y) = self;
+        cosine_rows(simd, x, norm_row(simd, x), y, norm_row(simd, y))
+    }
+}
+
+struct Normalize<'a> {
+    row: &'a [f32],
+    norm: f64,
+    output: &'a mut [f32],
+}
+
+impl WithSimd for Normalize<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let scale = inverse(self.norm);
+        for (output, &value) in self.output.iter_mut().zip(self.row) {
+            *output = (f64::from(value) * scale) as f32;
+        }
+    }
+}
+
+/// The first row with an element that is not finite, found by its norm.
+struct FirstNotFinite<'a>(Rows<'a>);
+
+impl WithSimd for FirstNotFinite<'_> {
+    type Output = Option<usize>;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Option<usize> {
+        for (index, row) in self.0.iter().enumerate() {
+            if !norm_row(simd, row).is_finite() {
+                return Some(index);
+            }
+        }
+        None
+    }
+}
+
+struct AllPairs<'a> {
+    anchors: Rows<'a>,
+    candidates: Rows<'a>,
+    output: &'a mut [f32],
+}
+
+impl WithSimd for AllPairs<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        /// The candidates whose norms are kept at hand; those of the anchors are computed again for each such block.
+        const BLOCK: usize = 128;
+        let Self { anchors, candidates, output } = self;
+        let count = candidates.count();
+        let mut norms = [0.0; BLOCK];
+        for start in (0..count).step_by(BLOCK) {
+            let block = start..count.min(start + BLOCK);
+            for (norm, j) in norms.iter_mut().zip(block.clone()) {
+                *norm = norm_row(simd, candidates.row(j));
+            }
+            for (anchor, output) in anchors.iter().zip(output.chunks_exact_mut(count)) {
+                let anchor_norm = norm_row(simd, anchor);
+                for ((similarity, j), &norm) in output[block.clone()].iter_mut().zip(block.clone()).zip(&norms) {
+                    *similarity = cosine_rows(simd, anchor, anchor_norm, candidates.row(j), norm) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// The error that names the first row with an element that is not finite, if there is one.
+pub(crate) fn check_finite(backend: Backend, side: Side, rows: Rows<'_>) -> Result<(), Error> {
+    backend.run(FirstNotFinite(rows)).map_or(Ok(()), |row| Err(Error::NotFinite { side, row }))
+}
+
+/// A number computed from two rows, unless one of them is not finite, which shows in the number.
+fn finite(backend: Backend, value: f64, x: Rows<'_>, y: Rows<'_>) -> Result<f64, Error> {
+    if !value.is_finite() {
+        check_finite(backend, Side::Anchors, x)?;
+        check_finite(backend, Side::Candidates, y)?;
+    }
+    Ok(value)
+}
+
+/// Checks the length of a buffer to be written.
+fn check_output(expected: usize, output: &[f32]) -> Result<(), Error> {
+    if output.len() == expected {
+        Ok(())
+    } else {
+        Err(Error::Length { side: Side::Output, expected, actual: output.len() })
+    }
+}
+
+/// The exact similarity of vectors: the same bits on every backend. Nothing is allocated, and everything runs on the
+/// calling thread. Of two vectors, errors call the first one the anchor and the second one the candidate.
+impl Backend {
+    /// The dot product of two vectors, in `f64`, summed in the fixed order that makes it the same on every CPU: element
+    /// `k` goes to virtual lane `k % 16` in ascending `k`; then lane `l` takes lane `l + 8`, `l + 4`, and so on.
+    ///
+    /// ```
+    /// use hardneg::Backend;
+    ///
+    /// assert_eq!(Backend::detect().dot(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.5])?, 15.5);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The vectors are empty or differ in length; an element is not finite.
+    pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
+        let (x, y) = Rows::pair(x, y)?;
+        finite(self, self.run(Dot(x.data(), y.data())), x, y)
+    }
+
+    /// The Euclidean norm of a vector, in `f64`: `sqrt(dot(x, x))`. It is right for every finite `f32`, however small
+    /// or large.
+    ///
+    /// ```
+    /// use hardneg::Backend;
+    ///
+    /// let backend = Backend::detect();
+    /// assert!(backend.norm(&[3e38, 3e38, 1e-45])?.is_finite());
+    /// assert_eq!(backend.norm(&[3.0, 4.0])?, 5.0);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The vector is empty; an element is not finite.
+    pub fn norm(self, x: &[f32]) -> Result<f64, Error> {
+        self.dot(x, x).map(f64::sqrt)
+    }
+
+    /// The cosine similarity of two vectors: `dot / (norm * norm)`, computed in `f64` and rounded once; 0 where either
+    /// vector is zero. It is not clamped, so that it may exceed 1 by a rounding.
+    ///
+    /// ```
+    /// use hardneg::Backend;
+    ///
+    /// let similarity = Backend::detect().cosine_similarity(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.5])?;
+    /// assert!((similarity - 0.997_408_65).abs() < 1e-7);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The vectors are empty or differ in length; an element is not finite.
+    pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
+        let (x, y) = Rows::pair(x, y)?;
+        finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+    }
+
+    /// Writes `row` scaled to norm 1, `f32(f64(x_k) * (1 / norm))`, into `output`; a zero row stays zero.
+    ///
+    /// ```
+    /// use hardneg::Backend;
+    ///
+    /// let mut unit = [0.0; 2];
+    /// Backend::detect().normalize_into(&[3e-40, 4e-40], &mut unit)?;
+    /// assert!((unit[0] - 0.6).abs() < 1e-5 && (unit[1] - 0.8).abs() < 1e-5);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The row is empty; `output` has another length; an element is not finite. Then nothing was written.
+    pub fn normalize_into(self, row: &[f32], output: &mut [f32]) -> Result<(), Error> {
+        if row.is_empty() {
+            return Err(Error::ZeroDim);
+        }
+        check_output(row.len(), output)?;
+        let norm = self.norm(row)?;
+        self.run(Normalize { row, norm, output });
+        Ok(())
+    }
+
+    /// Writes the cosine similarity of every anchor (m rows) with every candidate (n rows) into `output` (m x n,
+    /// row-major), each with the bits of [`Backend::cosine_similarity`].
+    ///
+    /// Every pair is computed exactly: n * m dot products in `f64`. For the loss of a batch
+    /// [`TripletLoss::forward`](crate::TripletLoss::forward) needs no matrix, and from some hundred rows on both sides
+    /// it takes a fraction of the time; with few anchors this function may be the faster one.
+    ///
+    /// ```
+    /// use hardneg::Backend;
+    ///
+    /// let (anchors, candidates) = ([1.0, 0.0, 3.0, 4.0], [0.0, 2.0, 5.0, 0.0, 1.0, 0.0]);
+    /// let mut matrix = [0.0; 6];
+    /// Backend::detect().similarity_matrix_into(&anchors, &candidates, 2, &mut matrix)?;
+    /// assert_eq!(matrix, [0.0, 1.0, 1.0, 0.8, 0.6, 0.6]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `dim` is 0; a side is empty or not a whole number of rows; `output` has another length than m * n; a row is not
+    /// finite. Then nothing was written.
+    pub fn similarity_matrix_into(
+        self,
+        anchors: &[f32],
+        candidates: &[f32],
+        dim: usize,
+        output: &mut [f32],
+    ) -> Result<(), Error> {
+        let anchors = Rows::new(Side::Anchors, anchors, dim)?;
+        let candidates = Rows::new(Side::Candidates, candidates, dim)?;
+        let (rows, columns) = (anchors.count(), candidates.count());
+        let overflow = Error::SizeOverflow { side: Side::Output, rows, columns };
+        check_output(rows.checked_mul(columns).ok_or(overflow)?, output)?;
+        check_finite(self, Side::Anchors, anchors)?;
+        check_finite(self, Side::Candidates, candidates)?;
+        self.run(AllPairs { anchors, candidates, output });
+        Ok(())
+    }
+}

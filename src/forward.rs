@@ -1,0 +1,105 @@
+//! `Forward`: what a forward pass over a batch has found, and the backward pass that belongs to it.
+
+use core::fmt;
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::gradient::{self, GradientPlan, Gradients};
+use crate::loss::{Loss, Reduction, TripletLoss};
+use crate::row_stats::RowStats;
+use crate::screen::Screening;
+use crate::workspace::Workspace;
+
+/// The result of [`TripletLoss::forward`]: the loss, the numbers of every row, and the way to the gradients.
+///
+/// It borrows the workspace that it lies in, and the batch that it is of.
+///
+/// ```
+/// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
+///
+/// let (anchors, positives) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.1, 0.9, 0.5]);
+/// let (mut by_anchors, mut by_positives) = ([0.0; 4], [0.0; 4]);
+/// let mut workspace = Workspace::new();
+/// let mut forward = TripletLoss::new().forward(Batch::paired(&anchors, &positives, 2)?, &mut workspace)?;
+/// if forward.loss().loss > 0.1 {
+///     forward.backward(Gradients::new(&mut by_anchors, &mut by_positives).weights(&[1.0, 0.0]))?;
+/// }
+/// assert!(by_anchors[1] != 0.0 && by_anchors[2] == 0.0);
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[must_use]
+pub struct Forward<'w, 'b> {
+    options: TripletLoss,
+    batch: Batch<'b>,
+    loss: Loss,
+    screening: Screening,
+    workspace: &'w mut Workspace,
+}
+
+impl<'w, 'b> Forward<'w, 'b> {
+    /// The result of a pass over `batch` with `options`, whose statistics and norms are in the workspace.
+    pub(crate) fn new(
+        options: TripletLoss,
+        batch: Batch<'b>,
+        loss: Loss,
+        screening: Screening,
+        workspace: &'w mut Workspace,
+    ) -> Forward<'w, 'b> {
+        Forward { options, batch, loss, screening, workspace }
+    }
+
+    /// The loss, and what it is made of.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The statistics of each anchor, in order, without a copy.
+    #[must_use]
+    pub fn row_stats(&self) -> &[RowStats] {
+        self.workspace.mining.stats(self.batch.rows())
+    }
+
+    /// How the screens did.
+    #[must_use]
+    pub fn screening(&self) -> Screening {
+        self.screening
+    }
+
+    /// The backward pass: the gradients of the loss with respect to the anchors and the candidates as they are, not
+    /// normalised, from O((m + n) * dim) operations. It may be called several times.
+    ///
+    /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of the
+    /// closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows of norm
+    /// 1e-39 may have, is infinite. It is right to about 3e-15 times the sum of the absolute derivatives by the row's
+    /// similarities over its norm, which shows where it should be 0.
+    ///
+    /// # Errors
+    /// A buffer or the slice of weights has another length than the batch asks for; a weight is not finite; the workspace
+    /// cannot grow. Then neither buffer was written.
+    ///
+    /// # Allocation
+    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
+    pub fn backward(&mut self, gradients: Gradients<'_>) -> Result<(), Error> {
+        gradients.check(self.batch)?;
+        let TripletLoss { margin, reduction, backend, threads, .. } = self.options;
+        let row_weight = match reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / self.batch.rows() as f64,
+        };
+        let plan = GradientPlan { margin, row_weight, backend, join: threads.join() };
+        let Workspace { mining, gradient } = &mut *self.workspace;
+        gradient::backward(plan, self.batch, mining.results(self.batch), gradients, gradient)
+    }
+}
+
+impl fmt::Debug for Forward<'_, '_> {
+    /// Without the rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forward")
+            .field("batch", &self.batch)
+            .field("loss", &self.loss)
+            .field("screening", &self.screening)
+            .finish_non_exhaustive()
+    }
+}

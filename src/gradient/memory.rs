@@ -1,0 +1,62 @@
+//! The memory of a backward pass.
+
+use super::pairs::{Element, Sparse};
+use crate::batch::Batch;
+use crate::error::{Error, Side};
+use crate::exact::SUM_BLOCK;
+use crate::memory::grow;
+use crate::parallel::PerThread;
+
+/// The memory of a backward pass, for any batch.
+#[derive(Debug, Default)]
+pub(crate) struct GradientMemory {
+    shares: Vec<f64>,
+    anchor_sums: Vec<f64>,
+    by_anchor: SparseMemory,
+    by_candidate: SparseMemory,
+    /// The gradient of a row before it is rounded.
+    row: PerThread<Vec<f64>>,
+}
+
+/// The memory of a [`Sparse`] matrix.
+#[derive(Debug, Default)]
+struct SparseMemory {
+    ends: Vec<usize>,
+    elements: Vec<Element>,
+}
+
+/// The memory of one call, as long as its batch asks for. The contents are whatever was there.
+pub(super) struct GradientBuffers<'a> {
+    /// The number of each anchor that is common to its whole row.
+    pub(super) shares: &'a mut [f64],
+    /// The blocks of the weighted sum of the anchors.
+    pub(super) anchor_sums: &'a mut [f64],
+    pub(super) by_anchor: Sparse<'a>,
+    pub(super) by_candidate: Sparse<'a>,
+    pub(super) row: &'a PerThread<Vec<f64>>,
+}
+
+impl SparseMemory {
+    /// Grows to `rows` rows with `elements` elements in all, and lends them out.
+    fn grow(&mut self, side: Side, rows: usize, elements: usize) -> Result<Sparse<'_>, Error> {
+        let ends = grow(&mut self.ends, side, rows, 1)?;
+        Ok(Sparse { ends, elements: grow(&mut self.elements, side, elements, 1)? })
+    }
+}
+
+impl GradientMemory {
+    /// Grows to a batch and a number of threads, and lends the memory out.
+    pub(super) fn grow(&mut self, batch: Batch<'_>, threads: usize) -> Result<GradientBuffers<'_>, Error> {
+        let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
+        // The derivative of each anchor's loss singles out its positive and its closest negative.
+        let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
+        let elements = anchors.checked_mul(2).ok_or(overflow)?;
+        Ok(GradientBuffers {
+            shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,
+            anchor_sums: grow(&mut self.anchor_sums, Side::Anchors, anchors.div_ceil(SUM_BLOCK), dim)?,
+            by_anchor: self.by_anchor.grow(Side::Anchors, anchors, elements)?,
+            by_candidate: self.by_candidate.grow(Side::Candidates, candidates, elements)?,
+            row: self.row.grow(threads, |row| grow(row, Side::Anchors, dim, 1).map(|_| ()))?,
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! Candidates as a value: their rows, and all that is computed of them before anchors are looked at. Nothing in it
+//! depends on the anchors.
+
+use core::marker::PhantomData;
+
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::error::{Error, Side};
+use crate::exact::{MOST_ROWS, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, norm_rows};
+use crate::memory::{AlignedVec, grow};
+use crate::parallel::{Chunks, Join, PerThread, for_each_block};
+use crate::rows::Rows;
+use crate::screen::{Extremes, Format, MAX_WIDTH, PanelWriter, Params, RawRows, center_len, scratch_len};
+
+/// Candidates, prepared for the screens of one precision.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates<'a> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) norms: &'a [f64],
+    /// The sum of all rows, each scaled to norm 1: every row's mean negative follows from it without a pass over pairs.
+    pub(crate) sum: &'a [f64],
+    /// The rows as tiles read them.
+    pub(crate) panels: &'a [u32],
+    /// What the panels were packed with; anchors are packed with the same.
+    pub(crate) params: Params<'a>,
+    pub(crate) extremes: Extremes,
+}
+
+/// How much memory candidates need, in rows and elements a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CandidateSizes {
+    pub(crate) rows: usize,
+    /// The rows, rounded up to whole registers.
+    pub(crate) padded_rows: usize,
+    pub(crate) dim: usize,
+    /// Words of a row in the format that has the most.
+    pub(crate) words_per_row: usize,
+    /// The length of the longest rows that may be rounded to integers, or 0.
+    pub(crate) quantised_dim: usize,
+    pub(crate) threads: usize,
+}
+
+/// The memory of candidates.
+#[derive(Debug, Default)]
+pub(crate) struct CandidateMemory {
+    norms: Vec<f64>,
+    sums: Vec<f64>,
+    panels: AlignedVec<u32>,
+    center: Vec<f32>,
+    /// Rows on their way to integers.
+    scratch: PerThread<AlignedVec<f32>>,
+}
+
+impl CandidateMemory {
+    /// Grows to `sizes`, and lends the memory out, for the center apart. The contents are whatever was there.
+    pub(crate) fn grow<'a>(
+        &'a mut self,
+        rows: Rows<'a>,
+        sizes: CandidateSizes,
+    ) -> Result<(CandidateBuffers<'a>, &'a mut [f32]), Error> {
+        let side = Side::Candidates;
+        let scratch = if sizes.quantised_dim == 0 { 0 } else { scratch_len(sizes.quantised_dim) };
+        let buffers = CandidateBuffers {
+            rows,
+            norms: grow(&mut self.norms, side, sizes.rows, 1)?,
+            sums: grow(&mut self.sums, side, sizes.rows.div_ceil(SUM_BLOCK), sizes.dim)?,
+            panels: self.panels.grow(side, sizes.padded_rows, sizes.words_per_row)?,
+            scratch: self.scratch.grow(sizes.threads, |buffer| buffer.grow(side, scratch, 1).map(|_| ()))?,
+        };
+        Ok((buffers, grow(&mut self.center, side, center_len(sizes.quantised_dim), 1)?))
+    }
+
+    /// The norms and the sum of the candidates that were prepared last, `rows` of them.
+    pub(crate) fn norms_and_sum(&self, rows: Rows<'_>) -> (&[f64], &[f64]) {
+        (&self.norms[..rows.count()], &self.sums[..rows.dim()])
+    }
+}
+
+/// Candidates on their way to be prepared.
+pub(crate) struct CandidateBuffers<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+    sums: &'a mut [f64],
+    panels: &'a mut [u32],
+    scratch: &'a PerThread<AlignedVec<f32>>,
+}
+
+impl CandidateBuffers<'_> {
+    /// Packs the rows in one format and, unless `measured` says that it was done before, computes the norm of each row
+    /// and the sum of all. Fails with the first row that is not finite.
+    pub(crate) fn prepare<'b, F: Format>(
+        &'b mut self,
+        backend: Backend,
+        join: Join,
+        side: Side,
+        params: Params<'b>,
+        measured: bool,
+    ) -> Result<Candidates<'b>, Error> {
+        let (rows, dim, scratch) = (self.rows, self.rows.dim(), self.scratch);
+        let panel_words = SUM_BLOCK * F::words_per_candidate(dim);
+        let norms = Chunks::new(&mut *self.norms, SUM_BLOCK);
+        let panels = Chunks::new(&mut self.panels[..padded_words::<F>(backend, rows)], panel_words);
+        let sums = Chunks::new(&mut *self.sums, dim);
+        for_each_block(join, (norms, (panels, sums)), &|block, (norms, (panels, sums))| {
+            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
+            let (norms, panels, sum) = (norms.slice, panels.slice, sums.slice);
+            let scratch = &mut scratch.of(join);
+            let scratch = scratch.aligned();
+            backend.run(PrepareBlock { rows, norms, panels, sum, params, scratch, measured, format: PhantomData::<F> });
+        });
+        check_norms(side, self.norms)?;
+        if !measured {
+            combine_blocks(self.sums, dim);
+        }
+        let panels = &self.panels[..padded_words::<F>(backend, rows)];
+        let extremes = backend.run(PanelExtremes { panels, dim, format: PhantomData::<F> });
+        Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
+    }
+
+    /// How many rows have norm 0.
+    pub(crate) fn zero_rows(&self) -> usize {
+        self.norms.iter().filter(|&&norm| norm == 0.0).count()
+    }
+}
+
+/// The words of all panels: those of the rows and of the rows of zeros that fill up the last register.
+fn padded_words<F: Format>(backend: Backend, rows: Rows<'_>) -> usize {
+    struct Padded(usize);
+    impl WithSimd for Padded {
+        type Output = usize;
+        #[inline(always)]
+        fn run<S: Simd>(self, _simd: S) -> usize {
+            self.0.next_multiple_of(S::F32_LANES)
+        }
+    }
+    backend.run(Padded(rows.count())) * F::words_per_candidate(rows.dim())
+}
+
+struct PanelExtremes<'a, F> {
+    panels: &'a [u32],
+    dim: usize,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> WithSimd for PanelExtremes<'_, F> {
+    type Output = Extremes;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Extremes {
+        F::extremes(self.panels, S::TILE_REGISTERS * S::F32_LANES, self.dim)
+    }
+}
+
+/// One block of the candidates' sum, with the panels of its rows.
+struct PrepareBlock<'a, F> {
+    rows: &'a [f32],
+    norms: &'a mut [f64],
+    panels: &'a mut [u32],
+    sum: &'a mut [f64],
+    params: Params<'a>,
+    scratch: &'a mut [f32],
+    measured: bool,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> WithSimd for PrepareBlock<'_, F> {
+    type Output = ();
+    /// A panel's rows at a time, so that they are still in the cache when they are read again.
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        const {
+            assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES) && MAX_WIDTH <= MOST_ROWS);
+        }
+        let Self { rows, norms, panels, sum, params, scratch, measured, .. } = self;
+        let (dim, width) = (sum.len(), S::TILE_REGISTERS * S::F32_LANES);
+        if !measured {
+            sum.fill(0.0);
+        }
+        let panels = panels.chunks_mut(width * F::words_per_candidate(dim));
+        for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
+            if !measured {
+                norm_rows(simd, rows, dim, norms);
+                add_unit_rows(simd, rows, norms, sum);
+            }
+            pack_panel::<S, F>(simd, RawRows { rows, norms, dim }, params, scratch, panel);
+        }
+    }
+}
+
+/// Packs a panel, a register's worth of rows at a time.
+#[inline(always)]
+fn pack_panel<S: Simd, F: Format>(
+    simd: S,
+    rows: RawRows<'_>,
+    params: Params<'_>,
+    scratch: &mut [f32],
+    panel: &mut [u32],
+) {
+    let (dim, width) = (rows.dim, S::TILE_REGISTERS * S::F32_LANES);
+    let padded = rows.norms.len().next_multiple_of(S::F32_LANES);
+    for (first, group) in rows.row_groups(S::F32_LANES) {
+        let writer = PanelWriter::new(panel, first, width, padded, F::words_per_candidate(dim));
+        F::pack_candidates(simd, group, params, scratch, writer);
+    }
+}

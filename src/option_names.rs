@@ -1,0 +1,137 @@
+//! The names of option values: what `Display` writes and `FromStr` reads, the same for every option.
+
+use core::error;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::arch::Backend;
+use crate::loss::Reduction;
+use crate::parallel::Threads;
+use crate::row_stats::Negatives;
+use crate::screen::Screen;
+
+/// Why a text is not a value of an option.
+///
+/// ```
+/// use hardneg::Negatives;
+///
+/// assert_eq!("at-or-below".parse(), Ok(Negatives::AtOrBelow));
+/// let error = "above".parse::<Negatives>().unwrap_err();
+/// assert_eq!(error.to_string(), "negatives: expected below, at-or-below or any");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseOptionError {
+    /// No value of the option has this name.
+    Unknown {
+        /// The option.
+        option: &'static str,
+        /// The names that its values have.
+        names: &'static [&'static str],
+    },
+    /// This CPU does not have the instruction set.
+    Unavailable {
+        /// The name of the [`Backend`].
+        backend: &'static str,
+    },
+}
+
+impl fmt::Display for ParseOptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ParseOptionError::Unknown { option, names } => {
+                write!(f, "{option}: expected ")?;
+                for (index, name) in names.iter().enumerate() {
+                    let before = if index == 0 {
+                        ""
+                    } else if index + 1 == names.len() {
+                        " or "
+                    } else {
+                        ", "
+                    };
+                    write!(f, "{before}{name}")?;
+                }
+                Ok(())
+            }
+            ParseOptionError::Unavailable { backend } => write!(f, "backend {backend}: this CPU does not have it"),
+        }
+    }
+}
+
+impl error::Error for ParseOptionError {}
+
+/// An option whose values have names.
+trait Named: Copy + PartialEq + 'static {
+    const OPTION: &'static str;
+    const NAMES: &'static [&'static str];
+    /// The values, in the order of the names.
+    const VALUES: &'static [Self];
+
+    fn write_name(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = Self::VALUES.iter().position(|&value| value == self);
+        f.pad(index.map_or("", |index| Self::NAMES[index]))
+    }
+
+    fn from_name(name: &str) -> Result<Self, ParseOptionError> {
+        let unknown = ParseOptionError::Unknown { option: Self::OPTION, names: Self::NAMES };
+        Self::NAMES.iter().position(|&known| known == name).map(|index| Self::VALUES[index]).ok_or(unknown)
+    }
+}
+
+impl Named for Negatives {
+    const OPTION: &'static str = "negatives";
+    const NAMES: &'static [&'static str] = &["below", "at-or-below", "any"];
+    const VALUES: &'static [Negatives] = &[Negatives::Below, Negatives::AtOrBelow, Negatives::Any];
+}
+
+impl Named for Reduction {
+    const OPTION: &'static str = "reduction";
+    const NAMES: &'static [&'static str] = &["sum", "mean"];
+    const VALUES: &'static [Reduction] = &[Reduction::Sum, Reduction::Mean];
+}
+
+impl Named for Threads {
+    const OPTION: &'static str = "threads";
+    const NAMES: &'static [&'static str] = &["serial", "rayon"];
+    const VALUES: &'static [Threads] = &[Threads::Serial, Threads::Rayon];
+}
+
+impl Named for Screen {
+    const OPTION: &'static str = "screen";
+    const NAMES: &'static [&'static str] = &["auto", "f32", "i16", "i8", "off"];
+    const VALUES: &'static [Screen] = &[Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+}
+
+/// `Display` and `FromStr` by name. A macro, as no generic implementation of another crate's trait is allowed.
+macro_rules! as_text {
+    ($($option:ty),*) => {$(
+        impl fmt::Display for $option {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.write_name(f)
+            }
+        }
+
+        impl FromStr for $option {
+            type Err = ParseOptionError;
+
+            fn from_str(name: &str) -> Result<$option, ParseOptionError> {
+                <$option>::from_name(name)
+            }
+        }
+    )*};
+}
+
+as_text!(Negatives, Reduction, Threads, Screen);
+
+impl FromStr for Backend {
+    type Err = ParseOptionError;
+
+    /// The backend of this name, if this CPU has it.
+    fn from_str(name: &str) -> Result<Backend, ParseOptionError> {
+        let names = Backend::NAMES;
+        let name = names.iter().copied().find(|&known| known == name);
+        let backend = name.ok_or(ParseOptionError::Unknown { option: "backend", names })?;
+        let available = Backend::available().find(|available| available.name() == backend);
+        available.ok_or(ParseOptionError::Unavailable { backend })
+    }
+}

@@ -1,0 +1,189 @@
+//! Work that is divided over threads, or not: one function for both, with a parameter that joins; and scratch memory of
+//! each thread.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Side};
+use crate::memory::grow;
+
+/// Where a call runs. It changes the time, never a bit of the result.
+///
+/// The names are `serial` and `rayon`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Threads {
+    /// On the calling thread. The right choice for servers, whose requests are spread over threads already.
+    #[default]
+    Serial,
+    /// On rayon's ambient pool: the one the call is made in, or the global one. Calls too small to gain from it stay on
+    /// the calling thread, and so do all calls where rayon cannot start its global pool, or where the feature `rayon`
+    /// is off.
+    Rayon,
+}
+
+impl Threads {
+    /// How a call with this option runs its halves.
+    pub(crate) fn join(self) -> Join {
+        match self {
+            #[cfg(feature = "rayon")]
+            Threads::Rayon if ambient::is_usable() => Join::Rayon,
+            _ => Join::Serial,
+        }
+    }
+}
+
+/// How two halves of some work are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// One after the other.
+    Serial,
+    /// On rayon's ambient pool, as `rayon::join` decides.
+    #[cfg(feature = "rayon")]
+    Rayon,
+}
+
+impl Join {
+    fn both(self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+        match self {
+            Join::Serial => {
+                first();
+                second();
+            }
+            #[cfg(feature = "rayon")]
+            Join::Rayon => {
+                rayon::join(first, second);
+            }
+        }
+    }
+
+    /// The number of the calling thread, below [`Join::threads`], while it works on a block.
+    fn thread(self) -> usize {
+        match self {
+            Join::Serial => 0,
+            #[cfg(feature = "rayon")]
+            Join::Rayon => rayon::current_thread_index().unwrap_or(0),
+        }
+    }
+
+    /// How many threads may run at once.
+    pub(crate) fn threads(self) -> usize {
+        match self {
+            Join::Serial => 1,
+            #[cfg(feature = "rayon")]
+            Join::Rayon => rayon::current_num_threads(),
+        }
+    }
+}
+
+#[cfg(feature = "rayon")]
+mod ambient {
+    //! Whether there is a pool to work in. Where the system refuses threads (a limit on memory or on processes, a
+    //! `RAYON_NUM_THREADS` beyond it) rayon panics at the first use of its global pool.
+
+    use std::error::Error;
+    use std::panic::catch_unwind;
+    use std::sync::OnceLock;
+
+    /// Whether the calling thread belongs to a pool, or the global pool is there or can be started.
+    pub(super) fn is_usable() -> bool {
+        rayon::current_thread_index().is_some() || global_pool_starts()
+    }
+
+    fn global_pool_starts() -> bool {
+        static STARTS: OnceLock<bool> = OnceLock::new();
+        *STARTS.get_or_init(|| match rayon::ThreadPoolBuilder::new().build_global() {
+            Ok(()) => true,
+            // Without a source, somebody else has started it already, or has tried to: only using it tells.
+            Err(error) => error.source().is_none() && catch_unwind(rayon::current_num_threads).is_ok(),
+        })
+    }
+}
+
+/// Some work on consecutive blocks that can be divided between blocks.
+pub(crate) trait Divide: Sized + Send {
+    /// How many blocks there are.
+    fn blocks(&self) -> usize;
+    /// The first `blocks` blocks, and the rest.
+    fn divide(self, blocks: usize) -> (Self, Self);
+}
+
+/// A slice in blocks of `size` elements, the last of which may be shorter.
+pub(crate) struct Chunks<'a, T> {
+    pub(crate) slice: &'a mut [T],
+    size: usize,
+}
+
+impl<'a, T> Chunks<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T], size: usize) -> Chunks<'a, T> {
+        Chunks { slice, size }
+    }
+}
+
+impl<T: Send> Divide for Chunks<'_, T> {
+    fn blocks(&self) -> usize {
+        self.slice.len().div_ceil(self.size)
+    }
+
+    fn divide(self, blocks: usize) -> (Self, Self) {
+        let (first, rest) = self.slice.split_at_mut(blocks * self.size);
+        (Chunks { slice: first, size: self.size }, Chunks { slice: rest, size: self.size })
+    }
+}
+
+/// Two kinds of work with as many blocks, block by block together.
+impl<A: Divide, B: Divide> Divide for (A, B) {
+    fn blocks(&self) -> usize {
+        debug_assert_eq!(self.0.blocks(), self.1.blocks());
+        self.0.blocks()
+    }
+
+    fn divide(self, blocks: usize) -> (Self, Self) {
+        let ((a, a_rest), (b, b_rest)) = (self.0.divide(blocks), self.1.divide(blocks));
+        ((a, b), (a_rest, b_rest))
+    }
+}
+
+/// Calls `body` once for each block of `work`, with the block's index. Nothing is allocated; the order is ascending when
+/// serial.
+pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usize, D) + Sync)) {
+    divide(join, 0, work, body);
+}
+
+/// [`for_each_block`] of work whose first block has index `first`.
+fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D) + Sync)) {
+    match work.blocks() {
+        0 => {}
+        1 => body(first, work),
+        blocks => {
+            let middle = blocks / 2;
+            let (front, back) = work.divide(middle);
+            join.both(|| divide(join, first, front, body), || divide(join, first + middle, back, body));
+        }
+    }
+}
+
+/// Scratch memory of each thread. A thread takes its own for one block after the other, so that it stays in the thread's
+/// cache.
+#[derive(Debug, Default)]
+pub(crate) struct PerThread<T>(Vec<Mutex<T>>);
+
+impl<T: Default> PerThread<T> {
+    /// Grows to `threads` threads, the scratch of each by `grow_one`.
+    pub(crate) fn grow(
+        &mut self,
+        threads: usize,
+        mut grow_one: impl FnMut(&mut T) -> Result<(), Error>,
+    ) -> Result<&PerThread<T>, Error> {
+        let scratch = grow(&mut self.0, Side::Anchors, threads, 1)?;
+        for scratch in scratch {
+            grow_one(scratch.get_mut().unwrap_or_else(PoisonError::into_inner))?;
+        }
+        Ok(self)
+    }
+
+    /// The scratch of the calling thread, for one block. The lock is always free: a thread's index in its pool is its
+    /// place here, and it takes the lock for one block at a time. What a thread that panicked left does not matter.
+    pub(crate) fn of(&self, join: Join) -> MutexGuard<'_, T> {
+        self.0[join.thread()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

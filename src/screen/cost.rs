@@ -1,0 +1,211 @@
+//! Which screen pays: decided by a sample before the call, and again by what the first candidates showed.
+//!
+//! A cheaper screen leaves more pairs to be computed exactly. Which ones? Those that compete for the largest similarity
+//! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval
+//! reaches over the positive itself are left, and any candidate's does with about the same probability: next to none
+//! where the positive stands above the bulk of the similarities, many where it stands inside.
+//!
+//! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
+//! ([`first_precision`]), since preparing the candidates for a screen that does not pay is the larger part of what a
+//! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of anchors
+//! compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a finer
+//! screen if what is left of its work would cost less there.
+
+use super::Precision;
+use super::center::Center;
+use super::integer::int16_residual;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::batch::Batch;
+use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
+use crate::row_stats::Negatives;
+
+/// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
+/// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
+fn survivor_cost(dim: f64) -> f64 {
+    30.0 + 3000.0 / dim
+}
+
+/// Batches with fewer rows on a side are screened in `f32`: there, rounding rows to integers costs more than it saves.
+const LEAST_ROWS: usize = 128;
+
+/// So are shorter rows,
+const LEAST_DIM: usize = 32;
+
+/// and batches with fewer elements on a side.
+const LEAST_ELEMENTS: usize = 1 << 15;
+
+/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
+/// these rows' are larger, the blocks will notice.
+const INT8_ERROR: f64 = 0.016;
+
+/// By how much the sample must exceed what speaks for a finer screen: a small sample errs, and blocks can change to a
+/// finer screen, but not back.
+const CAUTION: f64 = 1.25;
+
+/// The candidates of the sample.
+const SAMPLE: usize = 32;
+
+impl Precision {
+    /// What screening a pair costs.
+    fn cost(self) -> f64 {
+        match self {
+            Precision::Int8 => 0.3,
+            Precision::Int16 => 0.6,
+            Precision::Float32 => 1.0,
+        }
+    }
+}
+
+/// Whether a block compares costs after so many panels: often at first, when little is known and much is left.
+pub(crate) fn is_checkpoint(panels: usize) -> bool {
+    panels.is_power_of_two() || panels.is_multiple_of(8)
+}
+
+/// What the choice of a precision depends on: counts for one anchor, as a block has seen them so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CostModel {
+    /// What the block is screened in.
+    pub(crate) precision: Precision,
+    /// The length of the rows.
+    pub(crate) dim: f64,
+    /// The candidates that were screened.
+    pub(crate) screened: f64,
+    /// All candidates.
+    pub(crate) candidates: f64,
+    /// The pairs, of all candidates, that will probably reach over the positive.
+    pub(crate) doubtful: f64,
+    /// The pairs that were computed exactly already.
+    pub(crate) scored: f64,
+    /// The share of the doubtful pairs that 16-bit integers would leave.
+    pub(crate) int16_share: f64,
+}
+
+impl CostModel {
+    /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
+    pub(crate) fn cheapest(self, finest: Precision) -> Precision {
+        let CostModel { precision, dim, screened, candidates, doubtful, scored, int16_share } = self;
+        let survivor = survivor_cost(dim);
+        let here = (candidates - screened) * precision.cost() + (doubtful - scored).max(0.0) * survivor;
+        let mut best = (precision, here);
+        for (finer, survivors) in [(Precision::Int16, doubtful * int16_share), (Precision::Float32, 0.0)] {
+            let cost = candidates * finer.cost() + (1.0 + survivors) * survivor;
+            if finer > precision && finer <= finest && cost < best.1 {
+                best = (finer, cost);
+            }
+        }
+        best.0
+    }
+}
+
+/// The coarsest precision that may pay for batches like this one, whatever its rows hold.
+pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
+    let rows = batch.rows().min(batch.candidates());
+    if rows < LEAST_ROWS || batch.dim() < LEAST_DIM || rows * batch.dim() < LEAST_ELEMENTS {
+        return Precision::Float32;
+    }
+    backend.run(Fastest)
+}
+
+/// The precision whose products are the fastest.
+struct Fastest;
+
+impl WithSimd for Fastest {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> Precision {
+        match (S::FAST_I8, S::FAST_I16) {
+            (true, _) => Precision::Int8,
+            (false, true) => Precision::Int16,
+            (false, false) => Precision::Float32,
+        }
+    }
+}
+
+/// The precision with which the blocks of a batch had better begin, from `coarsest` to `finest`.
+pub(crate) fn first_precision(
+    backend: Backend,
+    batch: Batch<'_>,
+    negatives: Negatives,
+    center: Center<'_>,
+    (coarsest, finest): (Precision, Precision),
+) -> Precision {
+    if coarsest == finest || negatives == Negatives::Any {
+        coarsest
+    } else {
+        backend.run(Sample { batch, center, coarsest, finest })
+    }
+}
+
+/// A look at the exact similarities of a few anchors with a few candidates.
+struct Sample<'a> {
+    batch: Batch<'a>,
+    center: Center<'a>,
+    coarsest: Precision,
+    finest: Precision,
+}
+
+impl WithSimd for Sample<'_> {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Precision {
+        let Self { batch, coarsest, finest, .. } = self;
+        let spread = self.spread(simd);
+        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim()));
+        let error = if coarsest == Precision::Int8 { spread * INT8_ERROR } else { int16 };
+        let candidates = batch.candidates() as f64;
+        let doubtful = candidates * self.doubtful_share(simd, error) / CAUTION;
+        let (dim, int16_share) = (batch.dim() as f64, int16 / error);
+        let model =
+            CostModel { precision: coarsest, dim, screened: 0.0, candidates, doubtful, scored: 0.0, int16_share };
+        model.cheapest(finest)
+    }
+}
+
+impl Sample<'_> {
+    /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
+    #[inline(always)]
+    fn anchors(&self) -> impl Iterator<Item = usize> {
+        let anchors = self.batch.anchor_rows();
+        anchors.spread((anchors.count() / 32).clamp(8, 64))
+    }
+
+    /// About the product of the norms that an anchor and a candidate have without the center: `|u - b|^2` is
+    /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
+    #[inline(always)]
+    fn spread<S: Simd>(&self, simd: S) -> f64 {
+        let (anchors, dim, square) = (self.batch.anchor_rows(), self.batch.dim(), self.center.square());
+        let center = &self.center.values()[..dim];
+        let (mut sum, mut count) = (0.0, 0.0);
+        for row in self.anchors() {
+            let anchor = anchors.row(row);
+            sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + square;
+            count += 1.0;
+        }
+        let of_anchors = (sum / count).max(0.0).sqrt();
+        of_anchors * (1.0 - square).max(0.0).sqrt()
+    }
+
+    /// The share of pairs whose similarity is within `error` of that of the anchor's positive.
+    #[inline(always)]
+    fn doubtful_share<S: Simd>(&self, simd: S, error: f64) -> f64 {
+        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
+        let mut norms = [0.0; SAMPLE];
+        for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
+            *norm = norm_row(simd, candidates.row(index));
+        }
+        let (mut pairs, mut doubtful) = (0, 0);
+        for row in self.anchors() {
+            let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
+            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
+            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+            for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
+                if candidate != positive {
+                    let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
+                    doubtful += u32::from((similarity - threshold).abs() <= error);
+                    pairs += 1;
+                }
+            }
+        }
+        f64::from(doubtful) / f64::from(pairs)
+    }
+}
