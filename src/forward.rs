@@ -5,12 +5,12 @@ use core::fmt;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::gradient::{self, GradientPlan, Gradients};
-use crate::loss::{Loss, Reduction, TripletLoss};
+use crate::reduction::Loss;
 use crate::row_stats::RowStats;
 use crate::screen::Screening;
 use crate::workspace::Workspace;
 
-/// The result of [`TripletLoss::forward`]: the loss, the numbers of every row, and the way to the gradients.
+/// The result of [`TripletLoss::forward`](crate::TripletLoss::forward): the loss, the numbers of every row, and the way to the gradients.
 ///
 /// It borrows the workspace that it lies in, and the batch that it is of.
 ///
@@ -29,7 +29,8 @@ use crate::workspace::Workspace;
 /// ```
 #[must_use]
 pub struct Forward<'w, 'b> {
-    options: TripletLoss,
+    /// How a backward pass is to be computed.
+    plan: GradientPlan,
     batch: Batch<'b>,
     loss: Loss,
     screening: Screening,
@@ -37,15 +38,15 @@ pub struct Forward<'w, 'b> {
 }
 
 impl<'w, 'b> Forward<'w, 'b> {
-    /// The result of a pass over `batch` with `options`, whose statistics and norms are in the workspace.
+    /// The result of a pass over `batch`, whose statistics and norms are in the workspace.
     pub(crate) fn new(
-        options: TripletLoss,
+        plan: GradientPlan,
         batch: Batch<'b>,
         loss: Loss,
         screening: Screening,
         workspace: &'w mut Workspace,
     ) -> Forward<'w, 'b> {
-        Forward { options, batch, loss, screening, workspace }
+        Forward { plan, batch, loss, screening, workspace }
     }
 
     /// The loss, and what it is made of.
@@ -67,7 +68,7 @@ impl<'w, 'b> Forward<'w, 'b> {
     }
 
     /// The backward pass: the gradients of the loss with respect to the anchors and the candidates as they are, not
-    /// normalised, from O((m + n) * dim) operations. It may be called several times.
+    /// normalised, from O((m + n) * dim) operations, with the options of the forward pass. It may be called several times.
     ///
     /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of the
     /// closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows of norm
@@ -82,14 +83,8 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn backward(&mut self, gradients: Gradients<'_>) -> Result<(), Error> {
         gradients.check(self.batch)?;
-        let TripletLoss { margin, reduction, backend, threads, .. } = self.options;
-        let row_weight = match reduction {
-            Reduction::Sum => 1.0,
-            Reduction::Mean => 1.0 / self.batch.rows() as f64,
-        };
-        let plan = GradientPlan { margin, row_weight, backend, join: threads.join() };
         let Workspace { mining, gradient } = &mut *self.workspace;
-        gradient::backward(plan, self.batch, mining.results(self.batch), gradients, gradient)
+        gradient::backward(self.plan, self.batch, mining.results(self.batch), gradients, gradient)
     }
 }
 

@@ -5,8 +5,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::arch::Backend;
-use crate::loss::Reduction;
 use crate::parallel::Threads;
+use crate::reduction::Reduction;
 use crate::row_stats::Negatives;
 use crate::screen::Screen;
 

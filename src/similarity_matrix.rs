@@ -6,7 +6,8 @@ use crate::arch::{Simd, WithSimd};
 use crate::batch::Positives;
 use crate::error::{Error, Side};
 use crate::exact::sum_values;
-use crate::loss::{Loss, TripletLoss};
+use crate::loss::TripletLoss;
+use crate::reduction::Loss;
 use crate::row_stats::{ClosestSearch, Negatives, RowStats};
 use crate::workspace::Workspace;
 

@@ -43,7 +43,7 @@ use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::mine::MineResults;
-use crate::parallel::Join;
+use crate::parallel::{Join, Threads};
 
 use memory::GradientBuffers;
 pub(crate) use memory::GradientMemory;
@@ -161,7 +161,7 @@ pub(crate) struct GradientPlan {
     /// The weight that the reduction gives to every row.
     pub(crate) row_weight: f64,
     pub(crate) backend: Backend,
-    pub(crate) join: Join,
+    pub(crate) threads: Threads,
 }
 
 /// Writes the gradients, which were [checked](Gradients::check), from the results of the forward pass over `batch`. An
@@ -175,7 +175,7 @@ pub(crate) fn backward(
 ) -> Result<(), Error> {
     let (backend, accumulate) = (plan.backend, gradients.accumulate);
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
-    let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.join };
+    let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.threads.join() };
     let mut buffers = memory.grow(batch, join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
     let row = buffers.row;

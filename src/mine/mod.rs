@@ -15,7 +15,7 @@ use crate::memory::{grow, grow_with};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::{Negatives, RowStats};
 use crate::screen::{
-    Center, Float32, Format, Int8, Int16, MAX_DIM, Params, Precision, Screen, Screening, first_precision,
+    Center, Float32, Format, Int8, Int16, Params, Precision, Screen, ScreenPlan, Screening, first_precision,
 };
 
 use block::{AnchorBlock, BlockScratch, BlockState, ROW_UNIT, block_len, block_rows};
@@ -80,21 +80,14 @@ impl MineMemory {
     }
 
     /// Grows to what a call needs, whatever the data, and lends it out.
-    fn grow<'a>(
-        &'a mut self,
-        plan: MinePlan,
-        batch: Batch<'a>,
-        precisions: (Precision, Precision),
-    ) -> Result<Buffers<'a>, Error> {
+    fn grow<'a>(&'a mut self, plan: MinePlan, batch: Batch<'a>, screens: ScreenPlan) -> Result<Buffers<'a>, Error> {
         let (rows, dim, threads) = (batch.rows(), batch.dim(), plan.join.threads());
-        // A smaller shape may be quantised where a larger one is not, for the length of its rows.
-        let quantised = precisions.0 < Precision::Float32 || (dim > MAX_DIM && plan.screen.is_quantised());
-        let quantised_dim = if quantised { dim.min(MAX_DIM) } else { 0 };
+        let quantised_dim = screens.quantised_dim;
         let sizes = CandidateSizes {
             rows: batch.candidates(),
             padded_rows: batch.candidates().next_multiple_of(ROW_UNIT),
             dim,
-            words_per_row: most_words_per_candidate(precisions, dim),
+            words_per_row: screens.most_words_per_candidate(dim),
             quantised_dim,
             threads,
         };
@@ -123,17 +116,6 @@ struct Buffers<'a> {
     scratch: &'a PerThread<BlockScratch>,
 }
 
-/// The most words of a candidate in any of the formats from `coarsest` to `finest`.
-fn most_words_per_candidate((coarsest, finest): (Precision, Precision), dim: usize) -> usize {
-    let formats = [
-        (Precision::Int8, Int8::words_per_candidate(dim)),
-        (Precision::Int16, Int16::words_per_candidate(dim)),
-        (Precision::Float32, Float32::words_per_candidate(dim)),
-    ];
-    let needed = formats.into_iter().filter(|(precision, _)| (coarsest..=finest).contains(precision));
-    needed.map(|(_, words)| words).max().unwrap_or(0)
-}
-
 impl MinePlan {
     /// The same plan, on one thread if the batch is too small to gain from several.
     fn fit(self, batch: Batch<'_>) -> MinePlan {
@@ -145,23 +127,19 @@ impl MinePlan {
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let plan = plan.fit(batch);
-    let precisions = plan.screen.precisions(plan.backend, batch);
     let block_rows = block_rows(batch.rows(), batch.dim(), plan.join.threads());
-    let Buffers { mut candidates, center, anchor_norms, stats, states, scratch } =
-        memory.grow(plan, batch, precisions)?;
-    let center = if precisions.0 < Precision::Float32 {
-        Center::of(plan.backend, batch.candidate_rows(), center)
-    } else {
-        Center::NONE
-    };
-    let params = Params { center, float_bound: plan.screen.float_bound(batch.dim()) };
-    let first = first_precision(plan.backend, batch, plan.negatives, center, precisions);
+    let screens = plan.screen.plan(plan.backend, batch);
+    let Buffers { mut candidates, center, anchor_norms, stats, states, scratch } = memory.grow(plan, batch, screens)?;
+    let center =
+        if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
+    let params = Params { center, float_bound: screens.float_bound };
+    let first = first_precision(plan.backend, batch, plan.negatives, center, screens);
     let states = &mut states[..batch.rows().div_ceil(block_rows)];
     states.fill(BlockState { precision: first, ..BlockState::default() });
     let mut anchors = Anchors { norms: anchor_norms, stats, states, block_rows, scratch };
     let (mut next, mut measured) = (Some(first), false);
     while let Some(precision) = next {
-        let pass = Pass { plan, batch, params, finest: precisions.1, measured };
+        let pass = Pass { plan, batch, params, finest: screens.finest, measured };
         match precision {
             Precision::Int8 => pass.run::<Int8>(&mut candidates, &mut anchors)?,
             Precision::Int16 => pass.run::<Int16>(&mut candidates, &mut anchors)?,

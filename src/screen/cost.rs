@@ -11,9 +11,9 @@
 //! compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a finer
 //! screen if what is left of its work would cost less there.
 
-use super::Precision;
 use super::center::Center;
 use super::integer::int16_residual;
+use super::{Precision, ScreenPlan};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
@@ -121,13 +121,13 @@ impl WithSimd for Fastest {
     }
 }
 
-/// The precision with which the blocks of a batch had better begin, from `coarsest` to `finest`.
+/// The precision with which the blocks of a batch had better begin.
 pub(crate) fn first_precision(
     backend: Backend,
     batch: Batch<'_>,
     negatives: Negatives,
     center: Center<'_>,
-    (coarsest, finest): (Precision, Precision),
+    ScreenPlan { coarsest, finest, .. }: ScreenPlan,
 ) -> Precision {
     if coarsest == finest || negatives == Negatives::Any {
         coarsest

@@ -1,7 +1,7 @@
 //! The screen in `f32`: how rows are prepared, and how far off its sums may be.
 
-use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params, RawRows};
-use super::pack::{MAX_LANES, PanelWriter, RowGroup};
+use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};
+use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
 use super::{ANYTHING, Precision, ROUNDING};
 use crate::arch::Simd;
 

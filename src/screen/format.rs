@@ -3,7 +3,7 @@
 
 use super::Precision;
 use super::center::Center;
-use super::pack::{MAX_LANES, PanelWriter};
+use super::pack::{MAX_LANES, PanelWriter, RawRows};
 use crate::arch::Simd;
 
 /// What the rows of a call are packed with, beside their elements.
@@ -13,23 +13,6 @@ pub(crate) struct Params<'a> {
     pub(crate) center: Center<'a>,
     /// The error that a sum in `f32` may have.
     pub(crate) float_bound: f32,
-}
-
-/// Rows as the caller has them, with their norms.
-#[derive(Clone, Copy)]
-pub(crate) struct RawRows<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) norms: &'a [f64],
-    pub(crate) dim: usize,
-}
-
-impl<'a> RawRows<'a> {
-    /// Groups of `lanes` rows, each with the index of its first row.
-    #[inline(always)]
-    pub(crate) fn row_groups(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
-        let groups = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
-        groups.map(move |(group, (rows, norms))| (group * lanes, RawRows { rows, norms, ..self }))
-    }
 }
 
 /// A way to write down the elements of a row in words of 32 bits, `PER_WORD` elements each.

@@ -2,9 +2,9 @@
 //! hold, stands in [`quantize`](super::quantize).
 
 use super::Precision;
-use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params, RawRows};
-use super::pack::{MAX_LANES, PanelWriter};
-use super::quantize;
+use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};
+use super::pack::{MAX_LANES, PanelWriter, RawRows};
+use super::quantize::{self, Integers};
 use crate::arch::Simd;
 
 /// 16-bit integers.
@@ -13,23 +13,6 @@ pub(crate) struct Int16;
 /// Bytes: those of candidates have 128 added, as the hardware multiplies unsigned bytes by signed ones.
 /// [`AnchorConstants::start`] takes it back.
 pub(crate) struct Int8;
-
-/// Integers of some size.
-pub(crate) trait Integers: 'static {
-    const PRECISION: Precision;
-    /// Integers in a word.
-    const PER_WORD: usize;
-    /// The largest integer.
-    const LARGEST: f32;
-    /// The largest norm that the integers of a row may have, but for their rounding.
-    const LARGEST_NORM: f32;
-    /// What is added to the integers of candidates.
-    const CANDIDATE_OFFSET: f32;
-    /// Adds the products of the words' integers to `sum`.
-    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32;
-    /// Writes elements `4 * quad` and on, four of each row, from the low bits of four registers.
-    fn write<S: Simd>(simd: S, writer: &mut PanelWriter<'_>, quad: usize, dim: usize, elements: [S::I32; 4]);
-}
 
 impl Integers for Int16 {
     const PRECISION: Precision = Precision::Int16;

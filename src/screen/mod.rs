@@ -105,13 +105,14 @@ use crate::batch::Batch;
 pub(crate) use center::{Center, center_len};
 pub(crate) use cost::{CostModel, first_precision, is_checkpoint};
 pub(crate) use float::Float32;
-pub(crate) use format::{AnchorConstants, Extremes, Format, Params, RawRows};
+pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
-pub(crate) use pack::{MAX_LANES, PanelWriter};
+pub(crate) use pack::{MAX_LANES, PanelWriter, RawRows};
 pub(crate) use precision::Precision;
 pub use precision::Screening;
 pub(crate) use prefetch::{Prefetch, PrefetchPlan};
-pub(crate) use quantize::{MAX_DIM, scratch_len};
+use quantize::MAX_DIM;
+pub(crate) use quantize::scratch_len;
 pub(crate) use shortlist::{ScreenUnits, Shortlist};
 pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};
 
@@ -172,25 +173,54 @@ impl Screen {
         [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off].into_iter()
     }
 
-    /// The coarsest and the finest precision that a call may need, whatever its rows hold.
-    pub(crate) fn precisions(self, backend: Backend, batch: Batch<'_>) -> (Precision, Precision) {
-        let only = match self {
-            _ if batch.dim() > MAX_DIM => Precision::Float32,
-            Screen::Auto => return (cost::coarsest_that_pays(backend, batch), Precision::Float32),
-            Screen::F32 | Screen::Off => Precision::Float32,
-            Screen::I16 => Precision::Int16,
-            Screen::I8 => Precision::Int8,
+    /// What a call may need of the screens, whatever its rows hold.
+    pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
+        let dim = batch.dim();
+        let (coarsest, finest) = match self {
+            _ if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
+            Screen::Auto => (cost::coarsest_that_pays(backend, batch), Precision::Float32),
+            Screen::F32 | Screen::Off => (Precision::Float32, Precision::Float32),
+            Screen::I16 => (Precision::Int16, Precision::Int16),
+            Screen::I8 => (Precision::Int8, Precision::Int8),
         };
-        (only, only)
+        // A smaller shape may be quantised where a larger one is not, for the length of its rows.
+        let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
+        ScreenPlan {
+            coarsest,
+            finest,
+            quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
+            float_bound: if self == Screen::Off { ANYTHING } else { float::bound(dim) },
+        }
     }
+}
 
+/// What a call may need of the screens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScreenPlan {
+    /// The precision to begin with, if a sample of the rows does not speak against it.
+    pub(crate) coarsest: Precision,
+    /// The finest precision that a block may change to.
+    pub(crate) finest: Precision,
+    /// The length of the longest rows that memory for integers is needed for; 0 for none.
+    pub(crate) quantised_dim: usize,
+    /// The error that a sum in `f32` may have.
+    pub(crate) float_bound: f32,
+}
+
+impl ScreenPlan {
     /// Whether rows may be rounded to integers.
     pub(crate) fn is_quantised(self) -> bool {
-        !matches!(self, Screen::F32 | Screen::Off)
+        self.coarsest < Precision::Float32
     }
 
-    /// The error that a similarity screened in `f32` may have.
-    pub(crate) fn float_bound(self, dim: usize) -> f32 {
-        if self == Screen::Off { ANYTHING } else { float::bound(dim) }
+    /// The most words of a candidate of `dim` elements in any of the formats.
+    pub(crate) fn most_words_per_candidate(self, dim: usize) -> usize {
+        let formats = [
+            (Precision::Int8, Int8::words_per_candidate(dim)),
+            (Precision::Int16, Int16::words_per_candidate(dim)),
+            (Precision::Float32, Float32::words_per_candidate(dim)),
+        ];
+        let needed = formats.into_iter().filter(|(precision, _)| (self.coarsest..=self.finest).contains(precision));
+        needed.map(|(_, words)| words).max().unwrap_or(0)
     }
 }

@@ -4,11 +4,27 @@
 //! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows
 //! left; the number of rows is rounded up to whole registers with rows of zeros.
 
-use super::format::RawRows;
 use crate::arch::Simd;
 
 /// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
 pub(crate) const MAX_LANES: usize = 16;
+
+/// Rows as the caller has them, with their norms.
+#[derive(Clone, Copy)]
+pub(crate) struct RawRows<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) norms: &'a [f64],
+    pub(crate) dim: usize,
+}
+
+impl<'a> RawRows<'a> {
+    /// Groups of `lanes` rows, each with the index of its first row.
+    #[inline(always)]
+    pub(crate) fn row_groups(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
+        let groups = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
+        groups.map(move |(group, (rows, norms))| (group * lanes, RawRows { rows, norms, ..self }))
+    }
+}
 
 /// Writes the words of a group of rows: to some columns of one panel, or to several narrow panels.
 pub(crate) struct PanelWriter<'a> {

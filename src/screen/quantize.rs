@@ -45,12 +45,28 @@
 //!    subtraction.) Roundings of the error terms themselves are relative to them, as are those of intervals so long
 //!    that numbers pass 16, and covered by what [`SLACK`] has to spare.
 
-use super::ROUNDING;
 use super::center::Center;
-use super::format::{AnchorConstants, Format, RawRows};
-use super::integer::Integers;
-use super::pack::{MAX_LANES, PanelWriter, RowGroup};
+use super::format::AnchorConstants;
+use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
+use super::{Precision, ROUNDING};
 use crate::arch::Simd;
+
+/// Integers of some size.
+pub(super) trait Integers: 'static {
+    const PRECISION: Precision;
+    /// Integers in a word.
+    const PER_WORD: usize;
+    /// The largest integer.
+    const LARGEST: f32;
+    /// The largest norm that the integers of a row may have, but for their rounding.
+    const LARGEST_NORM: f32;
+    /// What is added to the integers of candidates.
+    const CANDIDATE_OFFSET: f32;
+    /// Adds the products of the words' integers to `sum`.
+    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32;
+    /// Writes elements `4 * quad` and on, four of each row, from the low bits of four registers.
+    fn write<S: Simd>(simd: S, writer: &mut PanelWriter<'_>, quad: usize, dim: usize, elements: [S::I32; 4]);
+}
 
 /// The longest rows that are quantised: up to here, no final sum leaves the range of an `i32`, and the roundings of
 /// `f32` sums along a row stay below `SLACK`.
@@ -132,7 +148,7 @@ pub(super) fn candidates<S: Simd, I: Integers>(
         }
     }
     for (constant, values) in constants.iter().enumerate() {
-        writer.write(simd, I::steps(rows.dim) + constant, simd.bits(simd.load(values)));
+        writer.write(simd, rows.dim.div_ceil(I::PER_WORD) + constant, simd.bits(simd.load(values)));
     }
 }
 

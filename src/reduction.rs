@@ -1,0 +1,127 @@
+//! How the losses of rows become one number, and what is counted on the way.
+
+use core::ops::AddAssign;
+
+use crate::exact::sum_in_order;
+use crate::row_stats::RowStats;
+
+/// How the losses of the rows become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their mean.
+    Mean,
+}
+
+/// The loss of some rows and what it is made of.
+///
+/// Values add up, field by field: the totals of several batches. Means become a sum of means, which the number of calls
+/// divides. (To split one batch over calls with the bits of one call, put the rows together: [`TripletLoss::reduce`].)
+///
+/// ```
+/// use hardneg::{Batch, Loss, TripletLoss, Workspace};
+///
+/// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
+/// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+/// let mut epoch = Loss::default();
+/// for half in rows.chunks(4) {
+///     epoch += loss.forward(Batch::paired(half, half, 2)?, &mut workspace)?.loss();
+/// }
+/// assert_eq!((epoch.rows, epoch.zero_anchors), (4, Some(0)));
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Loss {
+    /// `mean_term + closest_term`.
+    pub loss: f64,
+    /// The sum (or mean) over the rows of the hinge on the mean negative.
+    pub mean_term: f64,
+    /// The sum (or mean) over the rows of the hinge on the closest negative.
+    pub closest_term: f64,
+    /// Rows.
+    pub rows: usize,
+    /// Rows in which the hinge on the mean negative is above 0.
+    pub active_mean: usize,
+    /// Rows in which the hinge on the closest negative is above 0.
+    pub active_closest: usize,
+    /// Rows in which no negative qualified as the closest.
+    pub without_closest_negative: usize,
+    /// Anchors of norm 0, whose similarities are 0; `None` where rows were not looked at ([`TripletLoss::reduce`],
+    /// [`TripletLoss::forward_from_similarities`]).
+    pub zero_anchors: Option<usize>,
+    /// Candidates of norm 0, whose similarities are 0; `None` where rows were not looked at. Several calls against the
+    /// same candidates count them several times.
+    pub zero_candidates: Option<usize>,
+}
+
+impl Default for Loss {
+    /// The loss of no rows, to add others to.
+    fn default() -> Loss {
+        Loss {
+            loss: 0.0,
+            mean_term: 0.0,
+            closest_term: 0.0,
+            rows: 0,
+            active_mean: 0,
+            active_closest: 0,
+            without_closest_negative: 0,
+            zero_anchors: Some(0),
+            zero_candidates: Some(0),
+        }
+    }
+}
+
+impl AddAssign for Loss {
+    /// Adds field by field; what one of the two did not count is absent from the sum.
+    fn add_assign(&mut self, other: Loss) {
+        self.loss += other.loss;
+        self.mean_term += other.mean_term;
+        self.closest_term += other.closest_term;
+        self.rows += other.rows;
+        self.active_mean += other.active_mean;
+        self.active_closest += other.active_closest;
+        self.without_closest_negative += other.without_closest_negative;
+        let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours? + theirs?);
+        self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
+        self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
+    }
+}
+
+impl Reduction {
+    /// What the loss of each of `rows` rows is multiplied by.
+    pub(crate) fn row_weight(self, rows: usize) -> f64 {
+        match self {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / rows as f64,
+        }
+    }
+}
+
+impl Loss {
+    /// The loss of rows, whose norms are not known.
+    pub(crate) fn of(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
+        let terms = |row: &RowStats| [row.mean_term(margin), row.closest_term(margin)];
+        let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();
+        let sums = sum_in_order(rows.len(), &|row| terms(&rows[row]));
+        let [mean_term, closest_term] = match reduction {
+            Reduction::Sum => sums,
+            Reduction::Mean => sums.map(|sum| sum / rows.len() as f64),
+        };
+        Loss {
+            loss: mean_term + closest_term,
+            mean_term,
+            closest_term,
+            rows: rows.len(),
+            active_mean: count(|[mean, _]| mean > 0.0),
+            active_closest: count(|[_, closest]| closest > 0.0),
+            without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
+            zero_anchors: None,
+            zero_candidates: None,
+        }
+    }
+}
