@@ -1,4 +1,4 @@
-//! `Forward`: what a forward pass over a batch has found, and the backward pass that belongs to it.
+//! `Forward`: the result of a forward pass over a batch, and the backward pass that belongs to it.
 
 use core::fmt;
 
@@ -10,7 +10,8 @@ use crate::row_stats::RowStats;
 use crate::screen::Screening;
 use crate::workspace::Workspace;
 
-/// The result of [`TripletLoss::forward`](crate::TripletLoss::forward): the loss, the numbers of every row, and the way to the gradients.
+/// The result of [`TripletLoss::forward`](crate::TripletLoss::forward): the loss, the statistics of every row, and the
+/// backward pass that belongs to them.
 ///
 /// It borrows the workspace that it lies in, and the batch that it is of.
 ///
@@ -89,7 +90,7 @@ impl<'w, 'b> Forward<'w, 'b> {
 }
 
 impl fmt::Debug for Forward<'_, '_> {
-    /// Without the rows.
+    /// Shapes and totals, without the rows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forward")
             .field("batch", &self.batch)

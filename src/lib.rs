@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Which negatives qualify as the closest is the choice of [`Negatives`]: those less similar than the positive
-//! (`Below`, the default), also those as similar (`AtOrBelow`), or all of them (`Any`, batch-hard mining).
+//! (`Below`, the default: negatives harder than the positive are skipped), also those as similar (`AtOrBelow`), or all of
+//! them (`Any`, batch-hard mining).
 //!
 //! # Shapes and units
 //!
@@ -37,20 +38,20 @@
 //!
 //! // Paired: row i of one belongs to row i of the other.
 //! let loss = TripletLoss::new().margin(0.25);
-//! let result = loss.forward(Batch::paired(&anchors, &positives, 2)?, &mut workspace)?;
-//! assert!((result.loss - 0.37).abs() < 1e-6);
-//! assert_eq!((result.active_mean, result.active_closest), (2, 1));
+//! let forward = loss.forward(Batch::paired(&anchors, &positives, 2)?, &mut workspace)?;
+//! assert!((forward.loss().loss - 0.37).abs() < 1e-6);
+//! assert_eq!((forward.loss().active_mean, forward.loss().active_closest), (2, 1));
 //!
 //! // Row by row, without a copy. The third anchor is closer to the first candidate, which `Below` does not look at.
-//! let third = workspace.row_stats()[2];
-//! assert_eq!(third.positive, 0.8);
-//! assert_eq!(third.closest_negative.map(|closest| closest.index), Some(1));
+//! let third = forward.row_stats()[2];
+//! assert_eq!(third.positive(), 0.8);
+//! assert_eq!(third.closest_negative().map(|closest| closest.index()), Some(1));
 //!
 //! // Rectangular: one anchor, all three candidates, and the second of them as its positive.
 //! let batch = Batch::new(&anchors[2..4], &positives, 2, Positives::Indices(&[1]))?;
-//! let result = loss.negatives(Negatives::Any).forward(batch, &mut workspace)?;
-//! assert_eq!(workspace.row_stats()[0].closest_negative.map(|closest| closest.index), Some(2));
-//! assert_eq!(result.active_closest, 1);
+//! let forward = loss.negatives(Negatives::Any).forward(batch, &mut workspace)?;
+//! assert_eq!(forward.row_stats()[0].closest_negative().map(|closest| closest.index()), Some(2));
+//! assert_eq!(forward.loss().active_closest, 1);
 //! # Ok::<(), hardneg::Error>(())
 //! ```
 //!
@@ -59,16 +60,18 @@
 //! | you want | see |
 //! |---|---|
 //! | the loss of a batch | [`TripletLoss::forward`], with a [`Batch`] and a [`Workspace`] |
-//! | its gradients as well, or afterwards | [`TripletLoss::forward_backward`], [`TripletLoss::backward`], [`Gradients`] |
-//! | its terms and counts; the numbers of each row | [`Loss`]; [`Workspace::row_stats`] and [`RowStats`] |
-//! | anchors in several calls | [`Positives::Offset`], [`TripletLoss::reduce`] |
+//! | its gradients as well, or afterwards | [`TripletLoss::forward_backward`], [`Forward::backward`], [`Gradients`] |
+//! | its terms and counts; the statistics of each row | [`Forward::loss`] and [`Loss`]; [`Forward::row_stats`] and [`RowStats`] |
+//! | anchors in several calls; statistics from elsewhere | [`Positives::Offset`], [`TripletLoss::reduce`]; [`RowStats::new`] |
+//! | totals of several batches | [`Loss`], which adds up |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
-//! | the similarity of two vectors, or all of two small batches | [`cosine_similarity`], [`similarity_matrix_into`] |
-//! | its parts | [`dot`], [`norm`], [`normalize_into`] |
+//! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
+//! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
 //! | the original triplet loss | [`triplet_loss`] |
-//! | a certain instruction set; a certain number of threads | [`Backend`]; [`Threads`] |
-//! | a certain screen, or none; how the screens did | [`Screen`]; [`Workspace::screening`] |
+//! | a certain instruction set; several threads | [`Backend`]; [`Threads::Rayon`] |
+//! | a certain screen, or none; counts of the screens' work | [`Screen`]; [`Forward::screening`] |
+//! | options from text, and back | `FromStr` and `Display` of every option; [`ParseOptionError`] |
 //! | what can go wrong | [`Error`], [`Side`] |
 //! | the definition, as short and slow code | [`mod@reference`] |
 //!
@@ -114,29 +117,32 @@
 //! # Errors
 //!
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
-//! anything is written to a buffer of the caller; a [`Workspace`] holds no statistics after a forward call that failed.
+//! anything is written to a buffer of the caller.
 //! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
 //! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
 //! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
-//! not finite; a backward pass without its forward pass; and shapes for which there is no memory. A zero row is no
-//! error: its similarities are 0, and it is counted in the [`Loss`].
+//! not finite; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
+//! in the [`Loss`]. A backward pass is a method of its forward pass, so that it cannot be that of another.
 //!
 //! # Allocation
 //!
 //! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
-//! grows when a larger shape arrives, and what it held before never matters but to [`TripletLoss::backward`], which
-//! continues the forward pass before it. After the first call of a shape, a serial call with the same screen and
-//! backend allocates nothing. On several threads this crate allocates nothing either, but entering a rayon pool from a
-//! thread outside of it makes rayon's own queue allocate a block every 63 entries.
+//! grows when a larger shape arrives, and what it held before never matters. After the first call of a shape, a serial
+//! call with the same screen and backend allocates nothing. On several threads this crate allocates nothing either, but
+//! entering a rayon pool from a thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
 //! # Threads
 //!
-//! [`Threads`] is chosen for each call: the calling thread, or rayon's ambient pool, which is the pool the call is made
-//! in or else the global one. Calls too small to gain from others stay on the calling thread by themselves.
+//! A call runs on the calling thread, unless [`Threads::Rayon`] is chosen: then on rayon's ambient pool, which is the pool
+//! the call is made in or else the global one. Calls too small to gain from others stay on the calling thread by
+//! themselves. A server whose requests are spread over threads already keeps the default, with one workspace a thread.
 //!
 //! # Features
 //!
-//! * `rayon` (default): `Threads::Rayon`. Without it everything runs on the calling thread, with the same results.
+//! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread, with
+//!   the same results. No default depends on a feature.
+//! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`] and
+//!   [`Screening`]; what is read is validated.
 //!
 //! The minimum Rust version is 1.89.
 //!

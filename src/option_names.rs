@@ -99,7 +99,7 @@ impl Named for Threads {
 impl Named for Screen {
     const OPTION: &'static str = "screen";
     const NAMES: &'static [&'static str] = &["auto", "f32", "i16", "i8", "off"];
-    const VALUES: &'static [Screen] = &[Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+    const VALUES: &'static [Screen] = &Screen::ALL;
 }
 
 /// `Display` and `FromStr` by name. A macro, as no generic implementation of another crate's trait is allowed.

@@ -1,4 +1,4 @@
-//! Work that is divided over threads, or not: one function for both, with a parameter that joins; and scratch memory of
+//! Work divided over threads or done on one, by the same function with a parameter that joins; and the scratch memory of
 //! each thread.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,7 +93,8 @@ mod ambient {
         static STARTS: OnceLock<bool> = OnceLock::new();
         *STARTS.get_or_init(|| match rayon::ThreadPoolBuilder::new().build_global() {
             Ok(()) => true,
-            // Without a source, somebody else has started it already, or has tried to: only using it tells.
+            // An error without a source says that a start was made before, perhaps in vain: the only way to find out is
+            // to use the pool.
             Err(error) => error.source().is_none() && catch_unwind(rayon::current_num_threads).is_ok(),
         })
     }
@@ -162,8 +163,7 @@ fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D
     }
 }
 
-/// Scratch memory of each thread. A thread takes its own for one block after the other, so that it stays in the thread's
-/// cache.
+/// Scratch memory of each thread, which stays in the thread's cache from one block to the next.
 #[derive(Debug, Default)]
 pub(crate) struct PerThread<T>(Vec<Mutex<T>>);
 

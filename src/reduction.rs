@@ -1,4 +1,4 @@
-//! How the losses of rows become one number, and what is counted on the way.
+//! The sum or mean of the losses of rows, and the counts that come with it.
 
 use core::ops::AddAssign;
 

@@ -1,5 +1,5 @@
-//! What a row of similarities is reduced to, and the rules that decide it: the only file that knows ties, absence and
-//! hinges.
+//! The statistics of a row of similarities, and the rules that decide them. Ties, absence and hinges are defined in this
+//! file alone.
 
 use crate::error::Error;
 

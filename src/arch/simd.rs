@@ -1,12 +1,12 @@
-//! The vocabulary in which every kernel is written once: registers of `f32`, of `f64` and of integers, and the few
-//! operations on them that this crate needs. Each instruction set implements it in a file of its own.
+//! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only those
+//! that this crate needs. Each instruction set implements them in a file of its own.
 
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
 /// that calls it runs inside [`Backend::run`](super::Backend::run), which is where the instruction set is switched on.
 ///
-/// Slices stand where a register meets memory. A method that loads or stores reads or writes exactly one register's
+/// Registers are loaded from slices and stored to slices. A method that loads or stores reads or writes exactly one register's
 /// worth from the start of the slice and panics if the slice is shorter; callers pass `chunks_exact` or constant
 /// ranges, from which the compiler sees that it never is.
 ///
@@ -41,7 +41,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// constants to the kernel. It is inlined into the caller.
     fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
 
-    /// Asks for the cache line at `address`, which may be anything, to be brought near. Only a hint.
+    /// Prefetches the cache line at `address`, which may be anything, into the second-level cache. Only a hint.
     fn prefetch(self, address: *const u8);
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
@@ -106,7 +106,8 @@ pub(crate) trait WithSimd {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// The inner computation of a tile of rows by registers, written once for every shape.
+/// The inner computation of a tile of rows by registers, written once for every shape. The instruction set gives it the
+/// shape as constants, so that its accumulators stay in registers.
 pub(crate) trait TileKernel {
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);

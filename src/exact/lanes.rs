@@ -105,20 +105,20 @@ pub(crate) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: 
 /// itself, with `row` and with `sum`.
 #[inline(always)]
 pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
-    let (mut squares, mut dots, mut sums) = (Lanes::zero(simd), Lanes::zero(simd), Lanes::zero(simd));
+    let (mut squared_norm, mut dot, mut sum_dot) = (Lanes::zero(simd), Lanes::zero(simd), Lanes::zero(simd));
     let ((x, x_tail), (row, row_tail), (sum, sum_tail)) = (x.as_chunks(), row.as_chunks(), sum.as_chunks());
     for ((x, row), sum) in x.iter().zip(row).zip(sum) {
-        squares.add_products(simd, x, x);
-        dots.add_products(simd, x, row);
-        sums.add_rounded_products(simd, x, sum);
+        squared_norm.add_products(simd, x, x);
+        dot.add_products(simd, x, row);
+        sum_dot.add_rounded_products(simd, x, sum);
     }
     if !x_tail.is_empty() {
         let x = padded(x_tail);
-        squares.add_products(simd, &x, &x);
-        dots.add_products(simd, &x, &padded(row_tail));
-        sums.add_rounded_products(simd, &x, &padded(sum_tail));
+        squared_norm.add_products(simd, &x, &x);
+        dot.add_products(simd, &x, &padded(row_tail));
+        sum_dot.add_rounded_products(simd, &x, &padded(sum_tail));
     }
-    [squares.fold(simd), dots.fold(simd), sums.fold(simd)]
+    [squared_norm.fold(simd), dot.fold(simd), sum_dot.fold(simd)]
 }
 
 /// The dot product of a row with a vector of `f64`.

@@ -70,12 +70,12 @@ impl WithSimd for AllPairs<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         /// The candidates whose norms are kept at hand; those of the anchors are computed again for each such block.
-        const BLOCK: usize = 128;
+        const CANDIDATE_BLOCK: usize = 128;
         let Self { anchors, candidates, output } = self;
         let count = candidates.count();
-        let mut norms = [0.0; BLOCK];
-        for start in (0..count).step_by(BLOCK) {
-            let block = start..count.min(start + BLOCK);
+        let mut norms = [0.0; CANDIDATE_BLOCK];
+        for start in (0..count).step_by(CANDIDATE_BLOCK) {
+            let block = start..count.min(start + CANDIDATE_BLOCK);
             for (norm, j) in norms.iter_mut().zip(block.clone()) {
                 *norm = norm_row(simd, candidates.row(j));
             }

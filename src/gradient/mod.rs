@@ -66,7 +66,7 @@ const SERIAL_ELEMENTS: usize = 1 << 19;
 /// let batch = Batch::paired(&anchors, &positives, 2)?;
 /// let (mut by_anchors, mut by_positives) = ([0.0; 4], [0.0; 4]);
 /// let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
-/// let loss = TripletLoss::new().margin(0.5).forward_backward(batch, gradients, &mut Workspace::new())?;
+/// let loss = TripletLoss::new().margin(0.5).forward_backward(batch, gradients, &mut Workspace::new())?.loss();
 /// assert!(loss.loss > 0.0);
 /// // The gradient is orthogonal to its row, since the length of a row does not matter to the loss.
 /// assert_eq!(by_anchors[0], 0.0);
@@ -114,8 +114,8 @@ impl<'a> Gradients<'a> {
     /// each row, as autograd passes it back.
     ///
     /// It multiplies the weight that the [`Reduction`](crate::Reduction) gives to each row, which is 1 for the sum and
-    /// 1/m for the mean; the product is rounded to `f64`. Factors may be negative. The loss of the forward pass knows
-    /// nothing of them.
+    /// 1/m for the mean; the product is rounded to `f64`. Factors may be negative. The loss of the forward pass does
+    /// not contain them.
     pub fn weights(self, weights: &'a [f32]) -> Gradients<'a> {
         Gradients { weights: Some(weights), ..self }
     }

@@ -42,7 +42,7 @@ pub(super) fn block_rows(rows: usize, dim: usize, threads: usize) -> usize {
 pub(super) struct BlockScratch {
     /// The anchors as tiles read them.
     words: AlignedVec<u32>,
-    /// Rows on their way to integers.
+    /// A register's worth of rows without their center, before they are rounded to integers.
     rows: AlignedVec<f32>,
     shortlists: Vec<Shortlist>,
 }

@@ -46,7 +46,7 @@ pub(crate) struct CandidateMemory {
     sums: Vec<f64>,
     panels: AlignedVec<u32>,
     center: Vec<f32>,
-    /// Rows on their way to integers.
+    /// A register's worth of rows without their center, before they are rounded to integers.
     scratch: PerThread<AlignedVec<f32>>,
 }
 
@@ -75,7 +75,7 @@ impl CandidateMemory {
     }
 }
 
-/// Candidates on their way to be prepared.
+/// The raw rows of a call's candidates, and the memory in which they are prepared.
 pub(crate) struct CandidateBuffers<'a> {
     rows: Rows<'a>,
     norms: &'a mut [f64],

@@ -139,7 +139,7 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
     let mut anchors = Anchors { norms: anchor_norms, stats, states, block_rows, scratch };
     let (mut next, mut measured) = (Some(first), false);
     while let Some(precision) = next {
-        let pass = Pass { plan, batch, params, finest: screens.finest, measured };
+        let pass = PassPlan { plan, batch, params, finest: screens.finest, measured };
         match precision {
             Precision::Int8 => pass.run::<Int8>(&mut candidates, &mut anchors)?,
             Precision::Int16 => pass.run::<Int16>(&mut candidates, &mut anchors)?,
@@ -180,7 +180,7 @@ impl Anchors<'_> {
 
 /// A pass of all anchors that wait for one precision over all candidates.
 #[derive(Clone, Copy)]
-struct Pass<'a> {
+struct PassPlan<'a> {
     plan: MinePlan,
     batch: Batch<'a>,
     params: Params<'a>,
@@ -200,11 +200,11 @@ struct PassContext<'a> {
     measured: bool,
 }
 
-impl Pass<'_> {
+impl PassPlan<'_> {
     /// Prepares the candidates and screens the anchors that wait for this format. Fails with the first row that is not
     /// finite, on the anchors' side if there is one.
     fn run<F: Format>(self, candidates: &mut CandidateBuffers<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let Pass { plan: MinePlan { backend, join, negatives, .. }, batch, params, finest, measured } = self;
+        let PassPlan { plan: MinePlan { backend, join, negatives, .. }, batch, params, finest, measured } = self;
         let prepared = candidates.prepare::<F>(backend, join, batch.candidate_side(), params, measured);
         let candidates =
             prepared.or_else(|error| check_finite(backend, Side::Anchors, batch.anchor_rows()).and(Err(error)))?;

@@ -1,10 +1,10 @@
 //! The vector that is removed from the rows of both sides before they are rounded to integers: about the mean of the
 //! candidates.
 //!
-//! Embeddings often share a strong direction. What is common to all rows tells none of them apart, but it takes most of
+//! Embeddings often share a strong direction. What is common to all rows does not distinguish them, but it takes most of
 //! the range of an 8-bit integer. Any vector may be removed, as it is added again exactly; the mean of a sample serves.
-//! The anchors are relieved of the candidates' center, not of their own: so nothing that is kept of the candidates
-//! depends on the anchors, and where both sides come from one model the two means are about the same.
+//! It is removed from the anchors, too, in place of a center of their own: so nothing that is kept of the candidates
+//! depends on the anchors; and where both sides come from one model the two means are about the same.
 
 use super::ROUNDING;
 use super::pack::MAX_LANES;

@@ -1,4 +1,4 @@
-//! Which screen pays: decided by a sample before the call, and again by what the first candidates showed.
+//! The choice of a precision: by a sample of similarities before the call, and again by the counts of the first panels.
 //!
 //! A cheaper screen leaves more pairs to be computed exactly. Which ones? Those that compete for the largest similarity
 //! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval

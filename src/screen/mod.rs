@@ -144,9 +144,9 @@ const ANYTHING: f32 = 4.0;
 ///
 /// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
 /// let (batch, mut workspace) = (Batch::paired(&rows, &rows, 2)?, Workspace::new());
-/// let expected = TripletLoss::new().forward(batch, &mut workspace)?;
+/// let expected = TripletLoss::new().forward(batch, &mut workspace)?.loss();
 /// for screen in Screen::all() {
-///     assert_eq!(TripletLoss::new().screen(screen).forward(batch, &mut workspace)?, expected);
+///     assert_eq!(TripletLoss::new().screen(screen).forward(batch, &mut workspace)?.loss(), expected);
 /// }
 /// # Ok::<(), hardneg::Error>(())
 /// ```
@@ -162,15 +162,16 @@ pub enum Screen {
     I16,
     /// By similarities of rows rounded to 8-bit integers. Rows longer than 2^15 take `F32`.
     I8,
-    /// Not at all: every pair is computed exactly. Several times slower; for those who want to see that the answer is
-    /// the same.
+    /// Not at all: every pair is computed exactly. Several times slower; to check that the answer is the same.
     Off,
 }
 
 impl Screen {
+    pub(crate) const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+
     /// All of them.
     pub fn all() -> impl ExactSizeIterator<Item = Screen> + Clone {
-        [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off].into_iter()
+        Screen::ALL.into_iter()
     }
 
     /// What a call may need of the screens, whatever its rows hold.

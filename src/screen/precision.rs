@@ -11,8 +11,8 @@ pub(crate) enum Precision {
     Float32,
 }
 
-/// How the screens did in a forward pass: of interest to those who tune, and no part of the answer. It depends on the
-/// instruction set, and may change between versions. Values of several calls add up.
+/// Counts of the screens' work in a forward pass, for tuning. They are no part of the answer, depend on the instruction
+/// set, and may change between versions. Values of several calls add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

@@ -9,8 +9,8 @@
 //!    step 0 1 ...
 //!   +---------+        +--------+--------+--------+
 //!   | u u ... |  --->  | accum. | accum. | accum. |     anchors lie [step][anchor]; each word is
-//!   | u u ... |  --->  | accum. | accum. | accum. |     broadcast and meets every register of the
-//!   |   ...   |        |        |        |        |     panel: an outer product for each step
+//!   | u u ... |  --->  | accum. | accum. | accum. |     broadcast and multiplied with every register
+//!   |   ...   |        |        |        |        |     of the panel: an outer product for each step
 //!   +---------+        +--------+--------+--------+
 //!   TILE_ANCHORS rows
 //! ```
@@ -48,7 +48,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window of a row that is not looking for anything.
+    /// The window of a row whose closest negative is known.
     pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
     /// Bit `l` is set where `upper[l]` lies in the window.
@@ -96,7 +96,7 @@ pub(crate) trait HitSink {
     fn take(&mut self, row: usize, intervals: Intervals<'_>);
 }
 
-/// Computes one tile and hands the rows with hits to `sink`.
+/// The kernel of one tile: computes it, and passes the rows with hits to `sink`.
 pub(crate) struct ScreenTile<'a, F, H> {
     pub(crate) tile: Tile<'a>,
     pub(crate) bounds: &'a mut TileBounds,
