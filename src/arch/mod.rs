@@ -8,7 +8,7 @@ mod x86_64;
 
 use core::fmt;
 
-pub(crate) use simd::{Simd, TileKernel, WithSimd};
+pub(crate) use simd::{DotKernel, Simd, TileKernel, WithSimd};
 
 /// The instruction set that a call computes with. It changes the time, never a bit of the result.
 ///

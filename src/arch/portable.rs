@@ -3,7 +3,7 @@
 
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
-use super::simd::{Simd, TileKernel, WithSimd, head, head_mut};
+use super::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ impl Simd for Portable {
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
+    // Two lanes of sixteen at a time, or four: what 16 SSE2 registers hold beside the loaded rows.
+    const DOT_ANCHORS: usize = 2;
     const FAST_I16: bool = false;
     const FAST_I8: bool = false;
 
@@ -29,6 +31,14 @@ impl Simd for Portable {
     #[inline(always)]
     fn run_tile<K: TileKernel>(self, _registers: usize, kernel: K) {
         kernel.run::<Self, 4, 1>(self);
+    }
+
+    #[inline(always)]
+    fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K) {
+        match anchors {
+            1 => kernel.run::<Self, 1, 4, 1>(self),
+            _ => kernel.run::<Self, 2, 2, 1>(self),
+        }
     }
 
     #[inline(always)]
@@ -201,6 +211,12 @@ impl Simd for Portable {
     fn fold(self, value: f64x4) -> f64 {
         let [a, b, c, d] = value.to_array();
         (a + c) + (b + d)
+    }
+
+    #[inline(always)]
+    fn fold_each(self, values: &[f64x4]) -> f64x4 {
+        let values: &[f64x4; 4] = head(values);
+        f64x4::new(values.map(|value| self.fold(value)))
     }
 }
 

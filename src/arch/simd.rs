@@ -28,6 +28,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_ANCHORS: usize;
     /// The registers of candidates that the widest such tile has.
     const TILE_REGISTERS: usize;
+    /// The most rows of a tile of dot products in `f64`.
+    const DOT_ANCHORS: usize;
     /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
     const FAST_I16: bool;
     /// Whether [`Simd::dot_u8_i8`] is faster than [`Simd::dot_i16`].
@@ -40,6 +42,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Runs `kernel` on a tile of `TILE_ANCHORS` rows and `registers` registers, at most `TILE_REGISTERS`, both of them
     /// constants to the kernel. It is inlined into the caller.
     fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
+
+    /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits them.
+    /// It is inlined into the caller.
+    fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K);
 
     /// Prefetches the cache line at `address`, which may be anything, into the second-level cache. Only a hint.
     fn prefetch(self, address: *const u8);
@@ -97,6 +103,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add_exact(self, a: Self::F64, b: Self::F64, c: Self::F64) -> Self::F64;
     /// The sum of the lanes, folded by halves: lane `l` takes lane `l + F64_LANES / 2`, and so on down to one.
     fn fold(self, value: Self::F64) -> f64;
+    /// The first `F64_LANES` registers of a slice, each folded into its lane of the result.
+    fn fold_each(self, values: &[Self::F64]) -> Self::F64;
 }
 
 /// A computation written once for every instruction set.
@@ -111,6 +119,13 @@ pub(crate) trait WithSimd {
 pub(crate) trait TileKernel {
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);
+}
+
+/// The inner computation of a tile of dot products: `ANCHORS` rows by `CANDIDATES` rows, both as they lie in memory, with
+/// `REGISTERS` accumulators of `f64` for each pair.
+pub(crate) trait DotKernel {
+    /// The body; implementations are `#[inline(always)]`.
+    fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S);
 }
 
 /// The first `N` elements of a slice, for one register.

@@ -13,6 +13,7 @@
 
 mod lanes;
 mod sums;
+mod tile;
 mod vectors;
 
 use crate::arch::Simd;
@@ -21,6 +22,7 @@ use crate::rows::Rows;
 
 pub(crate) use lanes::{anchor_dots, dot_sum, dots, sum_values};
 pub(crate) use sums::{MOST_ROWS, SUM_BLOCK, add_scaled, add_unit_rows, combine_blocks, sum_in_order};
+pub(crate) use tile::{NormedRows, PairSink, for_all_pairs};
 pub(crate) use vectors::check_finite;
 
 /// The exact dot product of two rows of one length.

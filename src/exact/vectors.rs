@@ -1,6 +1,6 @@
 //! The exact similarity of single vectors and of all pairs of two small batches, as users call it.
 
-use super::{cosine_rows, dot_rows, inverse, norm_row};
+use super::{NormedRows, PairSink, cosine_rows, dot_rows, for_all_pairs, inverse, norm_row, norm_rows};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
 use crate::rows::Rows;
@@ -59,6 +59,7 @@ impl WithSimd for FirstNotFinite<'_> {
     }
 }
 
+/// The similarities of all anchors with all candidates: blocks of candidates that stay in the second-level cache.
 struct AllPairs<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
@@ -69,23 +70,39 @@ impl WithSimd for AllPairs<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        /// The candidates whose norms are kept at hand; those of the anchors are computed again for each such block.
-        const CANDIDATE_BLOCK: usize = 128;
         let Self { anchors, candidates, output } = self;
-        let count = candidates.count();
-        let mut norms = [0.0; CANDIDATE_BLOCK];
-        for start in (0..count).step_by(CANDIDATE_BLOCK) {
-            let block = start..count.min(start + CANDIDATE_BLOCK);
-            for (norm, j) in norms.iter_mut().zip(block.clone()) {
-                *norm = norm_row(simd, candidates.row(j));
-            }
-            for (anchor, output) in anchors.iter().zip(output.chunks_exact_mut(count)) {
-                let anchor_norm = norm_row(simd, anchor);
-                for ((similarity, j), &norm) in output[block.clone()].iter_mut().zip(block.clone()).zip(&norms) {
-                    *similarity = cosine_rows(simd, anchor, anchor_norm, candidates.row(j), norm) as f32;
-                }
+        let columns = candidates.count();
+        let mut anchor_norms = [0.0; ANCHOR_BLOCK];
+        let mut candidate_norms = [0.0; CANDIDATE_BLOCK];
+        let output_rows = output.chunks_mut(ANCHOR_BLOCK * columns);
+        for (anchors, output) in anchors.blocks(ANCHOR_BLOCK).zip(output_rows) {
+            let anchor_norms = &mut anchor_norms[..anchors.count()];
+            norm_rows(simd, anchors.data(), anchors.dim(), anchor_norms);
+            for (block, candidates) in candidates.blocks(CANDIDATE_BLOCK).enumerate() {
+                let candidate_norms = &mut candidate_norms[..candidates.count()];
+                norm_rows(simd, candidates.data(), candidates.dim(), candidate_norms);
+                let mut sink = Matrix { output: &mut *output, columns, first: block * CANDIDATE_BLOCK };
+                let anchors = NormedRows { rows: anchors, norms: anchor_norms };
+                for_all_pairs(simd, anchors, NormedRows { rows: candidates, norms: candidate_norms }, &mut sink);
             }
         }
+    }
+}
+
+const ANCHOR_BLOCK: usize = 96;
+const CANDIDATE_BLOCK: usize = 12;
+
+struct Matrix<'a> {
+    output: &'a mut [f32],
+    columns: usize,
+    first: usize,
+}
+
+impl PairSink for Matrix<'_> {
+    #[inline(always)]
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
+        let start = anchor * self.columns + self.first + candidate;
+        self.output[start..][..similarities.len()].copy_from_slice(similarities);
     }
 }
 

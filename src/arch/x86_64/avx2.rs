@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{Simd, TileKernel, WithSimd, head, head_mut};
+use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,9 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
+    // 2 x 3 pairs of two accumulators each (half of the sixteen lanes at a time), two anchors and a candidate: 15 of 16
+    // registers. 5 loads feed 6 multiply-adds.
+    const DOT_ANCHORS: usize = 2;
     const FAST_I16: bool = true;
     const FAST_I8: bool = VNNI;
 
@@ -57,6 +60,14 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             3 => kernel.run::<Self, 4, 3>(self),
             2 => kernel.run::<Self, 4, 2>(self),
             _ => kernel.run::<Self, 4, 1>(self),
+        }
+    }
+
+    #[inline(always)]
+    fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K) {
+        match anchors {
+            1 => kernel.run::<Self, 1, 6, 2>(self),
+            _ => kernel.run::<Self, 2, 3, 2>(self),
         }
     }
 
@@ -307,6 +318,23 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let [a, b, c, d] = lanes;
         (a + c) + (b + d)
     }
+
+    #[inline(always)]
+    fn fold_each(self, values: &[__m256d]) -> __m256d {
+        // SAFETY: `self` proves AVX2.
+        unsafe { fold_each(head(values)) }
+    }
+}
+
+/// Folds four registers: the halves of two of them are added at once, and then the elements of all.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fold_each(values: &[__m256d; 4]) -> __m256d {
+    // In lane order: the first and the second sum of a, then of b.
+    let add_halves = |a, b| _mm256_add_pd(_mm256_permute2f128_pd::<0x20>(a, b), _mm256_permute2f128_pd::<0x31>(a, b));
+    let [first, second] = [add_halves(values[0], values[2]), add_halves(values[1], values[3])];
+    // Lanes 0 and 2 hold what is left of the sums of values 0 and 2 first, lanes 1 and 3 second.
+    _mm256_add_pd(_mm256_unpacklo_pd(first, second), _mm256_unpackhi_pd(first, second))
 }
 
 /// Transposes a square in three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.

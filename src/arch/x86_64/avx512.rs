@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{Simd, TileKernel, WithSimd, head, head_mut};
+use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,9 @@ impl Simd for Avx512 {
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
+    // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
+    // multiply-adds.
+    const DOT_ANCHORS: usize = 3;
     const FAST_I16: bool = true;
     const FAST_I8: bool = true;
 
@@ -55,6 +58,15 @@ impl Simd for Avx512 {
             3 => kernel.run::<Self, 8, 3>(self),
             2 => kernel.run::<Self, 8, 2>(self),
             _ => kernel.run::<Self, 8, 1>(self),
+        }
+    }
+
+    #[inline(always)]
+    fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K) {
+        match anchors {
+            1 => kernel.run::<Self, 1, 8, 2>(self),
+            2 => kernel.run::<Self, 2, 4, 2>(self),
+            _ => kernel.run::<Self, 3, 4, 2>(self),
         }
     }
 
@@ -276,6 +288,31 @@ impl Simd for Avx512 {
         let [a, b, c, d, e, f, g, h] = lanes;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
+
+    #[inline(always)]
+    fn fold_each(self, values: &[__m512d]) -> __m512d {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { fold_each(head(values)) }
+    }
+}
+
+/// Folds eight registers together: each addition halves the lanes of two registers at once, so that 7 additions and 14
+/// shuffles fold them all.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fold_each(values: &[__m512d; 8]) -> __m512d {
+    // Lanes 0 to 3 of the sum are those of a, lanes 4 to 7 those of b.
+    let halves = |a, b| _mm512_add_pd(_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xEE>(a, b));
+    // The even pairs of both and the odd pairs of both: lanes 0 to 3 are what is left of a's two rows, then b's.
+    let quarters = |a, b| _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xDD>(a, b));
+    let [a, b, c, d] = [
+        halves(values[0], values[2]),
+        halves(values[4], values[6]),
+        halves(values[1], values[3]),
+        halves(values[5], values[7]),
+    ];
+    let (even, odd) = (quarters(a, b), quarters(c, d));
+    _mm512_add_pd(_mm512_unpacklo_pd(even, odd), _mm512_unpackhi_pd(even, odd))
 }
 
 /// Transposes a square in four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.

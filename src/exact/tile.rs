@@ -1,0 +1,178 @@
+//! The exact tile: the definition of similarity for many pairs at once, bit for bit.
+//!
+//! ```text
+//!                    CANDIDATES rows, as they lie in memory
+//!                    c0 -> . . . . . . . . | . . . .        one block of 16 elements after the other;
+//!                    c1 -> . . . . . . . . | . . . .        element k goes to virtual lane k mod 16
+//!                    c2 -> . . . . . . . . | . . . .
+//!    ANCHORS rows
+//!    a0 -> . . . .   [lanes of a0 c0] [lanes of a0 c1] [lanes of a0 c2]
+//!    a1 -> . . . .   [lanes of a1 c0] [lanes of a1 c1] [lanes of a1 c2]
+//! ```
+//!
+//! A pair has all its 16 virtual lanes in registers, as [`dots`](super::dots) has: REGISTERS of them at a time, and where
+//! that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens it to `f64`,
+//! serves all rows of the other side. The lanes of several pairs are folded together.
+
+use super::lanes::{LANES, padded};
+use crate::arch::{DotKernel, Simd};
+use crate::rows::Rows;
+
+/// The most pairs of a tile.
+const MOST_PAIRS: usize = 16;
+
+/// The most registers that the lanes of a pair fill.
+const MOST_REGISTERS: usize = LANES / 4;
+
+/// Receives the exact similarities of a tile.
+pub(crate) trait PairSink {
+    /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on.
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]);
+}
+
+/// Rows with their norms.
+#[derive(Clone, Copy)]
+pub(crate) struct NormedRows<'a> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) norms: &'a [f64],
+}
+
+/// Computes the similarity of every anchor with every candidate: candidates in ascending order for each anchor.
+#[inline(always)]
+pub(crate) fn for_all_pairs<S: Simd, P: PairSink>(
+    simd: S,
+    anchors: NormedRows<'_>,
+    candidates: NormedRows<'_>,
+    sink: &mut P,
+) {
+    let count = anchors.rows.count();
+    for first in (0..count).step_by(S::DOT_ANCHORS) {
+        let rows = S::DOT_ANCHORS.min(count - first);
+        simd.run_dot_tile(rows, Strip { anchors, first, candidates, sink: &mut *sink });
+    }
+}
+
+/// A few anchors and all candidates.
+struct Strip<'a, 'b, P> {
+    anchors: NormedRows<'a>,
+    /// The first of the anchors.
+    first: usize,
+    candidates: NormedRows<'a>,
+    sink: &'b mut P,
+}
+
+impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
+    #[inline(always)]
+    fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S) {
+        const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
+        let Self { anchors, first, candidates, sink } = self;
+        let mut rows = [&[][..]; ANCHORS];
+        for a in 0..ANCHORS {
+            rows[a] = anchors.rows.row(first + a);
+        }
+        let count = candidates.rows.count();
+        for start in (0..count).step_by(CANDIDATES) {
+            // A tile beyond the last candidate repeats that one.
+            let mut others = [&[][..]; CANDIDATES];
+            let mut norms = [0.0; CANDIDATES];
+            for c in 0..CANDIDATES {
+                let candidate = (start + c).min(count - 1);
+                (others[c], norms[c]) = (candidates.rows.row(candidate), candidates.norms[candidate]);
+            }
+            let dots = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
+            let present = CANDIDATES.min(count - start);
+            for a in 0..ANCHORS {
+                let norm = anchors.norms[first + a];
+                let mut similarities = [0.0; CANDIDATES];
+                for c in 0..CANDIDATES {
+                    similarities[c] = super::cosine(dots[a * CANDIDATES + c], norm, norms[c]) as f32;
+                }
+                sink.take(first + a, start, &similarities[..present]);
+            }
+        }
+    }
+}
+
+/// The dot products of a tile, those of the first anchor first.
+#[inline(always)]
+fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(
+    simd: S,
+    anchors: [&[f32]; ANCHORS],
+    candidates: [&[f32]; CANDIDATES],
+) -> [f64; MOST_PAIRS] {
+    let registers = LANES / S::F64_LANES;
+    let mut lanes = [[[simd.splat64(0.0); MOST_REGISTERS]; CANDIDATES]; ANCHORS];
+    let whole = anchors[0].len() / LANES;
+    let anchor_blocks = anchors.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    let candidate_blocks = candidates.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    for part in (0..registers).step_by(REGISTERS) {
+        let mut sums = [[[simd.splat64(0.0); REGISTERS]; CANDIDATES]; ANCHORS];
+        for k in 0..whole {
+            add_block(simd, part, &mut sums, &anchor_blocks.map(|row| &row[k]), &candidate_blocks.map(|row| &row[k]));
+        }
+        if !anchors[0].len().is_multiple_of(LANES) {
+            let anchors = anchors.map(|row| padded(&row[whole * LANES..]));
+            let candidates = candidates.map(|row| padded(&row[whole * LANES..]));
+            add_block(simd, part, &mut sums, &anchors.each_ref(), &candidates.each_ref());
+        }
+        for a in 0..ANCHORS {
+            for c in 0..CANDIDATES {
+                for r in 0..REGISTERS {
+                    lanes[a][c][part + r] = sums[a][c][r];
+                }
+            }
+        }
+    }
+    fold(simd, &mut lanes)
+}
+
+/// Adds the products of a block of `LANES` elements, those of the lanes from register `part` on.
+#[inline(always)]
+fn add_block<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(
+    simd: S,
+    part: usize,
+    sums: &mut [[[S::F64; REGISTERS]; CANDIDATES]; ANCHORS],
+    anchors: &[&[f32; LANES]; ANCHORS],
+    candidates: &[&[f32; LANES]; CANDIDATES],
+) {
+    for r in 0..REGISTERS {
+        let at = (part + r) * S::F64_LANES;
+        let mut widened = [simd.splat64(0.0); ANCHORS];
+        for a in 0..ANCHORS {
+            widened[a] = simd.widen(&anchors[a][at..]);
+        }
+        for c in 0..CANDIDATES {
+            let candidate = simd.widen(&candidates[c][at..]);
+            for a in 0..ANCHORS {
+                sums[a][c][r] = simd.mul_add_exact(widened[a], candidate, sums[a][c][r]);
+            }
+        }
+    }
+}
+
+/// Folds the lanes of every pair by halves.
+#[inline(always)]
+fn fold<S: Simd, const ANCHORS: usize, const CANDIDATES: usize>(
+    simd: S,
+    lanes: &mut [[[S::F64; MOST_REGISTERS]; CANDIDATES]; ANCHORS],
+) -> [f64; MOST_PAIRS] {
+    let mut pairs = [simd.splat64(0.0); MOST_PAIRS];
+    for a in 0..ANCHORS {
+        for c in 0..CANDIDATES {
+            let lanes = &mut lanes[a][c];
+            let mut registers = LANES / S::F64_LANES;
+            while registers > 1 {
+                registers /= 2;
+                for r in 0..registers {
+                    lanes[r] = simd.add64(lanes[r], lanes[r + registers]);
+                }
+            }
+            pairs[a * CANDIDATES + c] = lanes[0];
+        }
+    }
+    let mut dots = [0.0; MOST_PAIRS];
+    for first in (0..ANCHORS * CANDIDATES).step_by(S::F64_LANES) {
+        simd.store64(simd.fold_each(&pairs[first..]), &mut dots[first..]);
+    }
+    dots
+}
