@@ -25,13 +25,13 @@ pub enum Negatives {
 }
 
 impl Negatives {
-    /// Whether a negative of this similarity qualifies in a row whose positive has that one.
+    /// The largest similarity with which a negative qualifies in a row whose positive has this one.
     #[inline(always)]
-    pub(crate) fn admit(self, similarity: f32, positive: f32) -> bool {
+    pub(crate) fn limit(self, positive: f32) -> f32 {
         match self {
-            Negatives::Below => similarity < positive,
-            Negatives::AtOrBelow => similarity <= positive,
-            Negatives::Any => true,
+            Negatives::Below => positive.next_down(),
+            Negatives::AtOrBelow => positive,
+            Negatives::Any => f32::INFINITY,
         }
     }
 }
@@ -71,36 +71,49 @@ impl ClosestNegative {
 /// The search for a row's closest negative: offer every candidate that may be it, in any order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClosestSearch {
-    negatives: Negatives,
-    positive: f32,
+    /// The largest similarity that qualifies.
+    limit: f32,
     positive_index: usize,
-    found: Option<ClosestNegative>,
+    /// The largest similarity that was found, and its candidate; negative infinity where there is none yet.
+    similarity: f32,
+    index: usize,
 }
 
 impl ClosestSearch {
+    /// A search in no row.
+    pub(crate) const EMPTY: ClosestSearch =
+        ClosestSearch { limit: f32::INFINITY, positive_index: 0, similarity: f32::NEG_INFINITY, index: 0 };
+
     /// A search in the row whose positive is candidate `positive_index` with similarity `positive`.
     #[inline(always)]
     pub(crate) fn new(negatives: Negatives, positive: f32, positive_index: usize) -> ClosestSearch {
-        ClosestSearch { negatives, positive, positive_index, found: None }
+        let limit = negatives.limit(positive);
+        ClosestSearch { limit, positive_index, similarity: f32::NEG_INFINITY, index: 0 }
     }
 
     /// Considers candidate `index`: it must not be the positive, it must qualify, and it must be more similar than the
     /// one found so far, or as similar with a lower index.
     #[inline(always)]
     pub(crate) fn offer(&mut self, index: usize, similarity: f32) {
-        let qualifies = index != self.positive_index && self.negatives.admit(similarity, self.positive);
-        let wins = self.found.is_none_or(|found| {
-            similarity > found.similarity || (similarity == found.similarity && index < found.index)
-        });
-        if qualifies && wins {
-            self.found = Some(ClosestNegative { index, similarity });
+        let wins = similarity > self.similarity || (similarity == self.similarity && index < self.index);
+        if wins && similarity <= self.limit && index != self.positive_index {
+            (self.similarity, self.index) = (similarity, index);
+        }
+    }
+
+    /// Considers the best of another part of the row.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, other: &ClosestSearch) {
+        if let Some(found) = other.found() {
+            self.offer(found.index, found.similarity);
         }
     }
 
     /// The closest negative among the candidates offered so far.
     #[inline(always)]
     pub(crate) fn found(&self) -> Option<ClosestNegative> {
-        self.found
+        let (index, similarity) = (self.index, self.similarity);
+        (similarity > f32::NEG_INFINITY).then_some(ClosestNegative { index, similarity })
     }
 }
 

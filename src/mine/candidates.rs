@@ -69,6 +69,12 @@ impl CandidateMemory {
         Ok((buffers, grow(&mut self.center, side, center_len(sizes.quantised_dim), 1)?))
     }
 
+    /// Grows the norms of `rows` and the blocks of their sum, and lends both out.
+    pub(crate) fn grow_measures(&mut self, rows: Rows<'_>) -> Result<(&mut [f64], &mut [f64]), Error> {
+        let norms = grow(&mut self.norms, Side::Candidates, rows.count(), 1)?;
+        Ok((norms, grow(&mut self.sums, Side::Candidates, rows.count().div_ceil(SUM_BLOCK), rows.dim())?))
+    }
+
     /// The norms and the sum of the candidates that were prepared last, `rows` of them.
     pub(crate) fn norms_and_sum(&self, rows: Rows<'_>) -> (&[f64], &[f64]) {
         (&self.norms[..rows.count()], &self.sums[..rows.dim()])

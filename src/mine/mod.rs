@@ -6,6 +6,7 @@
 
 mod block;
 mod candidates;
+mod direct;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
@@ -20,6 +21,7 @@ use crate::screen::{
 
 use block::{AnchorBlock, BlockScratch, BlockState, ROW_UNIT, block_len, block_rows};
 use candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candidates};
+use direct::{DirectBuffers, DirectRow};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
 /// thread does about as many.
@@ -50,6 +52,7 @@ pub(crate) struct MineMemory {
     stats: Vec<RowStats>,
     states: Vec<BlockState>,
     scratch: PerThread<BlockScratch>,
+    direct_rows: Vec<DirectRow>,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -79,6 +82,18 @@ impl MineMemory {
         MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
     }
 
+    /// Grows to what a call without screens needs, and lends it out.
+    fn grow_direct(&mut self, batch: Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
+        let (candidate_norms, sums) = self.candidates.grow_measures(batch.candidate_rows())?;
+        Ok(DirectBuffers {
+            anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
+            candidate_norms,
+            sums,
+            stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
+            rows: grow_with(&mut self.direct_rows, Side::Anchors, batch.rows(), 1, || DirectRow::EMPTY)?,
+        })
+    }
+
     /// Grows to what a call needs, whatever the data, and lends it out.
     fn grow<'a>(&'a mut self, plan: MinePlan, batch: Batch<'a>, screens: ScreenPlan) -> Result<Buffers<'a>, Error> {
         let (rows, dim, threads) = (batch.rows(), batch.dim(), plan.join.threads());
@@ -106,6 +121,16 @@ impl MineMemory {
     }
 }
 
+impl Mined {
+    /// The counts of a call without screens.
+    fn without_screens(batch: Batch<'_>, anchor_norms: &[f64], candidate_norms: &[f64]) -> Mined {
+        let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
+        let mut screening = Screening::default();
+        screening.count(Precision::Float32, batch.rows(), batch.rows() * (batch.candidates() - 1));
+        Mined { zero_anchors: zeros(anchor_norms), zero_candidates: zeros(candidate_norms), screening }
+    }
+}
+
 /// The memory of one call.
 struct Buffers<'a> {
     candidates: CandidateBuffers<'a>,
@@ -127,6 +152,9 @@ impl MinePlan {
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let plan = plan.fit(batch);
+    if plan.screen == Screen::Off {
+        return direct::mine(plan, batch, memory.grow_direct(batch)?);
+    }
     let block_rows = block_rows(batch.rows(), batch.dim(), plan.join.threads());
     let screens = plan.screen.plan(plan.backend, batch);
     let Buffers { mut candidates, center, anchor_norms, stats, states, scratch } = memory.grow(plan, batch, screens)?;
