@@ -9,7 +9,7 @@ mod common;
 mod floor;
 mod inputs;
 mod memory;
-#[path = "../../../examples/score/npy.rs"]
+#[path = "../../../cli/src/npy.rs"]
 mod npy;
 mod oracle;
 mod plot;

@@ -1,40 +1,28 @@
-//! The modified triplet loss of your own embeddings, no code needed:
-//!
-//! ```text
-//! cargo run --release --example score -- ANCHORS.npy POSITIVES.npy
-//! ```
+//! `hardneg score ANCHORS.npy POSITIVES.npy`: the modified triplet loss of two files of embeddings.
 //!
 //! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
 //! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend`, `--screen` and
-//! `--threads` change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect to both
-//! files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the median of
-//! `--repeat` ones, without the reading and writing of files.
-//!
-//! Whatever is wrong is said in one line on the standard error, and the exit status is 2.
+//! `--threads` change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect
+//! to both files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the
+//! median of `--repeat` ones, without the reading and writing of files.
 
 mod args;
-mod chunks;
+pub mod chunks;
 mod gradients;
-mod npy;
-mod output;
-mod pool;
 mod report;
 mod table;
 mod timed;
 
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::process::ExitCode;
 
-use clap::Parser;
 use hardneg::{Backend, Error, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use args::Args;
+use crate::npy::{self, Embeddings};
+use crate::output::Output;
+use crate::pool::Pool;
+pub(crate) use args::Args;
 use chunks::Work;
-use npy::Embeddings;
-use output::Output;
-use pool::Pool;
 use report::Report;
 use timed::Timed;
 
@@ -46,39 +34,8 @@ const CHUNK: usize = 1024;
 /// Long work is not split into more calls than a progress bar can show.
 const CALLS: usize = 100;
 
-fn main() -> ExitCode {
-    match parse().and_then(|args| args.map_or(Ok(()), |args| run(&args))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            // Not `eprintln!`, which panics where nobody listens.
-            let _ = writeln!(io::stderr(), "score: {message}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// The arguments, or none where there is nothing to do but to print what clap has made of them, the help.
-fn parse() -> Result<Option<Args>, String> {
-    match Args::try_parse() {
-        Ok(args) => Ok(Some(args)),
-        Err(error) if error.use_stderr() => Err(one_line(&error.to_string())),
-        Err(help) => {
-            // A reader that has seen enough of the help is no error.
-            let _ = help.print();
-            Ok(None)
-        }
-    }
-}
-
-/// What clap says is wrong, which is its first paragraph: what it lists there (missing arguments, possible values) has
-/// lines of its own. Hints and the usage follow after empty lines.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let line = lines.collect::<Vec<_>>().join(" ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
-}
-
-fn run(args: &Args) -> Result<(), String> {
+/// Scores two files.
+pub(crate) fn run(args: &Args) -> Result<(), String> {
     let backend = args.backend.backend()?;
     let pool = Pool::new(args.threads)?;
     let job = Job::read(args, args.plan(backend, &pool))?;

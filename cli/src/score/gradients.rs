@@ -5,10 +5,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use hardneg::{Error, Gradients, Workspace};
 use npyz::WriterBuilder;
 
-use crate::chunks::Work;
+use super::chunks::Work;
 use crate::output::Output;
 
 /// With respect to the anchors and to the positives.
@@ -27,12 +26,6 @@ pub(crate) fn open(prefix: &Path) -> Result<[Output; 2], String> {
 /// Room for the gradients of both sides.
 pub(crate) fn zeros(work: &Work<'_>) -> Values {
     [work.anchors, work.candidates].map(|side| vec![0.0; side.values.len()])
-}
-
-/// The backward pass that belongs to the forward pass in the workspace, which had all anchors in one call.
-pub(crate) fn backward(work: &Work<'_>, values: &mut Values, workspace: &mut Workspace) -> Result<(), Error> {
-    let [by_anchors, by_candidates] = values;
-    work.plan.backward(work.batch(&work.anchors.values, 0)?, Gradients::new(by_anchors, by_candidates), workspace)
 }
 
 /// Writes both sides, in rows of `dim` elements.

@@ -1,16 +1,16 @@
-//! The command line.
+//! The options of `score`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum, value_parser};
-use hardneg::{Backend, Negatives, Reduction, Screen, TripletLoss};
+use clap::value_parser;
+use hardneg::{Backend, TripletLoss};
 
+use crate::options::{BackendArg, NegativesArg, ReductionArg, ScreenArg};
 use crate::pool::Pool;
 
 /// The modified triplet loss of two files of embeddings, and what it is made of.
-#[derive(Parser)]
-#[command(name = "score")]
+#[derive(clap::Args)]
 pub(crate) struct Args {
     /// The anchors: a 2-D array of little-endian f32 in C order
     #[arg(value_name = "ANCHORS.npy")]
@@ -47,83 +47,6 @@ pub(crate) struct Args {
     /// Compute so many times, and report the median time of a forward pass, and with --gradients also of both passes
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum NegativesArg {
-    Below,
-    AtOrBelow,
-    Any,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ReductionArg {
-    Sum,
-    Mean,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum BackendArg {
-    Auto,
-    Portable,
-    Avx2,
-    #[value(name = "avx_vnni")]
-    AvxVnni,
-    Avx512,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ScreenArg {
-    Auto,
-    F32,
-    I16,
-    I8,
-    Off,
-}
-
-impl From<NegativesArg> for Negatives {
-    fn from(argument: NegativesArg) -> Negatives {
-        match argument {
-            NegativesArg::Below => Negatives::Below,
-            NegativesArg::AtOrBelow => Negatives::AtOrBelow,
-            NegativesArg::Any => Negatives::Any,
-        }
-    }
-}
-
-impl From<ReductionArg> for Reduction {
-    fn from(argument: ReductionArg) -> Reduction {
-        match argument {
-            ReductionArg::Sum => Reduction::Sum,
-            ReductionArg::Mean => Reduction::Mean,
-        }
-    }
-}
-
-impl From<ScreenArg> for Screen {
-    fn from(argument: ScreenArg) -> Screen {
-        match argument {
-            ScreenArg::Auto => Screen::Auto,
-            ScreenArg::F32 => Screen::F32,
-            ScreenArg::I16 => Screen::I16,
-            ScreenArg::I8 => Screen::I8,
-            ScreenArg::Off => Screen::Off,
-        }
-    }
-}
-
-impl BackendArg {
-    /// The backend, if this CPU has it.
-    pub(crate) fn backend(self) -> Result<Backend, String> {
-        let (name, backend) = match self {
-            BackendArg::Auto => return Ok(Backend::detect()),
-            BackendArg::Portable => return Ok(Backend::portable()),
-            BackendArg::Avx2 => ("avx2", Backend::avx2()),
-            BackendArg::AvxVnni => ("avx_vnni", Backend::avx_vnni()),
-            BackendArg::Avx512 => ("avx512", Backend::avx512()),
-        };
-        backend.ok_or_else(|| format!("--backend {name}: this CPU does not have it"))
-    }
 }
 
 impl Args {

@@ -23,7 +23,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints to the standard output. A reader that has seen enough (`score ... | head -4`) is no error.
+    /// Prints to the standard output. A reader that has seen enough (`hardneg score ... | head -4`) is no error.
     pub(crate) fn print(&self) -> Result<(), String> {
         match self.write(&mut io::stdout().lock()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),

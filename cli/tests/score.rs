@@ -1,13 +1,8 @@
-//! The example `score` as its user meets it: the built binary, its files, its lines and its exit status.
-
-#[path = "../examples/score/chunks.rs"]
-mod chunks;
-#[path = "../examples/score/npy.rs"]
-mod npy;
+//! `hardneg score` as its user meets it: the built binary, its files, its lines and its exit status.
 
 use std::cell::Cell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use hardneg::{
@@ -15,28 +10,26 @@ use hardneg::{
     Workspace,
 };
 
-use chunks::Work;
-use npy::Embeddings;
+use hardneg_cli::npy::{self, Embeddings};
+use hardneg_cli::score::chunks::Work;
 
 /// The header of the one layout that is read.
 const F32: &str = "'descr': '<f4', 'fortran_order': False";
 
-/// The binary, which `cargo test` builds before it runs this: beside the folder that holds this test's.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile = test.parent().and_then(Path::parent).expect("this test is in target/PROFILE/deps");
-    let binary = profile.join("examples").join(format!("score{}", std::env::consts::EXE_SUFFIX));
-    assert!(binary.exists(), "{} is missing: run `cargo build --example score` first", binary.display());
-    binary
+/// The command, without its arguments.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hardneg"));
+    command.arg("score");
+    command
 }
 
 fn score(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).output().expect("the binary runs")
+    command().args(arguments).output().expect("the binary runs")
 }
 
 /// A file of the sample that the project carries.
 fn sample(name: &str) -> String {
-    format!("{}/examples/data/{name}.npy", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../examples/data/{name}.npy", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A path for a file of this test's own.
@@ -85,7 +78,7 @@ fn refused(arguments: &[&str], parts: &[&str]) {
     let message = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
     assert!(output.stdout.is_empty(), "{arguments:?} prints a result");
-    assert!(message.starts_with("score: ") && message.ends_with('\n'), "{arguments:?}: {message}");
+    assert!(message.starts_with("hardneg: ") && message.ends_with('\n'), "{arguments:?}: {message}");
     assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
     for part in parts {
         assert!(message.contains(part), "{arguments:?}: no {part:?} in {message}");
@@ -401,12 +394,8 @@ fn backends_that_the_cpu_lacks_are_refused() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let good = sample("anchors");
-    let mut child = Command::new(binary())
-        .args([&good, &good])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child =
+        command().args([&good, &good]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("the binary ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));

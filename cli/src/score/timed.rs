@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use hardneg::{Error, Workspace};
+use hardneg::{Error, Gradients, Workspace};
 
-use crate::chunks::{Scored, Work};
-use crate::gradients::{self, Values};
+use super::chunks::{Scored, Work};
+use super::gradients::{self, Values};
 
 /// What was computed, and the median times in seconds.
 pub(crate) struct Timed {
@@ -29,12 +29,16 @@ pub(crate) fn repeat(
     let mut gradients = with_gradients.then(|| gradients::zeros(work));
     let mut once = || {
         let start = Instant::now();
-        let scored = work.forward(&mut workspace, &done)?;
-        let forward = start.elapsed().as_secs_f64();
-        if let Some(values) = &mut gradients {
-            gradients::backward(work, values, &mut workspace)?;
-        }
-        Ok((scored, [forward, start.elapsed().as_secs_f64()]))
+        let mut forward = None;
+        let scored = match &mut gradients {
+            None => work.forward(&mut workspace, &done)?,
+            Some([by_anchors, by_candidates]) => {
+                let gradients = Gradients::new(by_anchors, by_candidates);
+                work.forward_backward(gradients, &mut workspace, || forward = Some(start.elapsed()))?
+            }
+        };
+        let total = start.elapsed();
+        Ok((scored, [forward.unwrap_or(total), total].map(|time| time.as_secs_f64())))
     };
     let (mut scored, first) = once()?;
     let mut seconds = vec![first];

@@ -8,14 +8,17 @@ use std::path::Path;
 use npyz::{NpyFile, NpyHeader, Order};
 
 /// A batch of embeddings, one a row, in row-major order.
-pub(crate) struct Embeddings {
+pub struct Embeddings {
+    /// All elements.
     pub values: Vec<f32>,
+    /// How many rows there are.
     pub rows: usize,
+    /// The elements of a row.
     pub dim: usize,
 }
 
 /// Reads a 2-D array of little-endian `f32` in C order. The error is one line that begins with the path.
-pub(crate) fn read(path: &Path) -> Result<Embeddings, String> {
+pub fn read(path: &Path) -> Result<Embeddings, String> {
     let file = File::open(path).map_err(|error| error.to_string());
     file.and_then(|file| read_from(&mut BufReader::new(file))).map_err(|what| format!("{}: {what}", path.display()))
 }
