@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use hardneg::triplet_loss;
 use rayon::prelude::*;
 
-use super::super::common::Pairs;
+use super::entrant::{Entrant, MARGIN, Rival};
 use super::reduce::{normalize, reduce};
-use super::{Entrant, MARGIN, Rival, Row};
+use crate::common::Pairs;
+use crate::row::Row;
 
 /// The anchors in a strip. 64 cost `gemm` up to half of its speed at 4096 x 768; 512 gained little over 256.
 const STRIP: usize = 256;

@@ -5,12 +5,12 @@ use std::hint::black_box;
 
 use hardneg::{Backend, RowStats, Screen, Threads, TripletLoss, Workspace};
 
-use super::args::Args;
-use super::common::{Call, Pairs, Rotation, Turns, in_turns};
-use super::inputs::Input;
-use super::plot::{self, Chart, Series};
-use super::units::Unit;
-use super::{ceilings, table};
+use crate::args::Args;
+use crate::common::{Call, Pairs, Rotation, Turns, in_turns};
+use crate::inputs::Input;
+use crate::plot::{self, Chart, Series};
+use crate::units::Unit;
+use crate::{ceilings, table};
 
 const ROWS: [usize; 5] = [4, 8, 16, 32, 64];
 const DIM: usize = 128;

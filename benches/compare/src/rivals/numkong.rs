@@ -2,7 +2,8 @@
 
 use numkong::{Angulars, Dots};
 
-use crate::suite::rivals::{Blocked, Entrant, Product, thread_counts};
+use super::blocked::{Blocked, Product};
+use super::entrant::Entrant;
 
 /// A cache line, to which packed rows are aligned.
 #[derive(Clone, Copy)]
@@ -11,17 +12,17 @@ struct Line {
     _bytes: [u8; 64],
 }
 
-pub(crate) struct NumKong {
+struct NumKong {
     dim: usize,
     packed: Vec<Line>,
 }
 
-pub(crate) fn entrants() -> Vec<Entrant> {
+pub(super) fn entrant(threads: usize) -> Entrant {
     let product = |rows, dim| {
         let lines = f32::dots_packed_size(rows, dim).div_ceil(size_of::<Line>());
         NumKong { dim, packed: vec![Line { _bytes: [0; 64] }; lines] }
     };
-    thread_counts().into_iter().map(|threads| Blocked::strips("numkong", threads, product)).collect()
+    Blocked::strips("numkong", threads, product)
 }
 
 impl Product for NumKong {

@@ -2,9 +2,9 @@
 
 use hardneg::{Screen, Threads, TripletLoss, Workspace};
 
-use super::super::common::Pairs;
-use super::super::oracle::row_of;
-use super::{Entrant, MARGIN, Rival, Row};
+use super::entrant::{Entrant, MARGIN, Rival};
+use crate::common::Pairs;
+use crate::row::Row;
 
 struct Ours {
     plan: TripletLoss,
@@ -17,7 +17,7 @@ impl Rival for Ours {
     }
 
     fn rows(&self) -> Vec<Row> {
-        self.workspace.row_stats().iter().map(row_of).collect()
+        self.workspace.row_stats().iter().map(Row::from).collect()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use gemm::{Parallelism, gemm};
 
-use super::{Blocked, Entrant, Product};
+use super::blocked::{Blocked, Product};
+use super::entrant::Entrant;
 
 #[derive(Clone, Copy)]
 struct Gemm {

@@ -3,7 +3,8 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Blocked, Entrant, Product};
+use super::blocked::{Blocked, Product};
+use super::entrant::Entrant;
 
 #[derive(Clone, Copy)]
 struct NdArray {

@@ -1,7 +1,7 @@
 //! What stands before and after a product: rows of embeddings are normalised, and rows of similarities become
 //! statistics. The loops are written so that the compiler vectorises them, for the best instruction set of the CPU.
 
-use super::Row;
+use crate::row::Row;
 
 /// Numbers that a loop works on at once: some of the widest registers, so that a sum does not wait for itself.
 const LANES: usize = 64;

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use super::common::{Call, all_threads, in_turns};
-use super::units::{CEILING_WORK, Unit};
-use super::{args::Args, table};
+use crate::common::{Call, all_threads, in_turns};
+use crate::units::{CEILING_WORK, Unit};
+use crate::{args::Args, table};
 
 /// The bytes that are copied to see how fast memory is: no cache of today holds them twice.
 const COPY_BYTES: usize = 256 << 20;

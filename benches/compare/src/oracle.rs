@@ -1,9 +1,9 @@
 //! What is right: the rows that everybody should find, and how far somebody is from them.
 
-use hardneg::{RowStats, Screen, TripletLoss, Workspace};
+use hardneg::{Screen, TripletLoss, Workspace};
 
-use super::common::Pairs;
-use super::rivals::Row;
+use crate::common::Pairs;
+use crate::row::Row;
 
 /// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have
 /// the reference's bits in as many rows as there is time for.
@@ -11,15 +11,7 @@ pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
     let mut workspace = Workspace::new();
     TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");
     pairs.check(workspace.row_stats(), "the exact path");
-    workspace.row_stats().iter().map(row_of).collect()
-}
-
-pub(crate) fn row_of(stats: &RowStats) -> Row {
-    Row {
-        positive: stats.positive,
-        mean_negative: stats.mean_negative,
-        closest: stats.closest_negative.map(|closest| (closest.index, closest.similarity)),
-    }
+    workspace.row_stats().iter().map(Row::from).collect()
 }
 
 /// How wrong somebody is.

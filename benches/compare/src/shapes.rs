@@ -1,23 +1,22 @@
 //! The comparison: one table of all batches and contenders.
 
-use std::path::Path;
-
 use hardneg::Backend;
 
-use super::args::Args;
-use super::common::{Call, Rotation, Turns, in_turns};
-use super::inputs::{Input, inputs};
-use super::oracle::{Mistakes, expected, mistakes};
-use super::plot::{self, Bars};
-use super::rivals::{Entrant, Rival, Row, entrants, thread_counts};
-use super::units::Unit;
-use super::{ceilings, memory, table};
+use crate::args::Args;
+use crate::common::{Call, Rotation, Turns, in_turns};
+use crate::inputs::{Input, inputs};
+use crate::oracle::{Mistakes, expected, mistakes};
+use crate::plot::{self, Bars};
+use crate::rivals::{Entrant, Rival, entrants, thread_counts};
+use crate::row::Row;
+use crate::units::Unit;
+use crate::{ceilings, memory, table};
 
 /// Prints the ceilings and the comparison.
-pub(crate) fn run(args: &Args, root: &Path, others: Vec<Entrant>) -> Result<(), String> {
+pub(crate) fn run(args: &Args) -> Result<(), String> {
     println!("Backend of this CPU: {}. Times are medians of calls in turns.", Backend::detect());
     ceilings::print(args);
-    let entrants = entrants(others);
+    let entrants = entrants();
     table::header(&[
         "batch",
         "contender",
@@ -30,7 +29,7 @@ pub(crate) fn run(args: &Args, root: &Path, others: Vec<Entrant>) -> Result<(), 
         "wrong closest",
     ]);
     let mut bars = Vec::new();
-    for input in inputs(args, root) {
+    for input in inputs(args) {
         let input = input()?;
         if args.includes(input.work()) {
             bars.push(compare(args, &input, &entrants));

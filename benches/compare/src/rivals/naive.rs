@@ -3,8 +3,9 @@
 
 use hardneg::triplet_loss;
 
-use super::super::common::Pairs;
-use super::{Entrant, MARGIN, Rival, Row};
+use super::entrant::{Entrant, MARGIN, Rival};
+use crate::common::Pairs;
+use crate::row::Row;
 
 struct Naive {
     anchors: Vec<f32>,

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::Args;
-use super::common::{Pairs, random_rows, sets};
-use super::npy;
+use hardneg_cli::npy;
+
+use crate::args::Args;
+use crate::common::{Pairs, random_rows, sets};
+
+/// The folder of the sample.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data");
 
 /// Batches of one kind and shape: several of them if they are small.
 pub(crate) struct Input {
@@ -56,8 +60,8 @@ impl Input {
 
     /// The sample's pairs, and then `rows - 256` mixtures of them: of two pairs at random, anchor with anchor and
     /// positive with positive in the same proportion, with noise of norm 0.1.
-    fn mixtures(root: &Path, rows: usize) -> Result<Input, String> {
-        let sample = ["anchors", "positives"].map(|name| root.join(format!("examples/data/{name}.npy")));
+    fn mixtures(rows: usize) -> Result<Input, String> {
+        let sample = ["anchors", "positives"].map(|name| Path::new(SAMPLE).join(name).with_extension("npy"));
         let Input { sets, .. } = Input::files([&sample[0], &sample[1]], "")?;
         let Pairs { anchors, positives, dim } = &sets[0];
         let choices = random_rows(1, rows, 3);
@@ -87,7 +91,7 @@ fn mix(side: &[f32], dim: usize, choice: &[f32], noise: &[f32], values: &mut Vec
 }
 
 /// What is compared, each batch made when its turn comes.
-pub(crate) fn inputs<'a>(args: &'a Args, root: &'a Path) -> Vec<Box<dyn FnOnce() -> Result<Input, String> + 'a>> {
+pub(crate) fn inputs(args: &Args) -> Vec<Box<dyn FnOnce() -> Result<Input, String> + '_>> {
     if let Some([anchors, positives]) = args.data.as_deref() as Option<&[PathBuf]> {
         return vec![Box::new(move || Input::files([anchors, positives], "your data"))];
     }
@@ -100,12 +104,12 @@ pub(crate) fn inputs<'a>(args: &'a Args, root: &'a Path) -> Vec<Box<dyn FnOnce()
         trained(1024, 128),
         trained(1024, 768),
         independent(1024, 768),
-        Box::new(move || Input::mixtures(root, 4096)),
+        Box::new(|| Input::mixtures(4096)),
         trained(4096, 768),
         independent(4096, 768),
     ];
     if args.long {
-        inputs.push(Box::new(move || Input::mixtures(root, 16384)));
+        inputs.push(Box::new(move || Input::mixtures(16384)));
     }
     inputs
 }

@@ -8,9 +8,9 @@ use clap::Parser;
 ///
 /// Without --scaling or --floor: the comparison, one Markdown table.
 #[derive(Parser)]
-#[command(name = "compare")]
+#[command(name = "hardneg-compare")]
 pub(crate) struct Args {
-    /// Compare embeddings of your own instead of the default batches: two files as for the example `score`
+    /// Compare embeddings of your own instead of the default batches: two files as for `hardneg score`
     #[arg(long, num_args = 2, value_names = ["ANCHORS.npy", "POSITIVES.npy"])]
     pub data: Option<Vec<PathBuf>>,
     /// Compare 16384 x 384 as well
@@ -31,9 +31,6 @@ pub(crate) struct Args {
     /// Only see that everything runs: few rounds, and small batches only
     #[arg(long)]
     pub test: bool,
-    /// Cargo passes it
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Args {

@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use hardneg::{TripletLoss, Workspace};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::args::Args;
-use super::common::{Call, Pairs, Rotation, in_turns};
-use super::inputs::Input;
-use super::plot::{self, Chart, Series};
-use super::rivals::{Entrant, Rival, finalists};
-use super::units::Unit;
-use super::{ceilings, memory, table};
+use crate::args::Args;
+use crate::common::{Call, Pairs, Rotation, in_turns};
+use crate::inputs::Input;
+use crate::plot::{self, Chart, Series};
+use crate::rivals::{Entrant, Rival, finalists};
+use crate::units::Unit;
+use crate::{ceilings, memory, table};
 
 /// The dim at which rows grow.
 const DIM: usize = 384;
