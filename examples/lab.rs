@@ -6,12 +6,11 @@
 //! cargo run --release --example lab
 //! ```
 
-#[path = "score/npy.rs"]
+#[path = "common/npy.rs"]
 mod npy;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use hardneg::{
@@ -157,14 +156,12 @@ fn original_triplet_loss(out: &mut impl Write) -> Outcome {
 fn real_pairs(out: &mut impl Write) -> Outcome {
     const SHOWN: usize = 5;
     heading(out, "5. The full loss of real pairs")?;
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
-    let anchors = npy::read(&data.join("anchors.npy"))?;
-    let positives = npy::read(&data.join("positives.npy"))?;
+    let (anchors, positives) = (npy::sample("anchors")?, npy::sample("positives")?);
     let batch = Batch::paired(&anchors.values, &positives.values, anchors.dim)?;
     let mut workspace = Workspace::new();
     let loss = rule(Negatives::Below).forward(batch, &mut workspace)?;
-    writeln!(out, "{} pairs of sentences, embeddings of {} elements. The first {SHOWN}:", anchors.rows, anchors.dim)?;
-    print_rows(out, &workspace.row_stats()[..SHOWN.min(anchors.rows)])?;
+    writeln!(out, "{} pairs of sentences, embeddings of {} elements. The first {SHOWN}:", anchors.rows(), anchors.dim)?;
+    print_rows(out, &workspace.row_stats()[..SHOWN.min(anchors.rows())])?;
     print_loss(out, &loss)?;
     writeln!(
         out,

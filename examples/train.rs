@@ -9,12 +9,11 @@
 //! projected row) x (row)`. The crate computes the loss and the gradients of the projected rows; the projection itself
 //! is plain loops. Line 0 is the random projection, line `e` what `e` epochs made of it; every run prints the same.
 
-#[path = "score/npy.rs"]
+#[path = "common/npy.rs"]
 mod npy;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use hardneg::{Batch, Gradients, Loss, Negatives, Reduction, RowStats, TripletLoss, Workspace};
@@ -38,10 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn train(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let (anchors, positives) = (sample("anchors")?, sample("positives")?);
+    let (anchors, positives) = (npy::sample("anchors")?, npy::sample("positives")?);
     let mut projection = Projection::random(anchors.dim);
     let mut trainer = Trainer::default();
-    writeln!(out, "{} pairs of {} elements, projected to {PROJECTED}", anchors.rows, anchors.dim)?;
+    writeln!(out, "{} pairs of {} elements, projected to {PROJECTED}", anchors.rows(), anchors.dim)?;
     writeln!(out, "epoch      loss   active   nearest is the positive")?;
     for epoch in 0..=EPOCHS {
         let (loss, nearest) = trainer.gradients(&projection, &anchors, &positives)?;
@@ -50,10 +49,6 @@ fn train(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         projection.step(&[(&anchors, &trainer.by_anchors), (&positives, &trainer.by_positives)]);
     }
     Ok(())
-}
-
-fn sample(name: &str) -> Result<Embeddings, String> {
-    npy::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name).with_extension("npy"))
 }
 
 /// What is kept from epoch to epoch, so that only the first one allocates.

@@ -1,6 +1,8 @@
 //! Against numbers that other programs computed: the course lab's, NumPy's and PyTorch's, in double precision.
 
 mod common;
+#[path = "common/npz.rs"]
+mod npz;
 
 use std::path::PathBuf;
 
@@ -8,7 +10,7 @@ use common::all_threads;
 use hardneg::{
     Backend, Batch, Loss, Negatives, RowStats, Screen, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity,
 };
-use npyz::npz::NpzArchive;
+use npz::Npz;
 use serde_json::Value;
 
 /// How far a similarity may be off: it is rounded to `f32`, the expected one is not.
@@ -141,11 +143,11 @@ struct Case {
 
 impl Case {
     fn read(case: &Value) -> Case {
-        let mut archive = NpzArchive::open(path(case["file"].as_str().unwrap())).unwrap();
-        let [anchors, positives] = ["anchors", "positives"].map(|name| array::<f32>(&mut archive, name));
+        let archive = Npz::open(case["file"].as_str().unwrap());
+        let [anchors, positives] = ["anchors", "positives"].map(|name| archive.f32(name));
         let [positive, mean, similarity] =
-            ["positive", "mean_negative", "closest_similarity"].map(|name| array::<f64>(&mut archive, name));
-        let index = array::<i64>(&mut archive, "closest_index");
+            ["positive", "mean_negative", "closest_similarity"].map(|name| archive.f64(name));
+        let index = archive.i64("closest_index");
         let rows = (0..index.len()).map(|row| Row::new(positive[row], mean[row], index[row] as f64, similarity[row]));
         Case {
             name: case["name"].as_str().unwrap().to_owned(),
@@ -176,11 +178,6 @@ impl Case {
             }
         }
     }
-}
-
-/// One array of an archive, flat.
-fn array<T: npyz::Deserialize>(archive: &mut NpzArchive<std::io::BufReader<std::fs::File>>, name: &str) -> Vec<T> {
-    archive.by_name(name).unwrap().unwrap_or_else(|| panic!("no array {name}")).into_vec().unwrap()
 }
 
 #[test]

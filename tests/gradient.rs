@@ -2,6 +2,8 @@
 //! and what the calls promise besides.
 
 mod common;
+#[path = "common/npz.rs"]
+mod npz;
 
 use std::path::PathBuf;
 
@@ -10,7 +12,7 @@ use hardneg::{
     Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix,
     TripletLoss, Workspace, reference,
 };
-use npyz::npz::NpzArchive;
+use npz::Npz;
 
 /// The gradients with respect to the anchors and to the candidates.
 type Pair = [Vec<f32>; 2];
@@ -255,13 +257,6 @@ fn rounded_gradients_are_those_of_the_reference() {
     }
 }
 
-/// One array of an archive, flat.
-fn array<T: npyz::Deserialize>(file: &str, name: &str) -> Vec<T> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file);
-    let mut archive = NpzArchive::open(path).unwrap();
-    archive.by_name(name).unwrap().unwrap_or_else(|| panic!("no array {name}")).into_vec().unwrap()
-}
-
 /// Fails unless all numbers are within 1e-6 of the largest expected one.
 fn assert_near_the_largest(expected: &[f64], actual: &[f32], what: &str) {
     assert_eq!(expected.len(), actual.len(), "{what}");
@@ -281,7 +276,8 @@ fn gradients_that_pytorch_computed() {
     let mut some = false;
     for case in cases {
         let (file, dim) = (case["file"].as_str().unwrap(), case["dim"].as_u64().unwrap() as usize);
-        let (a, c) = (array::<f32>(file, "anchors"), array::<f32>(file, "positives"));
+        let archive = Npz::open(file);
+        let (a, c) = (archive.f32("anchors"), archive.f32("positives"));
         let negatives = match case["negatives"].as_str().unwrap() {
             "below" => Negatives::Below,
             "at_or_below" => Negatives::AtOrBelow,
@@ -292,8 +288,8 @@ fn gradients_that_pytorch_computed() {
         for backend in Backend::available() {
             let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend);
             let (_, [by_anchors, by_positives]) = forward_backward(plan, batch, None, &mut Workspace::new());
-            assert_near_the_largest(&array(file, "grad_anchors"), &by_anchors, &format!("{file}, anchors"));
-            assert_near_the_largest(&array(file, "grad_positives"), &by_positives, &format!("{file}, positives"));
+            assert_near_the_largest(&archive.f64("grad_anchors"), &by_anchors, &format!("{file}, anchors"));
+            assert_near_the_largest(&archive.f64("grad_positives"), &by_positives, &format!("{file}, positives"));
             some |= by_anchors.iter().any(|&value| value != 0.0);
         }
     }

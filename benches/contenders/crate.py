@@ -1,4 +1,4 @@
-"""The crate, through its example `score`, which times the computation itself: no start, no reading of files."""
+"""The crate, through the program `hardneg`, whose `score` times the computation itself: no start, no reading of files."""
 
 import csv
 import json
@@ -19,21 +19,22 @@ TIMES = {FORWARD: "milliseconds", BOTH: "milliseconds_with_gradients"}
 
 
 def build() -> Path:
-    """Builds `score` with optimisations, and says where it is."""
-    command = ["cargo", "build", "--release", "--example", "score", "--message-format", "json-render-diagnostics"]
+    """Builds the program with optimisations, and says where it is."""
+    command = ["cargo", "build", "--release", "--package", "hardneg-cli", "--message-format", "json-render-diagnostics"]
     try:
         lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError) as error:
-        sys.exit(f"score cannot be built: {error}")
+        sys.exit(f"hardneg cannot be built: {error}")
     built = (json.loads(line).get("executable") for line in lines)
     return Path(next(path for path in built if path))
 
 
 class Crate:
-    """`score` on a batch."""
+    """`hardneg score` on a batch."""
 
-    def __init__(self, score: Path, batch: Batch, threads: int) -> None:
-        self._command = [score, batch.anchors, batch.positives, f"--margin={batch.margin}", f"--threads={threads}"]
+    def __init__(self, program: Path, batch: Batch, threads: int) -> None:
+        options = [f"--margin={batch.margin}", f"--threads={threads}"]
+        self._command = [program, "score", batch.anchors, batch.positives, *options]
 
     def answer(self, rule: str) -> Answer:
         """Losses, closest negatives and gradients under a rule."""

@@ -1,0 +1,48 @@
+//! What is right: the rows that everybody should find, and how far somebody is from them.
+
+use hardneg::{Screen, TripletLoss, Workspace};
+
+use crate::common::Pairs;
+use crate::row::Row;
+
+/// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have
+/// the reference's bits in as many rows as there is time for.
+pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
+    let mut workspace = Workspace::new();
+    TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");
+    pairs.check(workspace.row_stats(), "the exact path");
+    workspace.row_stats().iter().map(Row::from).collect()
+}
+
+/// How wrong somebody is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Mistakes {
+    /// The largest error of a similarity in any row.
+    pub largest: f64,
+    /// Rows with another closest negative than the right one, or with one where there is none.
+    pub wrong: usize,
+}
+
+impl Mistakes {
+    /// Those of another batch as well.
+    pub(crate) fn and(self, other: Mistakes) -> Mistakes {
+        Mistakes { largest: self.largest.max(other.largest), wrong: self.wrong + other.wrong }
+    }
+}
+
+pub(crate) fn mistakes(expected: &[Row], actual: &[Row]) -> Mistakes {
+    assert_eq!(expected.len(), actual.len());
+    let rows = expected.iter().zip(actual).map(|(expected, actual)| mistakes_in_row(expected, actual));
+    rows.fold(Mistakes::default(), Mistakes::and)
+}
+
+fn mistakes_in_row(expected: &Row, actual: &Row) -> Mistakes {
+    let error = |expected: f32, actual: f32| (f64::from(expected) - f64::from(actual)).abs();
+    let closest = match (expected.closest, actual.closest) {
+        (Some((_, expected)), Some((_, actual))) => error(expected, actual),
+        _ => 0.0,
+    };
+    let sure = error(expected.positive, actual.positive).max(error(expected.mean_negative, actual.mean_negative));
+    let wrong = expected.closest.map(|(index, _)| index) != actual.closest.map(|(index, _)| index);
+    Mistakes { largest: sure.max(closest), wrong: usize::from(wrong) }
+}

@@ -1,0 +1,44 @@
+//! Who competes: everybody does the whole job, from rows that are not normalised to the loss.
+
+mod blocked;
+mod entrant;
+mod gemm;
+mod naive;
+mod ndarray;
+#[cfg(feature = "numkong")]
+mod numkong;
+mod ours;
+mod reduce;
+
+pub(crate) use entrant::{Entrant, Rival};
+
+use crate::common::all_threads;
+
+/// One thread, and all of them where there are more.
+pub(crate) fn thread_counts() -> Vec<usize> {
+    let mut counts = vec![1, all_threads()];
+    counts.dedup();
+    counts
+}
+
+/// Everybody, for each number of threads: this crate with its default screen first, which the others are compared with.
+pub(crate) fn entrants() -> Vec<Entrant> {
+    let mut entrants = Vec::new();
+    for threads in thread_counts() {
+        entrants.extend(ours::entrants(threads));
+        entrants.extend(gemm::entrants(threads));
+        entrants.push(ndarray::entrant(threads));
+        #[cfg(feature = "numkong")]
+        entrants.push(numkong::entrant(threads));
+    }
+    entrants.push(naive::entrant());
+    entrants.sort_by_key(|entrant| entrant.threads);
+    entrants
+}
+
+/// This crate with every screen, and the strongest of the rivals, on one thread.
+pub(crate) fn finalists() -> Vec<Entrant> {
+    let mut entrants = ours::entrants(1);
+    entrants.extend(gemm::entrants(1).into_iter().last());
+    entrants
+}

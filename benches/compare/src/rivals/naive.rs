@@ -1,0 +1,63 @@
+//! The first version that anybody writes: scalar loops, in `f32`. Nothing is vectorised, since a sum of `f32` may not
+//! be reordered.
+
+use hardneg::triplet_loss;
+
+use super::entrant::{Entrant, MARGIN, Rival};
+use crate::common::Pairs;
+use crate::row::Row;
+
+struct Naive {
+    anchors: Vec<f32>,
+    positives: Vec<f32>,
+    rows: Vec<Row>,
+}
+
+pub(super) fn entrant() -> Entrant {
+    let build = |rows: usize, dim: usize| Naive {
+        anchors: vec![0.0; rows * dim],
+        positives: vec![0.0; rows * dim],
+        rows: vec![Row::default(); rows],
+    };
+    // Beyond this a call takes seconds.
+    Entrant { most_work: 1 << 30, ..Entrant::new("naive scalar loops", 1, build) }
+}
+
+fn dot(x: &[f32], y: &[f32]) -> f32 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}
+
+fn normalize(rows: &[f32], dim: usize, output: &mut [f32]) {
+    for (row, output) in rows.chunks_exact(dim).zip(output.chunks_exact_mut(dim)) {
+        let norm = dot(row, row).sqrt();
+        output.iter_mut().zip(row).for_each(|(output, value)| *output = value / norm);
+    }
+}
+
+impl Rival for Naive {
+    fn run(&mut self, pairs: &Pairs) -> f64 {
+        normalize(&pairs.anchors, pairs.dim, &mut self.anchors);
+        normalize(&pairs.positives, pairs.dim, &mut self.positives);
+        let mut loss = 0.0;
+        for (i, anchor) in self.anchors.chunks_exact(pairs.dim).enumerate() {
+            let positive = dot(anchor, &self.positives[i * pairs.dim..][..pairs.dim]);
+            let (mut sum, mut closest) = (0.0, None);
+            for (j, candidate) in self.positives.chunks_exact(pairs.dim).enumerate().filter(|&(j, _)| j != i) {
+                let similarity = dot(anchor, candidate);
+                sum += similarity;
+                if similarity < positive && closest.is_none_or(|(_, largest)| similarity > largest) {
+                    closest = Some((j, similarity));
+                }
+            }
+            let mean_negative = sum / (self.rows.len() - 1) as f32;
+            self.rows[i] = Row { positive, mean_negative, closest };
+            loss += triplet_loss(positive, mean_negative, MARGIN);
+            loss += closest.map_or(0.0, |(_, similarity)| triplet_loss(positive, similarity, MARGIN));
+        }
+        loss
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.rows.clone()
+    }
+}

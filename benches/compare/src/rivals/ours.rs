@@ -1,0 +1,43 @@
+//! This crate, with each of its screens.
+
+use hardneg::{Screen, Threads, TripletLoss, Workspace};
+
+use super::entrant::{Entrant, MARGIN, Rival};
+use crate::common::Pairs;
+use crate::row::Row;
+
+struct Ours {
+    plan: TripletLoss,
+    workspace: Workspace,
+}
+
+impl Rival for Ours {
+    fn run(&mut self, pairs: &Pairs) -> f64 {
+        self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows").loss
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.workspace.row_stats().iter().map(Row::from).collect()
+    }
+}
+
+/// The default screen first.
+pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
+    let mut screens: Vec<Screen> = Screen::all().collect();
+    screens.sort_by_key(|&screen| screen != Screen::default());
+    screens.into_iter().map(|screen| entrant(screen, threads)).collect()
+}
+
+fn entrant(screen: Screen, threads: usize) -> Entrant {
+    let plan = TripletLoss::new().margin(MARGIN).screen(screen);
+    let plan = if threads == 1 { plan.threads(Threads::Serial) } else { plan };
+    let default = if screen == Screen::default() { " (default)" } else { "" };
+    let name = format!("hardneg, screen {}{default}", screen.name());
+    // Beyond this a call without a screen takes many seconds.
+    let most_work = if screen == Screen::Off { 1 << 34 } else { u64::MAX };
+    Entrant {
+        ours: true,
+        most_work,
+        ..Entrant::new(name, threads, move |_, _| Ours { plan, workspace: Workspace::new() })
+    }
+}

@@ -1,0 +1,22 @@
+//! What a row comes to, whoever computes it.
+
+use hardneg::RowStats;
+
+/// What a row comes to, as everybody reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Row {
+    pub positive: f32,
+    pub mean_negative: f32,
+    /// Index and similarity of the closest negative below the positive.
+    pub closest: Option<(usize, f32)>,
+}
+
+impl From<&RowStats> for Row {
+    fn from(stats: &RowStats) -> Row {
+        Row {
+            positive: stats.positive,
+            mean_negative: stats.mean_negative,
+            closest: stats.closest_negative.map(|closest| (closest.index, closest.similarity)),
+        }
+    }
+}

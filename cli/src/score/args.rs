@@ -1,0 +1,63 @@
+//! The options of `score`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::value_parser;
+use hardneg::{Backend, TripletLoss};
+
+use crate::options::{BackendArg, NegativesArg, ReductionArg, ScreenArg};
+use crate::pool::Pool;
+
+/// The modified triplet loss of two files of embeddings, and what it is made of.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The anchors: a 2-D array of little-endian f32 in C order
+    #[arg(value_name = "ANCHORS.npy")]
+    pub anchors: PathBuf,
+    /// The positives: row i belongs to anchor i, and is a negative of every other anchor. There may be more rows than
+    /// anchors: the others are negatives of every anchor
+    #[arg(value_name = "POSITIVES.npy")]
+    pub positives: PathBuf,
+    /// By how much the positive must be more similar than a negative to cost nothing
+    #[arg(long, default_value_t = 0.25, allow_hyphen_values = true)]
+    pub margin: f32,
+    /// Which negatives may be the closest: those less similar than the positive, also those as similar, or all
+    #[arg(long, value_enum, default_value_t = NegativesArg::Below)]
+    pub negatives: NegativesArg,
+    /// How the losses of the rows become one number
+    #[arg(long, value_enum, default_value_t = ReductionArg::Sum)]
+    pub reduction: ReductionArg,
+    /// The instruction set
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
+    pub backend: BackendArg,
+    /// How pairs that cannot matter are ruled out; off: every pair is computed exactly
+    #[arg(long, value_enum, default_value_t = ScreenArg::Auto)]
+    pub screen: ScreenArg,
+    /// The number of threads, at most 1024; without it one for each core
+    // More than these help nowhere, and soon more than the system can start, which ends the process.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Write the numbers of every row to this file
+    #[arg(long, value_name = "OUT.csv")]
+    pub rows: Option<PathBuf>,
+    /// Write the gradients of the loss to PREFIX_anchors.npy and PREFIX_positives.npy
+    #[arg(long, value_name = "PREFIX")]
+    pub gradients: Option<PathBuf>,
+    /// Compute so many times, and report the median time of a forward pass, and with --gradients also of both passes
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: NonZeroUsize,
+}
+
+impl Args {
+    /// The options as the library takes them.
+    pub(crate) fn plan(&self, backend: Backend, pool: &Pool) -> TripletLoss {
+        TripletLoss::new()
+            .margin(self.margin)
+            .negatives(self.negatives.into())
+            .reduction(self.reduction.into())
+            .backend(backend)
+            .screen(self.screen.into())
+            .threads(pool.threads())
+    }
+}

@@ -1,0 +1,111 @@
+//! The forward pass in calls of some anchors each, so that long work can show how far it is. Each row and the loss have
+//! the same bits however the anchors are split.
+
+use hardneg::{Batch, Error, Gradients, Loss, Positives, RowStats, Screening, Side, TripletLoss, Workspace};
+
+use crate::npy::Embeddings;
+
+/// The result of all calls.
+pub struct Scored {
+    /// The loss over all anchors.
+    pub loss: Loss,
+    /// The numbers of every anchor.
+    pub stats: Vec<RowStats>,
+    /// Anchors and candidates of norm 0.
+    pub zero_rows: usize,
+    /// How the screens did.
+    pub screening: Screening,
+}
+
+/// What to compute, and in what steps. The positive of anchor `i` is candidate `i`.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// How to compute it.
+    pub plan: &'a TripletLoss,
+    /// The anchors.
+    pub anchors: &'a Embeddings,
+    /// The candidates: the positives, and perhaps more rows.
+    pub candidates: &'a Embeddings,
+    /// The anchors of a call.
+    pub chunk: usize,
+}
+
+impl Work<'_> {
+    /// Scores all anchors, and tells `done` after each call how many it had.
+    pub fn forward(&self, workspace: &mut Workspace, done: impl Fn(usize)) -> Result<Scored, Error> {
+        // Checked as a whole first, so that an error of shape speaks of the files and not of a chunk.
+        self.batch(&self.anchors.values, 0)?;
+        let mut parts = Parts::new(self.anchors.rows);
+        for rows in self.anchors.values.chunks(self.chunk * self.anchors.dim) {
+            let first = parts.stats.len();
+            let part = self.plan.forward(self.batch(rows, first)?, workspace).map_err(|error| in_file(error, first))?;
+            parts.add(&part, workspace);
+            done(parts.stats.len() - first);
+        }
+        parts.scored(self.plan)
+    }
+
+    /// Both passes of all anchors in one call, whatever the chunk; calls `between` after the forward pass.
+    pub(crate) fn forward_backward(
+        &self,
+        gradients: Gradients<'_>,
+        workspace: &mut Workspace,
+        between: impl FnOnce(),
+    ) -> Result<Scored, Error> {
+        let batch = self.batch(&self.anchors.values, 0)?;
+        let mut parts = Parts::new(self.anchors.rows);
+        parts.add(&self.plan.forward(batch, workspace)?, workspace);
+        let scored = parts.scored(self.plan)?;
+        between();
+        self.plan.backward(batch, gradients, workspace)?;
+        Ok(scored)
+    }
+
+    /// The batch of some rows, the first of which is row `first` of the anchors.
+    fn batch<'b>(&'b self, rows: &'b [f32], first: usize) -> Result<Batch<'b>, Error> {
+        Batch::new(rows, &self.candidates.values, self.anchors.dim, Positives::Offset(first))
+    }
+}
+
+/// What the calls so far have come to.
+struct Parts {
+    stats: Vec<RowStats>,
+    zero_anchors: usize,
+    zero_candidates: usize,
+    screening: Screening,
+}
+
+impl Parts {
+    /// No call yet; there will be so many rows.
+    fn new(rows: usize) -> Parts {
+        let stats = Vec::with_capacity(rows);
+        Parts { stats, zero_anchors: 0, zero_candidates: 0, screening: Screening::default() }
+    }
+
+    /// Adds a call, whose rows the workspace holds.
+    fn add(&mut self, part: &Loss, workspace: &Workspace) {
+        self.stats.extend_from_slice(workspace.row_stats());
+        self.zero_anchors += part.zero_anchors;
+        // The same candidates in every call.
+        self.zero_candidates = part.zero_candidates;
+        let screening = workspace.screening();
+        self.screening.survivors += screening.survivors;
+        self.screening.i8_rows += screening.i8_rows;
+        self.screening.i16_rows += screening.i16_rows;
+        self.screening.f32_rows += screening.f32_rows;
+    }
+
+    /// The loss of all rows, and the rest.
+    fn scored(self, plan: &TripletLoss) -> Result<Scored, Error> {
+        let Parts { stats, zero_anchors, zero_candidates, screening } = self;
+        Ok(Scored { loss: plan.reduce(&stats)?, stats, zero_rows: zero_anchors + zero_candidates, screening })
+    }
+}
+
+/// The error with the row of the file in place of the row of the chunk that begins at `first`.
+fn in_file(error: Error, first: usize) -> Error {
+    match error {
+        Error::NotFinite { side: Side::Anchors, row } => Error::NotFinite { side: Side::Anchors, row: first + row },
+        other => other,
+    }
+}

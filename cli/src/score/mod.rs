@@ -1,0 +1,142 @@
+//! `hardneg score ANCHORS.npy POSITIVES.npy`: the modified triplet loss of two files of embeddings.
+//!
+//! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
+//! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend`, `--screen` and
+//! `--threads` change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect
+//! to both files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the
+//! median of `--repeat` ones, without the reading and writing of files.
+
+mod args;
+pub mod chunks;
+mod gradients;
+mod report;
+mod table;
+mod timed;
+
+use std::num::NonZeroUsize;
+
+use hardneg::{Backend, Error, Side, TripletLoss};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::npy::{self, Embeddings};
+use crate::output::Output;
+use crate::pool::Pool;
+pub(crate) use args::Args;
+use chunks::Work;
+use report::Report;
+use timed::Timed;
+
+/// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
+const LONG: f64 = 2e10;
+/// The fewest anchors of a call on long work. Every call prepares all candidates again, which from here on is little
+/// beside its products.
+const CHUNK: usize = 1024;
+/// Long work is not split into more calls than a progress bar can show.
+const CALLS: usize = 100;
+
+/// Scores two files.
+pub(crate) fn run(args: &Args) -> Result<(), String> {
+    let backend = args.backend.backend()?;
+    let pool = Pool::new(args.threads)?;
+    let job = Job::read(args, args.plan(backend, &pool))?;
+    let table = args.rows.clone().map(Output::open).transpose()?;
+    let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
+    Output::check_distinct([&args.anchors, &args.positives], table.iter().chain(gradients.iter().flatten()))?;
+    // In the pool as a whole: the way into it is no part of the computation.
+    let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
+    if let Some(table) = &table {
+        table::write(table, &timed.scored.stats, args.margin)?;
+    }
+    if let Some((files, values)) = gradients.as_ref().zip(timed.gradients.as_ref()) {
+        gradients::write(files, values, job.anchors.dim)?;
+    }
+    job.report(&timed, args, backend, pool.size()).print()?;
+    table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
+    Ok(())
+}
+
+/// What to compute, and of what.
+struct Job {
+    plan: TripletLoss,
+    anchors: Embeddings,
+    candidates: Embeddings,
+    /// Whether a backward pass is to follow, for which all anchors must go into one call.
+    with_gradients: bool,
+}
+
+impl Job {
+    fn read(args: &Args, plan: TripletLoss) -> Result<Job, String> {
+        let (anchors, candidates) = (npy::read(&args.anchors)?, npy::read(&args.positives)?);
+        if anchors.dim != candidates.dim {
+            let (anchors, candidates) = (anchors.dim, candidates.dim);
+            let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
+            return Err(format!("{of_anchors} has dim {anchors}, but {of_candidates} has dim {candidates}"));
+        }
+        Ok(Job { plan, anchors, candidates, with_gradients: args.gradients.is_some() })
+    }
+
+    fn repeat(&self, times: NonZeroUsize) -> Result<Timed, Error> {
+        let bar = self.progress_bar(times.get());
+        timed::repeat(&self.work(), times, self.with_gradients, |rows| bar.inc(rows as u64))
+    }
+
+    fn work(&self) -> Work<'_> {
+        Work { plan: &self.plan, anchors: &self.anchors, candidates: &self.candidates, chunk: self.chunk() }
+    }
+
+    /// Whether there is enough to do for several calls and a bar that shows how many are done.
+    fn is_long(&self) -> bool {
+        !self.with_gradients && self.anchors.rows as f64 * self.candidates.values.len() as f64 > LONG
+    }
+
+    /// The anchors of a call.
+    fn chunk(&self) -> usize {
+        let rows = self.anchors.rows.max(1);
+        if self.is_long() { CHUNK.max(rows.div_ceil(CALLS)) } else { rows }
+    }
+
+    /// A bar on the standard error, which stays hidden on short work and where that is no terminal.
+    fn progress_bar(&self, times: usize) -> ProgressBar {
+        if !self.is_long() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} anchors, {eta} left");
+        ProgressBar::new(self.anchors.rows as u64 * times as u64)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            .with_finish(ProgressFinish::AndClear)
+    }
+
+    fn report(&self, timed: &Timed, args: &Args, backend: Backend, threads: usize) -> Report {
+        Report {
+            rows: self.anchors.rows,
+            candidates: self.candidates.rows,
+            dim: self.anchors.dim,
+            loss: timed.scored.loss,
+            zero_rows: timed.scored.zero_rows,
+            backend,
+            screen: args.screen.into(),
+            screening: timed.scored.screening,
+            threads,
+            seconds: timed.forward,
+            seconds_with_gradients: self.with_gradients.then_some(timed.total),
+        }
+    }
+
+    /// The library knows the side that is wrong; the user knows it as a file.
+    fn describe(&self, error: Error, args: &Args) -> String {
+        let (anchors, positives) = (args.anchors.display(), args.positives.display());
+        match error {
+            Error::Empty { side: Side::Anchors } | Error::NotFinite { side: Side::Anchors, .. } => {
+                format!("{anchors}: {error}")
+            }
+            Error::Empty { side: Side::Candidates } | Error::NotFinite { side: Side::Candidates, .. } => {
+                format!("{positives}: {error}")
+            }
+            Error::PositiveOutOfRange { .. } => {
+                let (rows, of_positives) = (self.anchors.rows, self.candidates.rows);
+                format!("{anchors} has {rows} rows, {positives} has {of_positives}: every anchor needs its positive")
+            }
+            _ => error.to_string(),
+        }
+    }
+}

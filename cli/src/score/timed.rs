@@ -1,0 +1,58 @@
+//! The computation, several times over, and how long it takes.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use hardneg::{Error, Gradients, Workspace};
+
+use super::chunks::{Scored, Work};
+use super::gradients::{self, Values};
+
+/// What was computed, and the median times in seconds.
+pub(crate) struct Timed {
+    pub scored: Scored,
+    pub gradients: Option<Values>,
+    /// Of the forward pass.
+    pub forward: f64,
+    /// Of the forward pass and, where gradients are asked for, the backward pass.
+    pub total: f64,
+}
+
+/// Computes the same several times; `done` is told of the anchors of each call.
+pub(crate) fn repeat(
+    work: &Work<'_>,
+    times: NonZeroUsize,
+    with_gradients: bool,
+    done: impl Fn(usize),
+) -> Result<Timed, Error> {
+    let mut workspace = Workspace::new();
+    let mut gradients = with_gradients.then(|| gradients::zeros(work));
+    let mut once = || {
+        let start = Instant::now();
+        let mut forward = None;
+        let scored = match &mut gradients {
+            None => work.forward(&mut workspace, &done)?,
+            Some([by_anchors, by_candidates]) => {
+                let gradients = Gradients::new(by_anchors, by_candidates);
+                work.forward_backward(gradients, &mut workspace, || forward = Some(start.elapsed()))?
+            }
+        };
+        let total = start.elapsed();
+        Ok((scored, [forward.unwrap_or(total), total].map(|time| time.as_secs_f64())))
+    };
+    let (mut scored, first) = once()?;
+    let mut seconds = vec![first];
+    for _ in 1..times.get() {
+        let again;
+        (scored, again) = once()?;
+        seconds.push(again);
+    }
+    let [forward, total] = [0, 1].map(|part| median(seconds.iter().map(|times| times[part]).collect()));
+    Ok(Timed { scored, gradients, forward, total })
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
+}

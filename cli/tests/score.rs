@@ -1,0 +1,436 @@
+//! `hardneg score` as its user meets it: the built binary, its files, its lines and its exit status.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use hardneg::{
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Screen, Side, TripletLoss,
+    Workspace,
+};
+
+use hardneg_cli::npy::{self, Embeddings};
+use hardneg_cli::score::chunks::Work;
+
+/// The header of the one layout that is read.
+const F32: &str = "'descr': '<f4', 'fortran_order': False";
+
+/// The command, without its arguments.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hardneg"));
+    command.arg("score");
+    command
+}
+
+fn score(arguments: &[&str]) -> Output {
+    command().args(arguments).output().expect("the binary runs")
+}
+
+/// A file of the sample that the project carries.
+fn sample(name: &str) -> String {
+    format!("{}/../examples/data/{name}.npy", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A path for a file of this test's own.
+fn temporary(name: &str) -> String {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("score");
+    fs::create_dir_all(&directory).expect("a folder for temporary files");
+    directory.join(name).display().to_string()
+}
+
+/// Writes an npy file, version 1.0, with the given items of its header.
+fn write_npy(name: &str, layout: &str, shape: &str, data: &[u8]) -> String {
+    let header = format!("{{{layout}, 'shape': {shape}, }}\n");
+    let length = u16::try_from(header.len()).expect("a short header");
+    let path = temporary(name);
+    let bytes = [b"\x93NUMPY\x01\x00", &length.to_le_bytes()[..], header.as_bytes(), data].concat();
+    fs::write(&path, bytes).expect("a temporary file");
+    path
+}
+
+fn write_rows(name: &str, values: &[f32], dim: usize) -> String {
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    write_npy(name, F32, &format!("({}, {dim})", values.len() / dim), &data)
+}
+
+fn read(path: &str) -> Embeddings {
+    npy::read(Path::new(path)).expect("a file of embeddings")
+}
+
+/// The value of a printed key.
+fn value<'a>(printed: &'a str, key: &str) -> &'a str {
+    let mut values = printed.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| *name == key);
+    values.next().unwrap_or_else(|| panic!("no {key} in:\n{printed}")).1
+}
+
+/// What a successful run prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = score(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{arguments:?} is short work");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Runs `score` in a way that is wrong: status 2, nothing printed, and one line that says all of `parts`.
+fn refused(arguments: &[&str], parts: &[&str]) {
+    let output = score(arguments);
+    let message = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+    assert!(output.stdout.is_empty(), "{arguments:?} prints a result");
+    assert!(message.starts_with("hardneg: ") && message.ends_with('\n'), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{arguments:?}: no {part:?} in {message}");
+    }
+}
+
+/// What the library says of the sample.
+fn library(plan: TripletLoss, anchors: &str, positives: &str) -> (Loss, Vec<RowStats>) {
+    let (anchors, positives) = (read(anchors), read(positives));
+    let batch = Batch::new(&anchors.values, &positives.values, anchors.dim, Positives::Identity).expect("a batch");
+    let mut workspace = Workspace::new();
+    let loss = plan.forward(batch, &mut workspace).expect("finite rows");
+    (loss, workspace.row_stats().to_vec())
+}
+
+/// Fails unless the fields of a line are the row, bit for bit.
+fn assert_fields(fields: &csv::StringRecord, row: usize, stats: &RowStats, margin: f32) {
+    let bits = |field: usize| fields[field].parse::<f32>().expect("a number").to_bits();
+    assert_eq!(fields[0].parse(), Ok(row));
+    assert_eq!(bits(1), stats.positive.to_bits(), "positive of row {row}");
+    assert_eq!(bits(2), stats.mean_negative.to_bits(), "mean negative of row {row}");
+    match stats.closest_negative {
+        Some(closest) => {
+            assert_eq!(bits(3), closest.similarity.to_bits(), "closest negative of row {row}");
+            assert_eq!(fields[4].parse(), Ok(closest.index), "closest index of row {row}");
+        }
+        None => assert_eq!((&fields[3], &fields[4]), ("", ""), "row {row} has no closest negative"),
+    }
+    let loss: f64 = fields[5].parse().expect("a number");
+    assert_eq!(loss.to_bits(), (stats.mean_term(margin) + stats.closest_term(margin)).to_bits(), "loss of row {row}");
+}
+
+/// Fails unless the file holds exactly these rows.
+fn assert_table(path: &str, stats: &[RowStats], margin: f32) {
+    let mut table = csv::Reader::from_path(path).expect("the table");
+    let header = ["row", "positive", "mean_negative", "closest_negative", "closest_index", "loss"];
+    assert_eq!(table.headers().expect("a header"), header.as_slice());
+    let lines: Vec<csv::StringRecord> = table.records().collect::<Result<_, _>>().expect("lines of six fields");
+    assert_eq!(lines.len(), stats.len());
+    for (row, (fields, stats)) in lines.iter().zip(stats).enumerate() {
+        assert_fields(fields, row, stats, margin);
+    }
+}
+
+#[test]
+fn backends_and_threads_change_no_byte() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (loss, stats) = library(TripletLoss::new(), &anchors, &positives);
+    let table = temporary("every.csv");
+    let mut tables = Vec::new();
+    for backend in Backend::available() {
+        for threads in if cfg!(feature = "rayon") { vec!["1", "2"] } else { vec!["1"] } {
+            let options = ["--backend", backend.name(), "--threads", threads, "--rows", &table];
+            let printed = printed(&[&[anchors.as_str(), &positives], &options[..]].concat());
+            assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{backend}, {threads} threads");
+            assert_eq!((value(&printed, "backend"), value(&printed, "threads")), (backend.name(), threads));
+            tables.push(fs::read(&table).expect("the table"));
+        }
+    }
+    assert!(tables.iter().all(|other| *other == tables[0]), "the bytes of the tables differ");
+    assert_table(&table, &stats, 0.25);
+}
+
+#[test]
+fn screens_change_no_byte() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (loss, stats) = library(TripletLoss::new(), &anchors, &positives);
+    let table = temporary("screens.csv");
+    let mut tables = Vec::new();
+    for screen in Screen::all() {
+        let printed = printed(&[&anchors, &positives, "--screen", screen.name(), "--rows", &table]);
+        assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{screen:?}");
+        assert_eq!(value(&printed, "screen"), screen.name());
+        let screened = value(&printed, "screened_rows");
+        match screen {
+            Screen::I8 => assert_eq!(screened, "i8 256, i16 0, f32 0"),
+            Screen::I16 => assert_eq!(screened, "i8 0, i16 256, f32 0"),
+            Screen::F32 | Screen::Off => assert_eq!(screened, "i8 0, i16 0, f32 256"),
+            _ => {}
+        }
+        let survivors: f64 = value(&printed, "survivors_per_row").parse().expect("a number");
+        // Without a screen all negatives survive; with any, hardly more than the closest ones.
+        assert!(if screen == Screen::Off { survivors == 255.0 } else { survivors < 20.0 }, "{screen:?}: {survivors}");
+        tables.push(fs::read(&table).expect("the table"));
+    }
+    assert!(tables.iter().all(|other| *other == tables[0]), "the bytes of the tables differ");
+    assert_table(&table, &stats, 0.25);
+}
+
+#[test]
+fn gradients_are_those_of_the_library_on_every_backend() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (a, p) = (read(&anchors), read(&positives));
+    let (mut by_anchors, mut by_positives) = (vec![0.0; a.values.len()], vec![0.0; p.values.len()]);
+    let batch = Batch::paired(&a.values, &p.values, a.dim).expect("a batch");
+    let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
+    let plan = TripletLoss::new().margin(0.5).reduction(Reduction::Mean);
+    let loss = plan.forward_backward(batch, gradients, &mut Workspace::new()).expect("finite rows");
+    assert!(by_anchors.iter().chain(&by_positives).any(|&value| value != 0.0));
+    let prefix = temporary("gradients");
+    for backend in Backend::available() {
+        for threads in if cfg!(feature = "rayon") { vec!["1", "2"] } else { vec!["1"] } {
+            let options = ["--margin", "0.5", "--reduction", "mean", "--gradients", &prefix];
+            let ways = ["--backend", backend.name(), "--threads", threads, "--repeat", "2"];
+            let printed = printed(&[&[anchors.as_str(), &positives], &options[..], &ways[..]].concat());
+            assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{backend}, {threads} threads");
+            let time = |key| value(&printed, key).parse::<f64>().expect("a time");
+            assert!(time("milliseconds_with_gradients") > time("milliseconds"), "both passes take longer than one");
+            for (name, expected) in [("anchors", &by_anchors), ("positives", &by_positives)] {
+                let written = read(&format!("{prefix}_{name}.npy"));
+                assert_eq!((written.rows, written.dim), (256, 384));
+                let same = written.values.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "{name}, {backend}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_lines_are_those_of_the_library() {
+    let (anchors, positives) = (sample("anchors"), sample("positives"));
+    let (loss, _) = library(TripletLoss::new(), &anchors, &positives);
+    let printed = printed(&[&anchors, &positives, "--repeat", "2"]);
+    let keys: Vec<&str> = printed.lines().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    let expected = "rows candidates dim loss mean_term closest_term active_mean active_closest \
+                    without_closest_negative zero_rows backend screen survivors_per_row screened_rows threads \
+                    milliseconds effective_gflops";
+    assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
+    for (key, expected) in [("rows", 256), ("candidates", 256), ("dim", 384), ("zero_rows", 0)] {
+        assert_eq!(value(&printed, key), expected.to_string());
+    }
+    assert_eq!(value(&printed, "mean_term"), loss.mean_term.to_string());
+    assert_eq!(value(&printed, "closest_term"), loss.closest_term.to_string());
+    assert_eq!(value(&printed, "active_mean"), loss.active_mean.to_string());
+    assert_eq!(value(&printed, "active_closest"), loss.active_closest.to_string());
+    assert!(value(&printed, "milliseconds").parse::<f64>().is_ok_and(|time| time > 0.0));
+    assert!(value(&printed, "effective_gflops").parse::<f64>().is_ok_and(|rate| rate > 0.0));
+}
+
+#[test]
+fn options_reach_the_library() {
+    // The last anchor is zero: none of its negatives is below its positive. The third candidate is zero, the last one
+    // belongs to no anchor.
+    let anchors = write_rows("few_anchors.npy", &[1.0, 2.0, -3.0, 0.5, 0.0, 0.0], 2);
+    let positives = write_rows("more_positives.npy", &[1.0, 2.5, -2.0, 1.0, 0.0, 0.0, 4.0, -1.0], 2);
+    let table = temporary("options.csv");
+    for (name, negatives) in
+        [("below", Negatives::Below), ("at-or-below", Negatives::AtOrBelow), ("any", Negatives::Any)]
+    {
+        let plan = TripletLoss::new().margin(-0.5).negatives(negatives).reduction(Reduction::Mean);
+        let (loss, stats) = library(plan, &anchors, &positives);
+        let options = ["--margin", "-0.5", "--negatives", name, "--reduction", "mean", "--rows", &table];
+        let printed = printed(&[&[anchors.as_str(), &positives], &options[..]].concat());
+        assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{name}");
+        assert_eq!(value(&printed, "without_closest_negative"), loss.without_closest_negative.to_string(), "{name}");
+        assert_eq!((value(&printed, "rows"), value(&printed, "candidates")), ("3", "4"));
+        assert_eq!(value(&printed, "zero_rows"), "2");
+        assert_table(&table, &stats, -0.5);
+    }
+}
+
+#[test]
+fn a_longer_table_is_replaced_as_a_whole() {
+    let rows = write_rows("two_rows.npy", &[1.0, 2.0, -3.0, 0.5], 2);
+    let table = temporary("replaced.csv");
+    fs::write(&table, "x".repeat(10_000)).expect("a temporary file");
+    printed(&[&rows, &rows, "--rows", &table]);
+    assert_table(&table, &library(TripletLoss::new(), &rows, &rows).1, 0.25);
+}
+
+#[test]
+fn other_layouts_are_named() {
+    let good = write_rows("good.npy", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3);
+    let bytes = [0; 48];
+    for (name, layout, shape, data, found) in [
+        ("f64.npy", "'descr': '<f8', 'fortran_order': False", "(2, 3)", &bytes[..], "'<f8'"),
+        ("big_endian.npy", "'descr': '>f4', 'fortran_order': False", "(2, 3)", &bytes[..24], "'>f4'"),
+        ("fortran.npy", "'descr': '<f4', 'fortran_order': True", "(2, 3)", &bytes[..24], "Fortran"),
+        ("vector.npy", F32, "(6,)", &bytes[..24], "1-D"),
+        ("cube.npy", F32, "(1, 2, 3)", &bytes[..24], "3-D"),
+        ("truncated.npy", F32, "(2, 3)", &bytes[..22], "truncated: 5 of 2 x 3"),
+        ("longer.npy", F32, "(2, 3)", &bytes[..25], "more data after the 2 x 3"),
+        ("no_rows.npy", F32, "(0, 3)", &[], "no rows"),
+        ("no_dim.npy", F32, "(2, 0)", &[], "dim"),
+    ] {
+        let bad = write_npy(name, layout, shape, data);
+        refused(&[&bad, &good], &[name, found]);
+        refused(&[&good, &bad], &[name, found]);
+    }
+}
+
+#[test]
+fn files_that_are_no_arrays_are_named() {
+    let good = sample("positives");
+    let missing = temporary("missing.npy");
+    refused(&[&missing, &good], &["missing.npy", "No such file"]);
+    for (name, bytes) in [
+        ("empty.npy", &b""[..]),
+        ("text.npy", b"row,positive\n0,1.0\n"),
+        ("header_only_begun.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4'"),
+        ("header_no_dict.npy", b"\x93NUMPY\x01\x00\x08\x00((((\n\n((\n"),
+        ("header_of_version_9.npy", b"\x93NUMPY\x09\x00\x02\x00{}"),
+    ] {
+        let path = temporary(name);
+        fs::write(&path, bytes).expect("a temporary file");
+        refused(&[&path, &good], &[name, "not an npy file"]);
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_scored_are_named() {
+    let good = write_rows("finite.npy", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
+    let nan = write_rows("nan.npy", &[1.0, 2.0, 3.0, f32::NAN, f32::INFINITY, 6.0], 2);
+    refused(&[&nan, &good], &["nan.npy", "anchors", "row 1"]);
+    refused(&[&good, &nan], &["nan.npy", "candidates", "row 1"]);
+    let wide = write_rows("wide.npy", &[1.0; 9], 3);
+    refused(&[&good, &wide], &["finite.npy has dim 2", "wide.npy has dim 3"]);
+    let few = write_rows("few.npy", &[1.0; 4], 2);
+    refused(&[&good, &few], &["finite.npy has 3 rows, ", "few.npy has 2: every anchor needs its positive"]);
+    let one = write_rows("one.npy", &[1.0; 2], 2);
+    refused(&[&one, &one], &["no negative"]);
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let good = sample("anchors");
+    refused(&[&good, &good, "--margin", "nan"], &["margin", "NaN"]);
+    refused(&[&good, &good, "--margin", "-inf"], &["margin", "-inf"]);
+    let nowhere = temporary("no_such_folder/rows.csv");
+    refused(&[&good, &good, "--rows", &nowhere], &["rows.csv", "No such file"]);
+    let nowhere = temporary("no_such_folder/prefix");
+    refused(&[&good, &good, "--gradients", &nowhere], &["prefix_anchors.npy", "No such file"]);
+    if !cfg!(feature = "rayon") {
+        refused(&[&good, &good, "--threads", "2"], &["--threads 2", "rayon"]);
+    }
+}
+
+/// What clap says in several lines, with hints and the usage.
+#[test]
+fn wrong_arguments_are_named_in_one_line() {
+    let good = sample("anchors");
+    refused(&[], &["not provided: <ANCHORS.npy> <POSITIVES.npy>"]);
+    refused(&[&good], &["not provided: <POSITIVES.npy>"]);
+    refused(&[&good, &good, &good], &["unexpected argument", "anchors.npy"]);
+    for (option, value, found) in [
+        ("--threads", "0", "1..=1024"),
+        ("--threads", "1025", "1..=1024"),
+        ("--threads", "100000", "1..=1024"),
+        ("--repeat", "0", "zero"),
+        ("--margin", "x", "invalid float"),
+        ("--backend", "x", "possible values: auto, portable, avx2, avx_vnni, avx512"),
+        ("--negatives", "x", "possible values: below, at-or-below, any"),
+        ("--marign", "1", "unexpected"),
+    ] {
+        refused(&[&good, &good, option, value], &[option, found]);
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    let help = printed(&["--help"]);
+    for option in ["ANCHORS.npy", "--rows", "--gradients", "--screen", "at most 1024", "more rows than anchors"] {
+        assert!(help.contains(option), "no {option} in:\n{help}");
+    }
+}
+
+/// Both kinds of files are opened before a row is found that cannot be scored.
+#[test]
+fn a_refused_run_leaves_no_new_file_and_changes_no_old_one() {
+    let nan = write_rows("unfinished.npy", &[1.0, 2.0, f32::NAN, 4.0], 2);
+    let (table, prefix) = (temporary("unfinished.csv"), temporary("unfinished"));
+    let sides = ["anchors", "positives"].map(|side| format!("{prefix}_{side}.npy"));
+    let arguments = [nan.as_str(), &nan, "--rows", &table, "--gradients", &prefix];
+    for path in [&table, &sides[0], &sides[1]] {
+        // What another run of this test may have left.
+        let _ = fs::remove_file(path);
+    }
+    refused(&arguments, &["row 1"]);
+    assert!([&table, &sides[0], &sides[1]].iter().all(|path| !Path::new(path).exists()), "a new file is left");
+    fs::write(&table, "old").expect("a temporary file");
+    refused(&arguments, &["row 1"]);
+    assert_eq!(fs::read(&table).expect("the old table"), b"old");
+    // The gradients cannot be opened, when the table is open already.
+    fs::remove_file(&table).expect("a temporary file");
+    let nowhere = temporary("no_such_folder/prefix");
+    refused(&[&nan, &nan, "--rows", &table, "--gradients", &nowhere], &["No such file"]);
+    assert!(!Path::new(&table).exists(), "a new table is left");
+}
+
+#[test]
+fn inputs_are_not_written_over() {
+    let rows = [1.0, 0.0, 0.0, 1.0];
+    let [anchors, positives] = ["own_anchors.npy", "own_positives.npy"].map(|name| write_rows(name, &rows, 2));
+    let before = [&anchors, &positives].map(|path| fs::read(path).expect("an input"));
+    let prefix = temporary("own");
+    refused(&[&anchors, &positives, "--gradients", &prefix], &["own_anchors.npy", "input"]);
+    refused(&[&anchors, &positives, "--rows", &positives], &["own_positives.npy", "input"]);
+    let other = temporary("twice");
+    refused(&[&anchors, &positives, "--gradients", &other, "--rows", &format!("{other}_anchors.npy")], &["output"]);
+    assert_eq!([&anchors, &positives].map(|path| fs::read(path).expect("an input")), before);
+}
+
+#[test]
+fn backends_that_the_cpu_lacks_are_refused() {
+    let good = sample("anchors");
+    for name in ["avx2", "avx_vnni", "avx512"] {
+        if Backend::available().all(|backend| backend.name() != name) {
+            refused(&[&good, &good, "--backend", name], &["--backend", name]);
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let good = sample("anchors");
+    let mut child =
+        command().args([&good, &good]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the binary ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn chunks_change_no_bit() {
+    let (anchors, candidates) = (read(&sample("anchors")), read(&sample("positives")));
+    let plan = TripletLoss::new();
+    let (loss, stats) = library(plan, &sample("anchors"), &sample("positives"));
+    let mut workspace = Workspace::new();
+    for chunk in [1000, 256, 255, 100, 1] {
+        let done = Cell::new(0);
+        let work = Work { plan: &plan, anchors: &anchors, candidates: &candidates, chunk };
+        let scored = work.forward(&mut workspace, |rows| done.set(done.get() + rows)).expect("finite rows");
+        assert_eq!((scored.loss, scored.stats, scored.zero_rows), (loss, stats.clone(), 0), "{chunk} a call");
+        assert_eq!(done.get(), 256);
+        let screening = scored.screening;
+        assert_eq!(screening.i8_rows + screening.i16_rows + screening.f32_rows, 256, "{chunk} a call");
+    }
+}
+
+#[test]
+fn chunks_count_rows_in_the_file() {
+    let mut anchors = Embeddings { values: vec![1.0; 14], rows: 7, dim: 2 };
+    let mut candidates = Embeddings { values: vec![2.0; 16], rows: 8, dim: 2 };
+    anchors.values[2..6].fill(0.0);
+    candidates.values[14..].fill(0.0);
+    let forward = |anchors: &Embeddings| {
+        let work = Work { plan: &TripletLoss::new(), anchors, candidates: &candidates, chunk: 3 };
+        work.forward(&mut Workspace::new(), |_| ())
+    };
+    assert_eq!(forward(&anchors).expect("finite rows").zero_rows, 3);
+    anchors.values[11] = f32::NAN;
+    assert_eq!(forward(&anchors).err(), Some(Error::NotFinite { side: Side::Anchors, row: 5 }));
+    let many = Embeddings { values: vec![1.0; 18], rows: 9, dim: 2 };
+    assert_eq!(forward(&many).err(), Some(Error::PositiveOutOfRange { row: 8, index: 8, candidates: 8 }));
+}
