@@ -1,0 +1,6 @@
+//! The tests that share one process: one module a subject.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod forward;
