@@ -3,4 +3,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backends;
+mod bad_input;
 mod forward;
+mod golden;
+mod gradient;
+mod properties;
+mod screens;
+mod splits;
+mod workspace;
