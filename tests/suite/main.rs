@@ -2,5 +2,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/npz.rs"]
+mod npz;
 
+mod backends;
+mod bad_input;
 mod forward;
+mod golden;
+mod gradient;
+mod properties;
+mod screens;
+mod splits;
+mod workspace;

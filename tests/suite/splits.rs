@@ -1,65 +1,42 @@
 //! However the anchors are split into calls, threads and pairings: the same bits.
 
-mod common;
-
-use common::{
-    ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, check_forward,
-};
-use hardneg::{Backend, Batch, Positives, RowStats, Screen, TripletLoss, Workspace};
+use hardneg::{Backend, Batch, Positives, RowStats, Threads, TripletLoss, Workspace, reference};
 use proptest::prelude::*;
 
-/// A batch of whose candidates the anchors are the partners of the first few, with some more candidates.
-struct Whole {
-    anchors: Vec<f32>,
-    candidates: Vec<f32>,
-    dim: usize,
+use crate::common::{
+    ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, OwnedBatch, Pairing, Random, assert_forward, assert_loss,
+    assert_rows, check_forward, ways,
+};
+
+/// Rows `from..to` of a batch that is paired by [`Pairing::Identity`], in a call of their own.
+fn piece(whole: &OwnedBatch, plan: TripletLoss, from: usize, to: usize, workspace: &mut Workspace) -> Vec<RowStats> {
+    let anchors = &whole.anchors[from * whole.dim..to * whole.dim];
+    let batch = Batch::new(anchors, &whole.candidates, whole.dim, Positives::Offset(from)).unwrap();
+    plan.forward(batch, workspace).unwrap().row_stats().to_vec()
 }
 
-impl Whole {
-    fn new(data: Data, seed: u64, rows: usize, candidates: usize, dim: usize) -> Whole {
-        let (anchors, candidates) = data.batch(seed, rows, candidates, dim);
-        Whole { anchors, candidates, dim }
-    }
-
-    fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.anchors, &self.candidates, self.dim, Positives::Identity).unwrap()
-    }
-
-    /// Rows `from..to` in a call of their own.
-    fn piece(&self, plan: TripletLoss, from: usize, to: usize, workspace: &mut Workspace) -> Vec<RowStats> {
-        let anchors = &self.anchors[from * self.dim..to * self.dim];
-        let batch = Batch::new(anchors, &self.candidates, self.dim, Positives::Offset(from)).unwrap();
-        let _ = plan.forward(batch, workspace).unwrap();
-        workspace.row_stats().to_vec()
-    }
-
-    /// Splits the anchors at `points` and checks rows and loss against the one call; every piece takes another way to
-    /// run.
-    fn check(&self, plan: TripletLoss, mut points: Vec<usize>) {
-        let mut workspace = Workspace::new();
-        let whole = plan.forward(self.batch(), &mut workspace).unwrap();
-        let rows = workspace.row_stats().to_vec();
-        points.extend([0, rows.len()]);
-        points.sort_unstable();
-        points.dedup();
-        let ways = Backend::available().flat_map(|backend| all_threads().into_iter().map(move |way| (backend, way)));
-        let ways: Vec<_> = ways
-            .flat_map(|(backend, way)| {
-                Screen::all().map(move |screen| plan.backend(backend).threads(way).screen(screen))
-            })
-            .collect();
-        let pieces = points.windows(2).enumerate().flat_map(|(index, ends)| {
-            // Steps of 7, so that a few pieces differ in everything.
-            self.piece(ways[7 * index % ways.len()], ends[0], ends[1], &mut workspace)
-        });
-        let pieces: Vec<RowStats> = pieces.collect();
-        let what = format!("split at {points:?}");
-        assert_rows(&rows, &pieces, &what);
-        let mut again = plan.reduce(&pieces).unwrap();
-        // What `reduce` cannot know.
-        (again.zero_anchors, again.zero_candidates) = (whole.zero_anchors, whole.zero_candidates);
-        assert_loss(&whole, &again, &what);
-    }
+/// Splits the anchors of a batch that is paired by [`Pairing::Identity`] at `points`, and checks rows and loss against
+/// the one call; every piece takes another way to run.
+fn check(whole: &OwnedBatch, plan: TripletLoss, mut points: Vec<usize>) {
+    let mut workspace = Workspace::new();
+    let forward = plan.forward(whole.batch(), &mut workspace).unwrap();
+    let (loss, rows) = (forward.loss(), forward.row_stats().to_vec());
+    points.extend([0, rows.len()]);
+    points.sort_unstable();
+    points.dedup();
+    let ways: Vec<TripletLoss> = ways(plan).map(|(_, plan)| plan).collect();
+    let pieces = points.windows(2).enumerate().flat_map(|(index, ends)| {
+        // Steps of 7, so that a few pieces differ in everything.
+        piece(whole, ways[7 * index % ways.len()], ends[0], ends[1], &mut workspace)
+    });
+    let pieces: Vec<RowStats> = pieces.collect();
+    let what = format!("split at {points:?}");
+    assert_rows(&rows, &pieces, &what);
+    let mut again = plan.reduce(&pieces).unwrap();
+    // What `reduce` cannot know.
+    assert_eq!((again.zero_anchors, again.zero_candidates), (None, None));
+    (again.zero_anchors, again.zero_candidates) = (loss.zero_anchors, loss.zero_candidates);
+    assert_loss(&loss, &again, &what);
 }
 
 proptest! {
@@ -78,7 +55,7 @@ proptest! {
     ) {
         let plan = TripletLoss::new().negatives(ALL_NEGATIVES[rule]).reduction(ALL_REDUCTIONS[reduction]);
         let points = points.into_iter().filter(|&point| point < rows).collect();
-        Whole::new(ALL_DATA[data], seed, rows, rows + more, dim).check(plan, points);
+        check(&ALL_DATA[data].batch(seed, rows, rows + more, dim), plan, points);
     }
 }
 
@@ -86,8 +63,7 @@ proptest! {
 fn every_row_on_its_own() {
     for data in ALL_DATA {
         for negatives in ALL_NEGATIVES {
-            let whole = Whole::new(data, 5, 37, 53, 19);
-            whole.check(TripletLoss::new().negatives(negatives), (1..37).collect());
+            check(&data.batch(5, 37, 53, 19), TripletLoss::new().negatives(negatives), (1..37).collect());
         }
     }
 }
@@ -97,8 +73,8 @@ fn every_row_on_its_own() {
 fn many_rows_in_few_pieces() {
     for (reduction, points) in [(0, vec![256]), (1, vec![1, 255, 257]), (0, vec![16, 512, 700]), (1, vec![300, 301])] {
         let plan = TripletLoss::new().reduction(ALL_REDUCTIONS[reduction]).margin(1.0);
-        Whole::new(Data::Random, 6, 701, 800, 5).check(plan, points.clone());
-        Whole::new(Data::NearTies, 7, 701, 801, 6).check(plan, points);
+        check(&Data::Random.batch(6, 701, 800, 5), plan, points.clone());
+        check(&Data::NearTies.batch(7, 701, 801, 6), plan, points);
     }
 }
 
@@ -106,8 +82,6 @@ fn many_rows_in_few_pieces() {
 #[cfg(feature = "rayon")]
 #[test]
 fn any_number_of_threads() {
-    use hardneg::{Threads, reference};
-
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let pools = [1, 2, 3, 8].map(pool);
     for (data, rows, candidates, dim) in [
@@ -118,29 +92,30 @@ fn any_number_of_threads() {
         (Data::Scaled, 1000, 1001, 3),
     ] {
         assert!(rows * candidates * dim > 2_700_000, "too small to be divided");
-        let whole = Whole::new(data, 8, rows, candidates, dim);
+        let whole = data.batch(8, rows, candidates, dim);
         for (negatives, backend) in
             ALL_NEGATIVES.into_iter().zip(Backend::available().collect::<Vec<_>>().iter().cycle())
         {
             let plan = TripletLoss::new().negatives(negatives).backend(*backend);
-            let mut serial = Workspace::new();
-            let loss = plan.threads(Threads::Serial).forward(whole.batch(), &mut serial).unwrap();
+            let mut workspace = Workspace::new();
+            let serial = plan.threads(Threads::Serial).forward(whole.batch(), &mut workspace).unwrap();
+            let expected = (serial.loss(), serial.row_stats().to_vec());
             for pool in &pools {
                 let what = format!("{data:?}, {negatives:?}, {backend}, {} threads", pool.current_num_threads());
                 let mut workspace = Workspace::new();
                 let actual =
                     pool.install(|| plan.threads(Threads::Rayon).forward(whole.batch(), &mut workspace)).unwrap();
-                assert_rows(serial.row_stats(), workspace.row_stats(), &what);
-                assert_loss(&loss, &actual, &what);
+                assert_forward(&expected, &actual, &what);
             }
         }
     }
     // The serial call is the reference's.
-    let whole = Whole::new(Data::NearTies, 8, 330, 450, 24);
+    let whole = Data::NearTies.batch(8, 330, 450, 24);
     let rows = reference::row_stats(whole.batch(), hardneg::Negatives::Below).unwrap();
     let mut workspace = Workspace::new();
-    let _ = pools[3].install(|| TripletLoss::new().forward(whole.batch(), &mut workspace)).unwrap();
-    assert_rows(&rows, workspace.row_stats(), "reference against 8 threads");
+    let plan = TripletLoss::new().threads(Threads::Rayon);
+    let forward = pools[3].install(|| plan.forward(whole.batch(), &mut workspace)).unwrap();
+    assert_rows(&rows, forward.row_stats(), "reference against 8 threads");
 }
 
 #[test]
@@ -153,21 +128,20 @@ fn rectangular_batches_with_every_pairing() {
             .enumerate()
     {
         let data = ALL_DATA[turn];
-        let (anchors, rest) = data.batch(turn as u64, rows, candidates, dim);
-        let repeated: Vec<usize> = (0..rows).map(|_| random.below(candidates)).collect();
-        let descending: Vec<usize> = (0..rows).map(|row| candidates - 1 - row % candidates).collect();
+        let batch = data.batch(turn as u64, rows, candidates, dim);
+        let repeated = Pairing::random(&mut random, rows, candidates);
+        let descending = (0..rows).map(|row| candidates - 1 - row % candidates).collect();
         let last = vec![candidates - 1; rows];
-        let mut pairings =
-            vec![Positives::Indices(&repeated), Positives::Indices(&descending), Positives::Indices(&last)];
+        let mut pairings = vec![repeated, Pairing::Indices(descending), Pairing::Indices(last)];
         if rows <= candidates {
             let spare = candidates - rows;
-            pairings.extend([Positives::Identity, Positives::Offset(spare), Positives::Offset(spare / 2)]);
+            pairings.extend([Pairing::Identity, Pairing::Offset(spare), Pairing::Offset(spare / 2)]);
         }
-        for positives in pairings {
+        for pairing in pairings {
+            let batch = batch.clone().with(pairing);
             for negatives in ALL_NEGATIVES {
-                let batch = Batch::new(&anchors, &rest, dim, positives).unwrap();
-                let what = format!("{data:?} {rows} x {candidates} x {dim}, {positives:?}");
-                check_forward(batch, negatives, &mut workspace, &what);
+                let what = format!("{data:?} {rows} x {candidates} x {dim}, {:?}", batch.pairing);
+                check_forward(batch.batch(), negatives, &mut workspace, &what);
             }
         }
     }
@@ -175,15 +149,14 @@ fn rectangular_batches_with_every_pairing() {
 
 #[test]
 fn pairings_that_say_the_same() {
-    let whole = Whole::new(Data::CommonMean, 10, 70, 90, 17);
+    let whole = Data::CommonMean.batch(10, 70, 90, 17);
     let identity: Vec<usize> = (0..70).collect();
     let mut workspace = Workspace::new();
-    let loss = TripletLoss::new().forward(whole.batch(), &mut workspace).unwrap();
-    let rows = workspace.row_stats().to_vec();
-    for positives in [Positives::Offset(0), Positives::Indices(&identity)] {
-        let batch = Batch::new(&whole.anchors, &whole.candidates, whole.dim, positives).unwrap();
-        let actual = TripletLoss::new().forward(batch, &mut workspace).unwrap();
-        assert_rows(&rows, workspace.row_stats(), "the same pairing");
-        assert_loss(&loss, &actual, "the same pairing");
+    let forward = TripletLoss::new().forward(whole.batch(), &mut workspace).unwrap();
+    let expected = (forward.loss(), forward.row_stats().to_vec());
+    for pairing in [Pairing::Offset(0), Pairing::Indices(identity)] {
+        let whole = whole.clone().with(pairing);
+        let actual = TripletLoss::new().forward(whole.batch(), &mut workspace).unwrap();
+        assert_forward(&expected, &actual, "the same pairing");
     }
 }

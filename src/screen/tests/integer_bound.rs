@@ -18,7 +18,7 @@ use crate::error::Side;
 use crate::exact::norm_row;
 use crate::rows::Rows;
 use crate::screen::center::sample_size;
-use crate::screen::integer::Integers;
+use crate::screen::quantize::Integers;
 use crate::screen::quantize::{self, SLACK, scratch_len};
 use crate::screen::{Center, Format, Int8, Int16, MAX_DIM, PanelWriter, Precision, ROUNDING, RawRows, center_len};
 use crate::{Workspace, reference};
