@@ -153,6 +153,13 @@
 //! Unified Embedding for Face Recognition and Clustering", CVPR 2015. The lab's code sets -2 where no negative
 //! qualifies; here the term is 0 there. The two agree for every margin up to 1.
 
+// What the tests share is written for users of the crate, of which its own tests are one.
+#[cfg(test)]
+extern crate self as hardneg;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 mod arch;
 mod batch;
 mod error;

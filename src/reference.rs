@@ -64,17 +64,21 @@ pub fn cosine_similarity(x: &[f32], y: &[f32]) -> f32 {
     cosine64(x, y) as f32
 }
 
-/// A row scaled to norm 1, before it is rounded to `f32`.
-fn unit_row(row: &[f32]) -> Vec<f64> {
-    let norm = norm(row);
-    let scale = if norm == 0.0 { 0.0 } else { 1.0 / norm };
+/// `1 / norm`, and 0 for a zero row.
+fn inverse_norm(row: &[f32]) -> f64 {
+    if norm(row) == 0.0 { 0.0 } else { 1.0 / norm(row) }
+}
+
+/// A row scaled to the norm `target`, before it is rounded to `f32`.
+fn scaled_row(row: &[f32], target: f64) -> Vec<f64> {
+    let scale = target * inverse_norm(row);
     row.iter().map(|&value| f64::from(value) * scale).collect()
 }
 
 /// See [`crate::normalize_into`].
 #[must_use]
 pub fn normalize(row: &[f32]) -> Vec<f32> {
-    unit_row(row).into_iter().map(|value| value as f32).collect()
+    scaled_row(row, 1.0).into_iter().map(|value| value as f32).collect()
 }
 
 /// See [`crate::similarity_matrix_into`].
@@ -133,7 +137,7 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
             return Err(Error::NotFinite { side, row: index / dim });
         }
     }
-    let units: Vec<Vec<f64>> = candidates.chunks(dim).map(unit_row).collect();
+    let units: Vec<Vec<f64>> = candidates.chunks(dim).map(|row| scaled_row(row, 1.0)).collect();
     let sum = tree_sum(&units, CANDIDATE_BLOCK);
     let matrix = similarity_matrix(anchors, candidates, dim);
     let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
@@ -216,6 +220,64 @@ pub fn forward(
     Ok((Loss { zero_anchors, zero_candidates, ..loss(&rows, margin, reduction) }, rows))
 }
 
+/// Which hinges of a row are above 0: that on the mean negative, and that on the closest negative.
+fn active_hinges(row: &RowStats, margin: f32) -> (bool, bool) {
+    let active = |similarity: f32| f64::from(similarity) - f64::from(row.positive()) + f64::from(margin) > 0.0;
+    (active(row.mean_negative()), row.closest_negative().is_some_and(|closest| active(closest.similarity())))
+}
+
+/// The gradients that [`crate::Forward::backward`] writes, with respect to anchors and candidates, bit for bit: in its
+/// algebra and its order. `rows` are the statistics of the anchors, and each has a weight. The weights that a reduction
+/// implies are 1 for the sum, and 1/m for the mean.
+///
+/// This is the definition of the bits; [`backward`] tells how near they are to the truth.
+///
+/// # Panics
+/// There are not as many statistics and weights as the batch has anchors.
+#[must_use]
+pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> (Vec<f32>, Vec<f32>) {
+    assert!(rows.len() == batch.rows() && weights.len() == batch.rows(), "one for each anchor");
+    let anchors: Vec<&[f32]> = batch.anchor_rows().data().chunks(batch.dim()).collect();
+    let candidates: Vec<&[f32]> = batch.candidate_rows().data().chunks(batch.dim()).collect();
+    let add = |sum: &mut Vec<f64>, terms: &[f64]| sum.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    let sum_of = |rows: &[&[f32]], norms: &[f64]| {
+        let rows: Vec<Vec<f64>> = rows.iter().zip(norms).map(|(row, &norm)| scaled_row(row, norm)).collect();
+        tree_sum(&rows, CANDIDATE_BLOCK)
+    };
+    // The derivative of the loss by the similarities of a row is its share, the same number for all candidates, and
+    // more for the positive and the closest negative.
+    let weight = |is_active: bool, row: usize| if is_active { weights[row] } else { 0.0 };
+    let mean = |row: usize| weight(active_hinges(&rows[row], margin).0, row);
+    let closest = |row: usize| weight(active_hinges(&rows[row], margin).1, row);
+    let shares: Vec<f64> = (0..rows.len()).map(|row| mean(row) / (candidates.len() - 1) as f64).collect();
+    // Then the derivatives by the rows of norm 1, ..
+    let candidate_sum = sum_of(&candidates, &vec![1.0; candidates.len()]);
+    let start = |&share: &f64| candidate_sum.iter().map(|sum| if share == 0.0 { 0.0 } else { sum * share }).collect();
+    let mut by_anchors: Vec<Vec<f64>> = shares.iter().map(start).collect();
+    let mut by_candidates = vec![sum_of(&anchors, &shares); candidates.len()];
+    for (row, stats) in rows.iter().enumerate() {
+        let positive = Some((positive_of(batch, row), -(mean(row) + closest(row) + shares[row])));
+        let negative = stats.closest_negative().map(|negative| (negative.index(), closest(row)));
+        for (index, derivative) in [positive, negative].into_iter().flatten().filter(|pair| pair.1 != 0.0) {
+            add(&mut by_anchors[row], &scaled_row(candidates[index], derivative));
+            add(&mut by_candidates[index], &scaled_row(anchors[row], derivative));
+        }
+    }
+    // .. and by the rows as they are.
+    let side = |rows: &[&[f32]], by_units: &[Vec<f64>]| {
+        let by_row = |(row, by_unit): (&&[f32], &Vec<f64>)| {
+            let scale = inverse_norm(row);
+            let along = lane_sum(row.iter().zip(by_unit).map(|(&value, by_unit)| f64::from(value) * by_unit));
+            let along = along * scale * scale;
+            let element = |(&value, by_unit): (&f32, &f64)| ((by_unit - f64::from(value) * along) * scale) as f32;
+            let gradient: Vec<f32> = row.iter().zip(by_unit).map(element).collect();
+            if scale == 0.0 { vec![0.0; row.len()] } else { gradient }
+        };
+        rows.iter().zip(by_units).flat_map(by_row).collect()
+    };
+    (side(&anchors, &by_anchors), side(&candidates, &by_candidates))
+}
+
 /// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics.
 ///
 /// # Panics
@@ -226,37 +288,61 @@ pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, we
     let mut gradients = vec![vec![0.0; batch.candidates()]; rows.len()];
     for (row, (gradient, stats)) in gradients.iter_mut().zip(rows).enumerate() {
         let (positive, weight) = (positive_of(batch, row), weights[row]);
-        let hinge = |similarity: f32| f64::from(similarity) - f64::from(stats.positive()) + f64::from(margin);
-        if hinge(stats.mean_negative()) > 0.0 {
+        let (mean, closest) = active_hinges(stats, margin);
+        if mean {
             let negatives = (gradient.len() - 1) as f64;
             gradient.iter_mut().for_each(|value| *value += weight / negatives);
             gradient[positive] = -weight;
         }
-        if let Some(closest) = stats.closest_negative().filter(|closest| hinge(closest.similarity()) > 0.0) {
-            gradient[closest.index()] += weight;
+        if let Some(negative) = stats.closest_negative().filter(|_| closest) {
+            gradient[negative.index()] += weight;
             gradient[positive] -= weight;
         }
     }
     gradients
 }
 
+/// The sum of the products of pairs, nearly as if it were rounded once: what products and sums lose by rounding is
+/// added up beside them.
+fn accurate_dot(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
+    for (x, y) in pairs {
+        let (product, before) = (x * y, sum);
+        sum += product;
+        let added = sum - before;
+        lost += (before - (sum - added)) + (product - added) + x.mul_add(y, -product);
+    }
+    sum + lost
+}
+
+/// The norm of a row, without the roundings of a sum.
+fn accurate_norm(row: &[f32]) -> f64 {
+    accurate_dot(row.iter().map(|&value| (value.into(), value.into()))).sqrt()
+}
+
+/// A row scaled to norm 1, without the roundings of a sum.
+fn accurate_unit_row(row: &[f32]) -> Vec<f64> {
+    let norm = accurate_norm(row);
+    row.iter().map(|&value| if norm == 0.0 { 0.0 } else { f64::from(value) / norm }).collect()
+}
+
 /// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given:
 /// the chain rule through `s_j = (row / |row|) . v_j`.
 fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<f64> {
-    let (unit, norm, mut by_unit) = (unit_row(row), norm(row), vec![0.0; row.len()]);
-    for (by_similarity, other) in by_similarity.iter().zip(others) {
-        by_unit.iter_mut().zip(other).for_each(|(sum, other)| *sum += by_similarity * other);
-    }
-    let along: f64 = by_unit.iter().zip(&unit).map(|(by_unit, unit)| by_unit * unit).sum();
+    let (unit, norm) = (accurate_unit_row(row), accurate_norm(row));
+    let by_element =
+        |k| accurate_dot(by_similarity.iter().zip(others).map(|(&by_similarity, other)| (by_similarity, other[k])));
+    let by_unit: Vec<f64> = (0..row.len()).map(by_element).collect();
+    let along = accurate_dot(by_unit.iter().copied().zip(unit.iter().copied()));
     let project = |(by_unit, unit): (&f64, &f64)| if norm == 0.0 { 0.0 } else { (by_unit - along * unit) / norm };
     by_unit.iter().zip(&unit).map(project).collect()
 }
 
-/// The gradients of [`crate::TripletLoss::forward_backward`] with respect to anchors and candidates, before they are
-/// rounded to `f32`: pair by pair, with a weight for each row. The weights that a reduction implies are 1 for the sum,
-/// and 1/m for the mean.
+/// The true gradients of the loss with respect to anchors and candidates, with a weight for each row: pair by pair, in
+/// sums that lose next to nothing, so that they are right to a few units of 1e-16 of the sum of the magnitudes that add
+/// up to them. The weights that a reduction implies are 1 for the sum, and 1/m for the mean.
 ///
-/// It shares neither the algebra nor the order of the fast path: the two agree up to rounding in `f64`.
+/// It shares neither the algebra nor the order of the fast path, nor its bits: those are what [`gradients`] defines.
 ///
 /// # Errors
 /// A row is not finite.
@@ -273,7 +359,7 @@ pub fn backward(
     let by_candidate: Vec<Vec<f64>> =
         (0..batch.candidates()).map(|column| by_anchor.iter().map(|row| row[column]).collect()).collect();
     let side = |rows: &[f32], by_similarity: &[Vec<f64>], others: &[f32]| {
-        let others: Vec<Vec<f64>> = others.chunks(batch.dim()).map(unit_row).collect();
+        let others: Vec<Vec<f64>> = others.chunks(batch.dim()).map(accurate_unit_row).collect();
         let rows = rows.chunks(batch.dim()).zip(by_similarity);
         rows.flat_map(|(row, by_similarity)| row_gradient(row, by_similarity, &others)).collect()
     };

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{ALL_NEGATIVES, Data, Random};
+use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
 use hardneg::{
     Backend, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
 };
@@ -86,11 +86,10 @@ fn the_second_call_and_calls_of_smaller_shapes() {
             let mut largest = true;
             // The last shape has fewer of everything than the first one, but more of one thing than those between.
             for (rows, candidates, dim) in [(300, 420, 40), (17, 100, 40), (299, 419, 3), (1, 2, 1), (250, 400, 39)] {
-                let (a, c) = data.batch(1, rows, candidates, dim);
-                let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
+                let input = data.batch(1, rows, candidates, dim);
                 for negatives in ALL_NEGATIVES {
                     let plan = TripletLoss::new().negatives(negatives).backend(backend).threads(Threads::Serial);
-                    let mut call = || plan.forward(batch, &mut workspace).unwrap();
+                    let mut call = || plan.forward(input.batch(), &mut workspace).unwrap().loss();
                     let first = allocations(&mut call);
                     assert_eq!(first > 0, largest, "{backend}, {data:?}, {rows} x {candidates} x {dim}: {first}");
                     assert_eq!(allocations(&mut call), 0, "{backend}, {data:?}, {rows} x {candidates} x {dim}");
@@ -112,15 +111,17 @@ fn data_that_ask_for_another_screen() {
             for dim in [5, 128] {
                 let mut workspace = Workspace::new();
                 for (turn, data) in ALL.into_iter().enumerate() {
-                    let (a, mut c) = data.batch(3, 300, 420, dim);
+                    let mut input = data.batch(3, 300, 420, dim);
                     if turn == 0 {
                         // Positives far above all others.
-                        c[..a.len()].copy_from_slice(&a);
+                        input.candidates[..input.anchors.len()].copy_from_slice(&input.anchors);
                     }
-                    let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
-                    let counted = allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap()));
+                    let mut screening = Screening::default();
+                    let counted = allocations(|| {
+                        screening = plan.forward(input.batch(), &mut workspace).unwrap().screening();
+                    });
                     assert_eq!(counted > 0, turn == 0, "{backend}, {screen:?}, {data:?}, dim {dim}: {counted}");
-                    let Screening { i8_rows, i16_rows, f32_rows, .. } = workspace.screening();
+                    let Screening { i8_rows, i16_rows, f32_rows, .. } = screening;
                     chosen.push([i8_rows, i16_rows, f32_rows].map(|rows| rows > 0));
                 }
             }
@@ -138,13 +139,13 @@ fn smaller_shapes_with_larger_blocks() {
     for [rows, dim, later_rows, later_dim] in
         [[300, 4096, 300, 64], [300, 4096, 299, 700], [300, 1500, 300, 700], [40, 5000, 40, 1]]
     {
-        let (a, c) = Data::Random.batch(6, rows, rows, dim);
+        let OwnedBatch { anchors: a, candidates: c, .. } = Data::Random.batch(6, rows, rows, dim);
         let plan = TripletLoss::new().threads(Threads::Serial);
         let mut workspace = Workspace::new();
-        plan.forward(Batch::paired(&a, &c, dim).unwrap(), &mut workspace).unwrap();
+        let _ = plan.forward(Batch::paired(&a, &c, dim).unwrap(), &mut workspace).unwrap();
         let later = later_rows * later_dim;
         let batch = Batch::paired(&a[..later], &c[..later], later_dim).unwrap();
-        let counted = allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap()));
+        let counted = allocations(|| plan.forward(batch, &mut workspace).unwrap().loss());
         assert_eq!(counted, 0, "{rows} x {dim}, then {later_rows} x {later_dim}");
     }
 }
@@ -161,7 +162,7 @@ impl Elements {
     const DIM: usize = 40;
 
     fn new(data: Data) -> Elements {
-        let (anchors, candidates) = data.batch(5, Self::ROWS, Self::CANDIDATES, Self::DIM);
+        let OwnedBatch { anchors, candidates, .. } = data.batch(5, Self::ROWS, Self::CANDIDATES, Self::DIM);
         Elements { anchors, candidates }
     }
 
@@ -179,11 +180,12 @@ impl Elements {
             // Elements serve as similarities, too.
             let side = rows.clamp(2, 100);
             let matrix = SimilarityMatrix::square(&self.candidates[..side * side], side).unwrap();
-            let _ = plan.forward_from_similarities(matrix, workspace).unwrap();
+            let forward = plan.forward_from_similarities(matrix, workspace).unwrap();
+            let _ = black_box(plan.reduce(forward.row_stats()).unwrap());
         } else {
-            let _ = plan.forward(self.batch(rows, candidates, dim), workspace).unwrap();
+            let forward = plan.forward(self.batch(rows, candidates, dim), workspace).unwrap();
+            let _ = black_box(plan.reduce(forward.row_stats()).unwrap());
         }
-        let _ = plan.reduce(workspace.row_stats()).unwrap();
     }
 }
 
@@ -216,7 +218,7 @@ mod pools {
         let batch = elements.batch(Elements::ROWS, Elements::CANDIDATES, Elements::DIM);
         for turn in 0..calls {
             let plan = TripletLoss::new().negatives(ALL_NEGATIVES[turn % 3]).threads(Threads::Rayon);
-            let _ = black_box(plan.forward(batch, workspace).unwrap());
+            let _ = black_box(plan.forward(batch, workspace).unwrap().loss());
         }
     }
 
@@ -241,13 +243,13 @@ mod pools {
     /// A pool of many threads divides anchors into smaller blocks than one thread takes.
     #[test]
     fn serial_after_many_threads() {
-        let (a, c) = Data::Random.batch(7, 400, 400, 64);
-        let batch = Batch::paired(&a, &c, 64).unwrap();
+        let input = Data::Random.batch(7, 400, 400, 64);
         let mut workspace = Workspace::new();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
-        pool.install(|| TripletLoss::new().threads(Threads::Rayon).forward(batch, &mut workspace)).unwrap();
+        let parallel = TripletLoss::new().threads(Threads::Rayon);
+        let _ = pool.install(|| parallel.forward(input.batch(), &mut workspace)).unwrap();
         let plan = TripletLoss::new().threads(Threads::Serial);
-        assert_eq!(allocations(|| _ = black_box(plan.forward(batch, &mut workspace).unwrap())), 0);
+        assert_eq!(allocations(|| plan.forward(input.batch(), &mut workspace).unwrap().loss()), 0);
     }
 
     /// From outside of the pool a job goes into rayon's queue, which grows by a block every 63 entries. Measured: 10
@@ -278,20 +280,23 @@ fn gradients() {
         let mut workspace = Workspace::new();
         let mut largest = true;
         for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (1, 2, 1)] {
-            let (a, c) = Data::CommonMean.batch(5, rows, candidates, dim);
-            let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
-            let (mut by_a, mut by_c, weights) = (vec![0.0; a.len()], vec![0.0; c.len()], vec![0.5; rows]);
-            let _ = plan.forward(batch, &mut workspace).unwrap();
-            let mut backward = || plan.backward(batch, Gradients::new(&mut by_a, &mut by_c), &mut workspace).unwrap();
+            let input = Data::CommonMean.batch(5, rows, candidates, dim);
+            let batch = input.batch();
+            let (mut by_a, mut by_c) = (vec![0.0; input.anchors.len()], vec![0.0; input.candidates.len()]);
+            let weights = vec![0.5; rows];
+            let mut forward = plan.forward(batch, &mut workspace).unwrap();
+            let mut backward = || forward.backward(Gradients::new(&mut by_a, &mut by_c)).unwrap();
             assert_eq!(allocations(&mut backward) > 0, largest, "{backend}, {rows} x {candidates} x {dim}");
             assert_eq!(allocations(&mut backward), 0, "{backend}, {rows} x {candidates} x {dim}");
-            let mut both = || {
-                let gradients = Gradients::new(&mut by_a, &mut by_c).weights(&weights).accumulate();
-                plan.forward_backward(batch, gradients, &mut workspace).unwrap()
-            };
-            assert_eq!(allocations(&mut both), 0, "{backend}, {rows} x {candidates} x {dim}");
-            let refused = || plan.backward(batch, Gradients::new(&mut [], &mut []), &mut workspace);
+            let refused = || forward.backward(Gradients::new(&mut [], &mut []));
             assert_eq!(allocations(refused), 0);
+            let alone = || forward.backward(Gradients::of_anchors(&mut by_a).weights(&weights)).unwrap();
+            assert_eq!(allocations(alone), 0, "{backend}, {rows} x {candidates} x {dim}");
+            let both = || {
+                let gradients = Gradients::new(&mut by_a, &mut by_c).weights(&weights).accumulate();
+                plan.forward_backward(batch, gradients, &mut workspace).unwrap().loss()
+            };
+            assert_eq!(allocations(both), 0, "{backend}, {rows} x {candidates} x {dim}");
             largest = false;
         }
     }
@@ -299,36 +304,37 @@ fn gradients() {
 
 #[test]
 fn failing_calls() {
-    let (a, mut c) = Data::Random.batch(2, 50, 60, 20);
+    let good = Data::Random.batch(2, 50, 60, 20);
     let plan = TripletLoss::new().threads(Threads::Serial);
     let mut workspace = Workspace::new();
-    let good = Batch::new(&a, &c, 20, Positives::Identity).unwrap();
-    let _ = plan.forward(good, &mut workspace).unwrap();
-    c[777] = f32::NAN;
-    let bad = Batch::new(&a, &c, 20, Positives::Identity).unwrap();
-    assert_eq!(allocations(|| plan.forward(bad, &mut workspace)), 0);
-    assert_eq!(allocations(|| plan.margin(f32::NAN).forward(bad, &mut workspace)), 0);
-    assert_eq!(allocations(|| Batch::paired(&a, &c, 20)), 0);
+    let _ = plan.forward(good.batch(), &mut workspace).unwrap();
+    let mut bad = good.clone();
+    bad.candidates[777] = f32::NAN;
+    assert_eq!(allocations(|| plan.forward(bad.batch(), &mut workspace).unwrap_err()), 0);
+    assert_eq!(allocations(|| plan.margin(f32::NAN).forward(bad.batch(), &mut workspace).unwrap_err()), 0);
+    assert_eq!(allocations(|| Batch::paired(&bad.anchors, &bad.candidates, 20).unwrap_err()), 0);
+    assert_eq!(allocations(|| "neither".parse::<Threads>().unwrap_err()), 0);
 }
 
 #[test]
 fn from_similarities_and_reduce() {
-    let matrix = common::Random(3).rows(70, 90);
+    let matrix = Random(3).rows(70, 90);
     let square = SimilarityMatrix::square(&matrix[..3600], 60).unwrap();
     let whole = SimilarityMatrix::new(&matrix, 70, 90, Positives::Offset(20)).unwrap();
     let mut workspace = Workspace::new();
     let plan = TripletLoss::new();
-    let first = allocations(|| plan.forward_from_similarities(whole, &mut workspace).unwrap());
+    let first = allocations(|| plan.forward_from_similarities(whole, &mut workspace).unwrap().loss());
     assert!(first > 0, "the first call has to grow the workspace");
-    assert_eq!(allocations(|| plan.forward_from_similarities(whole, &mut workspace).unwrap()), 0);
-    assert_eq!(allocations(|| plan.reduce(workspace.row_stats()).unwrap()), 0);
-    assert_eq!(allocations(|| plan.forward_from_similarities(square, &mut workspace).unwrap()), 0);
-    assert_eq!(allocations(|| plan.reduce(workspace.row_stats()).unwrap()), 0);
+    for matrix in [whole, square] {
+        assert_eq!(allocations(|| plan.forward_from_similarities(matrix, &mut workspace).unwrap().loss()), 0);
+        let forward = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
+        assert_eq!(allocations(|| plan.reduce(forward.row_stats()).unwrap()), 0);
+    }
 }
 
 #[test]
 fn kernels() {
-    let (x, y) = Data::Random.batch(4, 7, 150, 37);
+    let OwnedBatch { anchors: x, candidates: y, .. } = Data::Random.batch(4, 7, 150, 37);
     let mut output = vec![0.0; 7 * 150];
     for backend in Backend::available() {
         assert_eq!(allocations(|| backend.dot(&x[..37], &y[..37]).unwrap()), 0, "{backend}");
@@ -337,10 +343,4 @@ fn kernels() {
         assert_eq!(allocations(|| backend.normalize_into(&x[..37], &mut output[..37]).unwrap()), 0, "{backend}");
         assert_eq!(allocations(|| backend.similarity_matrix_into(&x, &y, 37, &mut output).unwrap()), 0, "{backend}");
     }
-    // The same without naming a backend.
-    assert_eq!(allocations(|| hardneg::dot(&x[..37], &y[..37]).unwrap()), 0);
-    assert_eq!(allocations(|| hardneg::norm(&x[..37]).unwrap()), 0);
-    assert_eq!(allocations(|| hardneg::cosine_similarity(&x[..37], &y[..37]).unwrap()), 0);
-    assert_eq!(allocations(|| hardneg::normalize_into(&x[..37], &mut output[..37]).unwrap()), 0);
-    assert_eq!(allocations(|| hardneg::similarity_matrix_into(&x, &y, 37, &mut output).unwrap()), 0);
 }

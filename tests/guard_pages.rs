@@ -7,7 +7,7 @@ mod common;
 use std::ptr;
 use std::slice;
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, all_threads, assert_loss, assert_rows, bits};
+use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bits, ways};
 use hardneg::{
     Backend, Batch, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss, Workspace,
     reference,
@@ -130,24 +130,17 @@ fn forward() {
     let mut workspace = Workspace::new();
     for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
         let data = ALL_DATA[turn % ALL_DATA.len()];
-        let (a, c) = data.batch(turn as u64, rows, candidates, dim);
+        let OwnedBatch { anchors, candidates: others, .. } = data.batch(turn as u64, rows, candidates, dim);
         let indices: Vec<usize> = (0..rows).map(|row| candidates - 1 - row).collect();
         for guard in BOTH {
-            let (a, c) = (Guarded::new(guard, &a), Guarded::new(guard, &c));
+            let (a, c) = (Guarded::new(guard, &anchors), Guarded::new(guard, &others));
             let indices = Guarded::new(guard, &indices);
             let batch = Batch::new(a.get(), c.get(), dim, Positives::Indices(indices.get())).unwrap();
             for negatives in ALL_NEGATIVES {
-                let (loss, rows) = reference::forward(batch, 0.25, negatives, Reduction::Sum).unwrap();
-                for backend in Backend::available() {
-                    for (threads, screen) in
-                        all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
-                    {
-                        let what = format!("{data:?} {} x {candidates} x {dim}, {guard:?}, {backend}", rows.len());
-                        let plan = TripletLoss::new().negatives(negatives).backend(backend);
-                        let actual = plan.threads(threads).screen(screen).forward(batch, &mut workspace).unwrap();
-                        assert_rows(&rows, workspace.row_stats(), &format!("{what}, {screen:?}"));
-                        assert_loss(&loss, &actual, &what);
-                    }
+                let expected = reference::forward(batch, 0.25, negatives, Reduction::Sum).unwrap();
+                for (way, plan) in ways(TripletLoss::new().negatives(negatives)) {
+                    let what = format!("{data:?} {rows} x {candidates} x {dim}, {guard:?}, {way}");
+                    assert_forward(&expected, &plan.forward(batch, &mut workspace).unwrap(), &what);
                 }
             }
         }
@@ -157,7 +150,7 @@ fn forward() {
 /// An error is found without a look at what lies beyond, wherever the bad element is.
 #[test]
 fn forward_of_rows_that_are_not_finite() {
-    let (a, c) = Data::Random.batch(1, 9, 25, 17);
+    let OwnedBatch { anchors: a, candidates: c, .. } = Data::Random.batch(1, 9, 25, 17);
     for bad in [0, 8 * 17 + 16] {
         let mut spoiled = a.clone();
         spoiled[bad] = f32::NAN;
@@ -177,7 +170,7 @@ fn forward_of_rows_that_are_not_finite() {
 #[test]
 fn kernels_at_every_length() {
     for length in (1..=70).chain([127, 128, 129, 1023, 1024, 1025]) {
-        let (x, y) = Data::Random.batch(length as u64, 1, 1, length);
+        let OwnedBatch { anchors: x, candidates: y, .. } = Data::Random.batch(length as u64, 1, 1, length);
         let unit = bits(&reference::normalize(&x));
         for guard in BOTH {
             let (x, y) = (Guarded::new(guard, &x), Guarded::new(guard, &y));
@@ -199,7 +192,7 @@ fn kernels_at_every_length() {
 #[test]
 fn similarity_matrices() {
     for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
-        let (a, c) = Data::Random.batch(turn as u64, rows, candidates, dim);
+        let OwnedBatch { anchors: a, candidates: c, .. } = Data::Random.batch(turn as u64, rows, candidates, dim);
         let expected = bits(&reference::similarity_matrix(&a, &c, dim));
         for guard in BOTH {
             let (a, c) = (Guarded::new(guard, &a), Guarded::new(guard, &c));
@@ -217,17 +210,17 @@ fn similarity_matrices() {
 fn mining_from_similarities() {
     let mut workspace = Workspace::new();
     for (rows, candidates, _) in SHAPES {
-        let matrix = common::Random(rows as u64).rows(rows, candidates);
+        let matrix = Random(rows as u64).rows(rows, candidates);
         let indices: Vec<usize> = (0..rows).map(|row| candidates - 1 - row).collect();
         let expected = reference::row_stats_from_similarities(&matrix, &indices, Negatives::Below);
         for guard in BOTH {
             let (matrix, indices) = (Guarded::new(guard, &matrix), Guarded::new(guard, &indices));
             let positives = Positives::Indices(indices.get());
             let matrix = SimilarityMatrix::new(matrix.get(), rows, candidates, positives).unwrap();
-            let loss = TripletLoss::new().forward_from_similarities(matrix, &mut workspace).unwrap();
+            let forward = TripletLoss::new().forward_from_similarities(matrix, &mut workspace).unwrap();
             let what = format!("{rows} x {candidates}, {guard:?}");
-            assert_rows(&expected, workspace.row_stats(), &what);
-            assert_loss(&reference::loss(&expected, 0.25, Reduction::Sum), &loss, &what);
+            assert_rows(&expected, forward.row_stats(), &what);
+            assert_loss(&reference::loss(&expected, 0.25, Reduction::Sum), &forward.loss(), &what);
         }
     }
 }
@@ -236,8 +229,9 @@ fn mining_from_similarities() {
 fn gradients() {
     let mut workspace = Workspace::new();
     for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
-        let (a, c) = ALL_DATA[turn % ALL_DATA.len()].batch(turn as u64, rows, candidates, dim);
-        let weights = common::Random(turn as u64).rows(1, rows);
+        let data = ALL_DATA[turn % ALL_DATA.len()];
+        let OwnedBatch { anchors: a, candidates: c, .. } = data.batch(turn as u64, rows, candidates, dim);
+        let weights = Random(turn as u64).rows(1, rows);
         for guard in BOTH {
             let (a, c, weights) = (Guarded::new(guard, &a), Guarded::new(guard, &c), Guarded::new(guard, &weights));
             let batch = Batch::new(a.get(), c.get(), dim, Positives::Identity).unwrap();
@@ -247,7 +241,7 @@ fn gradients() {
                 let mut by_candidates = Guarded::new(guard, &vec![7.0; candidates * dim]);
                 let gradients = Gradients::new(by_anchors.get_mut(), by_candidates.get_mut()).weights(weights.get());
                 let plan = TripletLoss::new().margin(1.0).backend(backend);
-                plan.forward_backward(batch, gradients, &mut workspace).unwrap();
+                let _ = plan.forward_backward(batch, gradients, &mut workspace).unwrap();
                 let actual = [bits(by_anchors.get()), bits(by_candidates.get())];
                 let what = format!("{rows} x {candidates} x {dim}, {guard:?}, {backend}");
                 assert!(*expected.get_or_insert_with(|| actual.clone()) == actual, "{what}");

@@ -1,6 +1,7 @@
-//! Calls from anywhere: inside and outside of pools, pools in pools, more threads than cores, many callers at once.
+//! Calls from anywhere: inside and outside of pools, pools in pools, more threads than cores, many callers at once, and
+//! processes in which rayon cannot start its pool.
 //!
-//! `HARDNEG_SOAK_SECONDS` sets how long the soak runs; it is short unless told otherwise.
+//! `HARDNEG_SOAK_SECONDS` sets how long the soak runs, which is 2 seconds by default.
 
 mod common;
 
@@ -8,33 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, Random, all_threads, assert_loss, assert_rows};
-use hardneg::{
-    Backend, Batch, Loss, Negatives, Positives, Reduction, RowStats, Screen, TripletLoss, Workspace, reference,
-};
+use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, ways, ways_of_one_screen};
+use hardneg::{Loss, Negatives, Reduction, RowStats, Screen, TripletLoss, Workspace, reference};
 
 /// A batch with the answer to every call with it.
 struct Known {
-    anchors: Vec<f32>,
-    candidates: Vec<f32>,
-    dim: usize,
-    positives: Vec<usize>,
+    batch: OwnedBatch,
     negatives: Negatives,
-    loss: Loss,
-    rows: Vec<RowStats>,
+    answer: (Loss, Vec<RowStats>),
     name: String,
 }
 
 impl Known {
     fn new(turn: usize, data: Data, (rows, candidates, dim): (usize, usize, usize)) -> Known {
         let mut random = Random(turn as u64);
-        let (anchors, others) = data.batch(random.bits(), rows, candidates, dim);
-        let positives: Vec<usize> = (0..rows).map(|_| random.below(candidates)).collect();
+        let batch = data.batch(random.bits(), rows, candidates, dim).with_random_positives(&mut random);
         let negatives = ALL_NEGATIVES[turn % 3];
-        let batch = Batch::new(&anchors, &others, dim, Positives::Indices(&positives)).unwrap();
-        let (loss, stats) = reference::forward(batch, 0.25, negatives, Reduction::Sum).unwrap();
-        let name = format!("{data:?} {rows} x {candidates} x {dim}, {negatives:?}");
-        Known { anchors, candidates: others, dim, positives, negatives, loss, rows: stats, name }
+        let answer = reference::forward(batch.batch(), 0.25, negatives, Reduction::Sum).unwrap();
+        Known { batch, negatives, answer, name: format!("{data:?} {rows} x {candidates} x {dim}, {negatives}") }
     }
 
     /// Shapes too small for several threads, and shapes that are divided.
@@ -47,23 +39,16 @@ impl Known {
 
     /// Checks one call; the plan says how to run it.
     fn check(&self, plan: TripletLoss, workspace: &mut Workspace, what: &str) {
-        let positives = Positives::Indices(&self.positives);
-        let batch = Batch::new(&self.anchors, &self.candidates, self.dim, positives).unwrap();
-        let loss = plan.negatives(self.negatives).forward(batch, workspace).unwrap();
-        let what = format!("{}, {plan:?}, {what}", self.name);
-        assert_rows(&self.rows, workspace.row_stats(), &what);
-        assert_loss(&self.loss, &loss, &what);
+        let forward = plan.negatives(self.negatives).forward(self.batch.batch(), workspace).unwrap();
+        assert_forward(&self.answer, &forward, &format!("{}, {plan:?}, {what}", self.name));
     }
 
     /// Every backend and thread mode, and the screens in turns.
     fn check_all(&self, workspace: &mut Workspace, what: &str) {
-        let mut screens = Screen::all().cycle().skip(self.dim % Screen::all().len());
-        for backend in Backend::available() {
-            for threads in all_threads() {
-                let plan = TripletLoss::new().backend(backend).threads(threads);
-                self.check(plan, workspace, what);
-                self.check(plan.screen(screens.next().expect("a cycle has no end")), workspace, what);
-            }
+        let mut screens = Screen::all().cycle().skip(self.batch.dim % Screen::all().len());
+        for (_, plan) in ways_of_one_screen(TripletLoss::new()) {
+            self.check(plan, workspace, what);
+            self.check(plan.screen(screens.next().expect("a cycle has no end")), workspace, what);
         }
     }
 }
@@ -81,14 +66,10 @@ fn soak() {
             scope.spawn(move || {
                 let mut random = Random(caller);
                 let mut workspace = Workspace::new();
-                let backends: Vec<Backend> = Backend::available().collect();
-                let threads = all_threads();
+                let plans: Vec<TripletLoss> = ways(TripletLoss::new()).map(|(_, plan)| plan).collect();
                 while started.elapsed() < Duration::from_secs_f64(seconds) {
-                    let backend = backends[random.below(backends.len())];
-                    let threads = threads[random.below(threads.len())];
+                    let plan = random.choose(&plans);
                     let known = &known[random.below(known.len())];
-                    let screen = Screen::all().nth(random.below(Screen::all().len())).expect("a screen");
-                    let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
                     known.check(plan, &mut workspace, &format!("caller {caller}"));
                     calls.fetch_add(1, Ordering::Relaxed);
                     if random.below(50) == 0 {
@@ -192,5 +173,80 @@ mod pools {
                 );
             }
         });
+    }
+}
+
+/// Processes in which the system refuses rayon its threads: a call that asks for them runs on its own thread.
+#[cfg(all(feature = "rayon", target_os = "linux"))]
+mod refused_threads {
+    use super::*;
+
+    use std::panic::catch_unwind;
+    use std::process::Command;
+
+    use hardneg::{Gradients, Threads};
+
+    /// Set in the child processes.
+    const CHILD: &str = "HARDNEG_REFUSE_THREADS";
+    /// The stack of a thread, in bytes of addresses.
+    const STACK: u64 = 512 << 20;
+
+    /// From now on this process gets less than a stack of further addresses.
+    fn refuse_stacks() {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("the size of this process");
+        let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number of pages");
+        // SAFETY: the call only reads a constant of the system.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let limit = pages * page as u64 + STACK / 2;
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: the pointer is to a limit that lives until the call returns.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+    }
+
+    /// Batches that are divided, each with its answer and its gradients, with and without rayon.
+    fn check() {
+        for known in Known::some() {
+            let mut workspace = Workspace::new();
+            known.check_all(&mut workspace, "without a pool");
+            let gradients = |threads| {
+                let batch = &known.batch;
+                let (mut a, mut c) = (vec![7.0; batch.anchors.len()], vec![7.0; batch.candidates.len()]);
+                let plan = TripletLoss::new().margin(1.0).threads(threads);
+                let gradients = Gradients::new(&mut a, &mut c);
+                let _ = plan.forward_backward(batch.batch(), gradients, &mut Workspace::new()).unwrap();
+                [common::bits(&a), common::bits(&c)]
+            };
+            assert!(gradients(Threads::Serial) == gradients(Threads::Rayon), "{}", known.name);
+        }
+    }
+
+    /// The name of this test, which the child processes run again.
+    const NAME: &str = "refused_threads::a_call_falls_back_to_its_own_thread";
+
+    #[test]
+    fn a_call_falls_back_to_its_own_thread() {
+        match std::env::var(CHILD).as_deref() {
+            // The crate is the first that asks for the pool.
+            Ok("first") => {
+                refuse_stacks();
+                check();
+                assert!(catch_unwind(rayon::current_num_threads).is_err(), "rayon has its pool all the same");
+            }
+            // The program has asked before.
+            Ok("second") => {
+                refuse_stacks();
+                assert!(catch_unwind(rayon::current_num_threads).is_err(), "rayon has its pool all the same");
+                check();
+            }
+            _ => {
+                for order in ["first", "second"] {
+                    let mut child = Command::new(std::env::current_exe().unwrap());
+                    child.args(["--exact", NAME, "--nocapture"]).env(CHILD, order).env("RAYON_NUM_THREADS", "4");
+                    let output = child.env("RUST_MIN_STACK", STACK.to_string()).output().unwrap();
+                    let [out, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+                    assert!(output.status.success() && out.contains("1 passed"), "{order}: {out}{error}");
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Instructions: which instruction sets this CPU has, and what each of them can do. No other folder names an
 //! instruction, and this one imports nothing of the crate.
 
+#[cfg(test)]
+mod conformance;
 mod portable;
 mod simd;
 #[cfg(target_arch = "x86_64")]

@@ -1,16 +1,18 @@
 //! The gradients before they are rounded, against the reference.
 
 use super::*;
-use crate::arch::{Kernel, Simd};
+use crate::arch::{Simd, WithSimd};
 use crate::batch::Positives;
+use crate::exact::inverse;
+use crate::mine::{MineMemory, MinePlan, mine};
 use crate::reference;
-use crate::similarity::inverse;
-use crate::{Negatives, Threads, TripletLoss};
+use crate::row_stats::Negatives;
+use crate::screen::Screen;
 
 /// The gradients of all rows of a side in `f64`.
 struct AllRows<'a>(Pullback<'a>);
 
-impl Kernel for AllRows<'_> {
+impl WithSimd for AllRows<'_> {
     type Output = Vec<f64>;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Vec<f64> {
@@ -37,28 +39,27 @@ fn random(seed: u64, count: usize) -> Vec<f32> {
 
 /// The gradients of both sides in `f64` on a backend.
 fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -> [Vec<f64>; 2] {
-    let mut workspace = Workspace::new();
-    let plan = TripletLoss::new().margin(margin).backend(backend).threads(Threads::Serial);
-    let _ = plan.forward(batch, &mut workspace).unwrap();
-    let forward = Forward {
-        anchors: batch.rows(),
-        candidates: batch.candidates(),
-        dim: batch.dim(),
-        negatives: Negatives::default(),
-    };
-    let mut buffers = workspace.gradient_buffers(forward, batch.rows().div_ceil(SUM_BLOCK), 1).unwrap();
+    let (mut mining, mut memory) = (MineMemory::default(), GradientMemory::default());
+    let plan = MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), join: Join::Serial };
+    mine(plan, batch, &mut mining).unwrap();
+    let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
-    let (of_anchors, of_candidates) = pullbacks(backend, Join::Serial, &weights, batch, &mut buffers);
+    let results = mining.results(batch);
+    let (of_anchors, of_candidates) = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers);
+    let of_candidates = of_candidates.expect("the candidates' side was asked for");
     [backend.run(AllRows(of_anchors)), backend.run(AllRows(of_candidates))]
 }
 
-/// Fails unless each row is within 1e-12 of what the reference says, relative to the size of what adds up to it.
+/// How far a gradient may be from the truth, relative to the size of what adds up to it: twice what is measured here.
+const TOLERANCE: f64 = 8e-16;
+
+/// Fails unless each row is within [`TOLERANCE`] of what the reference says, relative to the size of what adds up to it.
 fn assert_near(expected: &[f64], actual: &[f64], scales: &[f64], what: &str) {
     let dim = actual.len() / scales.len();
     for (row, (expected, actual)) in expected.chunks(dim).zip(actual.chunks(dim)).enumerate() {
         for (expected, actual) in expected.iter().zip(actual) {
             let error = (expected - actual).abs();
-            assert!(error <= 1e-12 * scales[row], "{what}, row {row}: {expected} against {actual}");
+            assert!(error <= TOLERANCE * scales[row], "{what}, row {row}: {expected} against {actual}");
         }
     }
 }
@@ -97,11 +98,16 @@ fn rows_before_rounding_are_those_of_the_reference() {
         let of_anchors = scales(&a, dim, |row| by_similarity[row].clone());
         let of_candidates = scales(&c, dim, |column| by_similarity.iter().map(|row| row[column]).collect());
         let (by_anchors, by_candidates) = reference::backward(batch, margin, negatives, &wide).unwrap();
+        let defined = reference::gradients(batch, &stats, margin, &wide);
         for backend in Backend::available() {
             let what = format!("{rows} x {candidates} x {dim}, {backend}");
             let [anchors, candidates] = gradients(backend, batch, margin, &weights);
             assert_near(&by_anchors, &anchors, &of_anchors, &format!("anchors, {what}"));
             assert_near(&by_candidates, &candidates, &of_candidates, &format!("candidates, {what}"));
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+            let rounded = |values: &[f64]| values.iter().map(|&value| (value as f32).to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&defined.0), rounded(&anchors), "anchors, {what}");
+            assert_eq!(bits(&defined.1), rounded(&candidates), "candidates, {what}");
         }
     }
 }

@@ -78,11 +78,26 @@ impl Format for Float32 {
     }
 }
 
-/// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product ever exceeds 1.
+/// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product exceeds 1 in rows of up to
+/// [`LAST_BELOW_ONE`] elements.
 ///
 /// Below 1 a rounding to `f32` is off by at most `2^-25`, above it by twice as much. Shrinking the rows halves the
 /// bound.
-pub(crate) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
+pub(super) const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
+
+/// The longest rows of which no partial sum exceeds 1.
+pub(super) const LAST_BELOW_ONE: usize = 1 << 13;
+
+/// Rows from this length on are not screened.
+const TOO_LONG: usize = 1 << 22;
+
+// Step 2 of the bound, in numbers: the product of two rows of the screen, with their roundings, those of products and
+// those of partial sums.
+const _: () = {
+    let product = SHRINK * SHRINK * (1.0 + 5.0 * ROUNDING);
+    assert!(product + ROUNDING + LAST_BELOW_ONE as f64 / 2.0 * ROUNDING < 1.0);
+    assert!(product + ROUNDING + TOO_LONG as f64 * ROUNDING < 2.0);
+};
 
 /// Writes up to a register's worth of rows, scaled to norm [`SHRINK`].
 #[inline(always)]
@@ -103,22 +118,27 @@ fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
 ///
 /// 1. *Normalisation.* `u'_k` is `a_k` times a power of two, times a factor that was rounded to `f32`, rounded to
 ///    `f32`: two roundings, so `|u'_k - u_k| <= (2 g + g^2 + t) |u_k|`, where t stands for errors of `f64` sums and
-///    quotients. Underflow of an element, before or after the last factor, adds at most `2^-117`. By Cauchy-Schwarz,
-///    and as `|u|` and `|v|` are below 1, `|sum u'_k v'_k - S| <= 4 g + 8 g^2 + ..`
+///    quotients: below `g / 2000`, by step 3. Underflow of an element, before or after the last factor, adds at most
+///    `2^-117`. By Cauchy-Schwarz, and as `|u|` and `|v|` are below 1, `|sum u'_k v'_k - S| <= 4 g + 2 t + 8 g^2 + ..`
 /// 2. *The sum.* A lane adds up `dim` products one after the other. There is no reduction across lanes: a lane is a
-///    pair. By Cauchy-Schwarz once more, every exact partial sum is at most `|u'| |v'| <= (1 - 2^-9 + 2^-20)(1 + 5 g)`.
-///    If each addition so far was off by at most `g / 2`, then for `dim <= 2^13` the computed partial sums stay below
-///    `1 - 2^-9 + 2^-12 + ..` < 1, where a rounding is off by at most `g / 2`: so by induction the sum is off by at
-///    most `dim g / 2`. On the portable backend products may be rounded before they are added, each by at most
-///    `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not 2, up to `2^22`): `dim g`.
-/// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors of
-///    `f64` sums of `dim / LANES` terms a lane, which are below `g / 1000` for `dim < 2^22`.
+///    pair. By Cauchy-Schwarz once more, every exact partial sum is at most `|u'| |v'| <= SHRINK^2 (1 + 5 g)`. If each
+///    addition so far was off by at most `g / 2`, then for `dim <= 2^13` the computed partial sums stay below
+///    `SHRINK^2 (1 + 5 g) + g + 2^12 g < 1`, where a rounding is off by at most `g / 2`: so by induction the sum is off
+///    by at most `dim g / 2`. The `g` alone is that of the portable backend, where products may be rounded before they
+///    are added, each by at most `g |u'_k v'_k|`, in total by `g`. For longer rows the partial sums may pass 1 (but not
+///    2, up to `2^22`): `dim g`.
+/// 3. *The exact side.* `cosine` differs from the real cosine by its rounding to `f32`, at most `g`, and by errors in
+///    `f64`. A lane of the dot product sums `dim / 16` terms, and four more additions fold the lanes: below
+///    `(2^18 + 4) 2^-53` of the product of the norms for `dim < 2^22`, a little above `g / 2048`. Each norm is off by
+///    half as much, relatively, as it is a root. With the last few operations all of it is below `g / 1000`, barely: it
+///    is part of the small terms that are left over below.
 /// 4. *The window.* Its ends are made of one product and at most two sums or differences in `f32` of numbers below 2,
 ///    each rounded by at most `g`: three `g`.
 ///
-/// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms that stand above as
-/// t and dots, and for the rounding of the bound itself. Longer rows than `2^22` get a bound that rules out nothing.
-pub(crate) fn bound(dim: usize) -> f32 {
-    let in_sum = if dim <= 1 << 13 { dim as f64 / 2.0 } else { dim as f64 };
-    if dim < 1 << 22 { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
+/// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms, those that stand
+/// above as t, as dots and as errors in `f64`, and for the rounding of the bound itself. Rows of [`TOO_LONG`] elements
+/// or more get a bound that rules out nothing.
+pub(super) fn bound(dim: usize) -> f32 {
+    let in_sum = if dim <= LAST_BELOW_ONE { dim as f64 / 2.0 } else { dim as f64 };
+    if dim < TOO_LONG { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
 }

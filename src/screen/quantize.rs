@@ -73,7 +73,7 @@ pub(super) trait Integers: 'static {
 pub(crate) const MAX_DIM: usize = 1 << 15;
 
 /// By how much, relatively, a norm that was measured in `f32` may be too small.
-const SLACK: f32 = 1.0 / 512.0;
+pub(super) const SLACK: f32 = 1.0 / 512.0;
 
 /// Rows of a smaller step are rounded to zero, so that the inverse of a step is finite.
 const SMALLEST_STEP: f32 = 1e-30;

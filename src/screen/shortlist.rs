@@ -43,8 +43,9 @@ pub(crate) struct ScreenUnits {
 }
 
 impl ScreenUnits {
+    /// An exact similarity in the units of the ends.
     #[inline(always)]
-    fn of(self, similarity: f32) -> f32 {
+    pub(super) fn of(self, similarity: f32) -> f32 {
         similarity * self.unit - self.shift
     }
 }

@@ -1,21 +1,22 @@
-//! Near-ties: candidates whose exact similarities with an anchor lie a few units in the last place apart.
+//! `NearTies`: batches whose exact similarities with an anchor lie a few units in the last place apart, and the steps
+//! to make one.
 
-use hardneg::{Batch, Positives, Workspace, reference};
+use hardneg::{Workspace, reference};
 
-use super::{ALL_NEGATIVES, Random, check_forward};
+use super::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, check_forward};
 
 /// 1 and -1 in turn.
-pub(crate) fn sign(k: usize) -> f32 {
+pub fn sign(k: usize) -> f32 {
     if k.is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
 /// The similarity in `f64`.
-pub(crate) fn cosine(x: &[f32], y: &[f32]) -> f64 {
+pub fn cosine(x: &[f32], y: &[f32]) -> f64 {
     reference::dot(x, y) / (reference::norm(x) * reference::norm(y))
 }
 
 /// The last element with which `row` has the similarity `target` with `anchor`, by Newton's method.
-pub(crate) fn aim(anchor: &[f32], row: &mut [f32], target: f64) {
+pub fn aim(anchor: &[f32], row: &mut [f32], target: f64) {
     let (last, rest) = row.split_last_mut().unwrap();
     let (anchor_last, anchor_rest) = anchor.split_last().unwrap();
     let dot = reference::dot(anchor_rest, rest);
@@ -31,7 +32,7 @@ pub(crate) fn aim(anchor: &[f32], row: &mut [f32], target: f64) {
 }
 
 /// Changes the last bit of some elements.
-pub(crate) fn disturb(random: &mut Random, row: &mut [f32]) {
+pub fn disturb(random: &mut Random, row: &mut [f32]) {
     for _ in 0..3 {
         let element = &mut row[random.below(row.len())];
         *element = f32::from_bits(element.to_bits() ^ 1);
@@ -39,7 +40,7 @@ pub(crate) fn disturb(random: &mut Random, row: &mut [f32]) {
 }
 
 /// The row times a power of two: another way to normalise it, the same similarities.
-pub(crate) fn scaled(row: &[f32], index: usize) -> Vec<f32> {
+pub fn scaled(row: &[f32], index: usize) -> Vec<f32> {
     // The last one makes elements as large as they get.
     let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let top = 127 - largest.log2().floor() as i32;
@@ -49,27 +50,27 @@ pub(crate) fn scaled(row: &[f32], index: usize) -> Vec<f32> {
 }
 
 /// Which number in the sequence of all `f32` this is: neighbours differ by 1.
-pub(crate) fn rank(value: f32) -> i64 {
+pub fn rank(value: f32) -> i64 {
     let magnitude = i64::from(value.to_bits() & 0x7FFF_FFFF);
     if value.is_sign_negative() { -magnitude } else { magnitude }
 }
 
-/// A batch in which some anchors have candidates that are closer to each other than any screen can tell.
-pub(crate) struct NearTies {
-    pub(crate) anchors: Vec<f32>,
-    pub(crate) candidates: Vec<f32>,
-    pub(crate) dim: usize,
+/// A batch in which some anchors have candidates that are closer to each other than any screen can separate.
+pub struct NearTies {
+    /// The rows, with any pairing: [`NearTies::check`] chooses it.
+    pub batch: OwnedBatch,
     /// The anchors with near-ties.
-    pub(crate) attacked: Vec<usize>,
+    pub attacked: Vec<usize>,
     /// How many candidates nearly tie: the most similar ones.
-    pub(crate) ties: usize,
+    pub ties: usize,
 }
 
 impl NearTies {
     /// For each anchor the near-ties in ascending order of similarity, with their similarities.
     fn order(&self) -> Vec<Vec<(usize, f32)>> {
-        let matrix = reference::similarity_matrix(&self.anchors, &self.candidates, self.dim);
-        let columns = self.candidates.len() / self.dim;
+        let OwnedBatch { anchors, candidates, dim, .. } = &self.batch;
+        let matrix = reference::similarity_matrix(anchors, candidates, *dim);
+        let columns = candidates.len() / dim;
         let order = |similarities: &[f32]| {
             let mut order: Vec<(usize, f32)> = similarities.iter().copied().enumerate().collect();
             order.sort_by(|(_, x), (_, y)| x.total_cmp(y));
@@ -79,7 +80,7 @@ impl NearTies {
     }
 
     /// For each anchor another place in the order of its near-ties.
-    pub(crate) fn positives(&self, turn: usize) -> Vec<usize> {
+    pub fn positives(&self, turn: usize) -> Vec<usize> {
         let order = self.order();
         let choose =
             |(row, order): (usize, &Vec<(usize, f32)>)| order[(self.ties / 2 + 13 * row + 7 * turn) % self.ties].0;
@@ -88,7 +89,7 @@ impl NearTies {
 
     /// Panics unless, for each of the first attacked anchors, at least `enough` candidates are exactly as similar as
     /// another one, and as many are 1, 2 and 3 units in the last place from another one.
-    pub(crate) fn assert_near_ties(&self, enough: usize, what: &str) {
+    pub fn assert_near_ties(&self, enough: usize, what: &str) {
         let order = self.order();
         for &anchor in self.attacked.iter().take(3) {
             let ranks: Vec<i64> = order[anchor].iter().map(|&(_, similarity)| rank(similarity)).collect();
@@ -102,12 +103,10 @@ impl NearTies {
     }
 
     /// Compares every way to run with the reference, under every rule.
-    pub(crate) fn check(&self, workspace: &mut Workspace, what: &str) {
+    pub fn check(&self, workspace: &mut Workspace, what: &str) {
         for (turn, negatives) in ALL_NEGATIVES.into_iter().enumerate() {
-            let positives = self.positives(turn);
-            let positives = Positives::Indices(&positives);
-            let batch = Batch::new(&self.anchors, &self.candidates, self.dim, positives).unwrap();
-            check_forward(batch, negatives, workspace, what);
+            let batch = self.batch.clone().with(Pairing::Indices(self.positives(turn)));
+            check_forward(batch.batch(), negatives, workspace, what);
         }
     }
 }

@@ -1,1 +1,6 @@
-//! Attacks on the bounds.
+//! The screens against scalar code, and attacks on their bounds.
+
+mod float_bound;
+mod integer_bound;
+mod intervals;
+mod tile;

@@ -8,15 +8,25 @@
 //! then screened too low by nearly the whole bound, and its rivals too high. How much of the bound the errors reach is
 //! asserted, as a harmless batch would prove nothing.
 
-mod common;
+use core::marker::PhantomData;
 
-use common::near_ties::{NearTies, scaled, sign};
-use common::{Data, Random};
-use hardneg::{Workspace, reference};
+use super::intervals::assert_intervals;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::common::near_ties::{NearTies, scaled, sign};
+use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, check_forward};
+use crate::error::Side;
+use crate::exact::norm_row;
+use crate::rows::Rows;
+use crate::screen::center::sample_size;
+use crate::screen::quantize::Integers;
+use crate::screen::quantize::{self, SLACK, scratch_len};
+use crate::screen::{Center, Format, Int8, Int16, MAX_DIM, PanelWriter, Precision, ROUNDING, RawRows, center_len};
+use crate::{Workspace, reference};
 
 /// An integer format, as the screen's source has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Grid {
+    precision: Precision,
     /// The largest integer.
     largest: f64,
     /// The largest norm of a row in steps.
@@ -25,17 +35,13 @@ struct Grid {
     off: f64,
 }
 
-const BYTES: Grid = Grid { largest: 127.0, largest_norm: f64::INFINITY, off: 0.49 };
-// What a screen measures is taken a little larger than it is.
-const WORDS: Grid = Grid { largest: 32767.0, largest_norm: 46000.0 / (1.0 + 1.0 / 512.0), off: 0.48 };
+const BYTES: Grid = Grid::of::<Int8>(0.49);
+const WORDS: Grid = Grid::of::<Int16>(0.48);
 
 const DIMS: [usize; 8] = [4, 16, 17, 64, 128, 384, 768, 1024];
 const ANCHORS: usize = 6;
 /// The candidates that nearly tie. There are as many opposite ones.
 const PAIRS: usize = 30;
-
-/// Two rows of 66 that a center is not made of.
-const NOT_SAMPLED: [usize; 2] = [32, 65];
 
 /// What decides the step of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,22 +76,21 @@ fn to_f32(row: &[f64]) -> Vec<f32> {
     row.iter().map(|&value| value as f32).collect()
 }
 
+/// The rows as the crate takes them.
+fn rows_of(rows: &[f32], dim: usize) -> Rows<'_> {
+    Rows::new(Side::Candidates, rows, dim).expect("whole rows")
+}
+
 /// The rows of `count` that a center is the mean of.
 fn sampled(count: usize) -> Vec<usize> {
-    let sample = (count / 8).clamp(16, 64).min(count);
-    (0..sample).map(|index| index * count / sample).collect()
+    rows_of(&vec![0.0; count], 1).spread(sample_size(count)).collect()
 }
 
 /// What the screen takes for the center of `rows`.
 fn center(rows: &[f32], dim: usize) -> Vec<f64> {
-    let sampled = sampled(rows.len() / dim);
-    let mut mean = vec![0.0_f32; dim];
-    for &index in &sampled {
-        let row = &rows[index * dim..][..dim];
-        let scale = 1.0 / reference::norm(row) / sampled.len() as f64;
-        mean.iter_mut().zip(row).for_each(|(mean, &value)| *mean += (f64::from(value) * scale) as f32);
-    }
-    mean.into_iter().map(f64::from).collect()
+    let mut buffer = vec![0.0; center_len(dim)];
+    let center = Center::of(Backend::portable(), rows_of(rows, dim), &mut buffer);
+    center.values()[..dim].iter().map(|&value| value.into()).collect()
 }
 
 /// A row on a grid: what is left without its center, as a point of the grid and what is between.
@@ -96,6 +101,21 @@ struct Rounded {
 }
 
 impl Grid {
+    const fn of<I: Integers>(off: f64) -> Grid {
+        // What a screen measures is taken a little larger than it is.
+        let largest_norm = I::LARGEST_NORM as f64 / (1.0 + SLACK as f64);
+        Grid { precision: I::PRECISION, largest: I::LARGEST as f64, largest_norm, off }
+    }
+
+    /// Panics unless the intervals of all pairs hold their exact similarities; returns how near they come to the ends.
+    fn assert_intervals(self, batch: &OwnedBatch, what: &str) -> [f64; 2] {
+        let OwnedBatch { anchors, candidates, dim, .. } = batch;
+        match self.precision {
+            Precision::Int8 => assert_intervals::<Int8>(anchors, candidates, *dim, what),
+            _ => assert_intervals::<Int16>(anchors, candidates, *dim, what),
+        }
+    }
+
     fn round(self, row: &[f32], center: &[f64]) -> Rounded {
         let rest: Vec<f64> = unit(row).iter().zip(center).map(|(value, center)| value - center).collect();
         let largest = rest.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
@@ -106,8 +126,8 @@ impl Grid {
     }
 
     /// By how much of its bound a pair is screened too low.
-    fn share(self, [anchor, candidate]: [&[f32]; 2], [of_anchors, of_candidates]: [&[f64]; 2]) -> f64 {
-        let (u, v) = (self.round(anchor, of_anchors), self.round(candidate, of_candidates));
+    fn share(self, [anchor, candidate]: [&[f32]; 2], center: &[f64]) -> f64 {
+        let (u, v) = (self.round(anchor, center), self.round(candidate, center));
         let norm = |values: &[f64]| dot(values, values).sqrt();
         let error = dot(&u.rest, &v.rest) - dot(&u.point, &v.point);
         error / (norm(&u.point) * norm(&v.residual) + norm(&u.residual) * norm(&v.rest))
@@ -254,6 +274,14 @@ fn with_opposites(rows: &[Vec<f32>]) -> Vec<f32> {
     all
 }
 
+/// Checks a batch in which every anchor has [`PAIRS`] near-ties: the intervals of all pairs, and every way to run.
+fn check_ties(workspace: &mut Workspace, grid: Grid, batch: OwnedBatch, what: &str) {
+    grid.assert_intervals(&batch, what);
+    let batch = NearTies { attacked: (0..batch.rows()).collect(), batch, ties: PAIRS };
+    batch.assert_near_ties(10, what);
+    batch.check(workspace, what);
+}
+
 #[test]
 fn candidates_whose_roundings_are_parallel_to_the_anchor() {
     let mut workspace = Workspace::new();
@@ -263,12 +291,10 @@ fn candidates_whose_roundings_are_parallel_to_the_anchor() {
             let (layout, zero) = (Layout::new(grid, limit, dim), vec![0.0; dim]);
             let anchor = to_f32(&beyond(&zero, &layout.flat()));
             let rows = layout.candidates(&mut Random(dim as u64), &unit(&anchor), &zero, PAIRS);
-            let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], [&zero, &zero])).collect();
+            let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], &zero)).collect();
             layout.assert_shares(&shares, &[1.0, -1.0], &what);
             let (anchors, candidates) = (with_opposites(&vec![anchor; ANCHORS / 2]), with_opposites(&rows));
-            let batch = NearTies { anchors, candidates, dim, attacked: (0..ANCHORS).collect(), ties: PAIRS };
-            batch.assert_near_ties(10, &what);
-            batch.check(&mut workspace, &what);
+            check_ties(&mut workspace, grid, OwnedBatch::new(anchors, candidates, dim, Pairing::Identity), &what);
         }
     }
 }
@@ -295,19 +321,17 @@ fn anchors_whose_roundings_are_parallel_to_the_candidates() {
                     to_f32(&beyond(&zero, &y))
                 };
                 let rows: Vec<Vec<f32>> = (0..PAIRS).map(candidate).collect();
-                let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], [&zero, &zero])).collect();
+                let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], &zero)).collect();
                 layout.assert_shares(&shares, &[towards.signum()], &what);
                 let (anchors, candidates) = (with_opposites(&vec![anchor; ANCHORS / 2]), with_opposites(&rows));
-                let batch = NearTies { anchors, candidates, dim, attacked: (0..ANCHORS).collect(), ties: PAIRS };
-                batch.assert_near_ties(10, &what);
-                batch.check(&mut workspace, &what);
+                check_ties(&mut workspace, grid, OwnedBatch::new(anchors, candidates, dim, Pairing::Identity), &what);
             }
         }
     }
 }
 
-/// Rows with a strong common mean, of which the centers are made; and between those that are sampled for it, rows that
-/// attack the grid around that center.
+/// Candidates with a strong common mean, of which the center is made; and between those that are sampled for it, rows
+/// that attack the grid around that center, with anchors that do as well.
 #[test]
 fn roundings_around_a_center() {
     let mut workspace = Workspace::new();
@@ -315,22 +339,30 @@ fn roundings_around_a_center() {
         for dim in [16, 67, 130, 256] {
             let what = format!("{grid:?}, {limit:?}, dim {dim}");
             let (layout, mut random) = (Layout::new(grid, limit, dim), Random(dim as u64));
-            let (mut anchors, mut candidates) = Data::CommonMean.batch(dim as u64, 66, 128, dim);
-            let (of_anchors, of_candidates) = (center(&anchors, dim), center(&candidates, dim));
-            assert!(dot(&of_anchors, &of_anchors).sqrt() > 0.9);
-            let anchor = to_f32(&beyond(&of_anchors, &layout.flat()));
-            let rows = layout.candidates(&mut random, &unit(&anchor), &of_candidates, 64);
-            let shares: Vec<f64> =
-                rows.iter().map(|row| grid.share([&anchor, row], [&of_anchors, &of_candidates])).collect();
+            let OwnedBatch { mut anchors, mut candidates, .. } = Data::CommonMean.batch(dim as u64, 66, 128, dim);
+            let common = center(&candidates, dim);
+            assert!(dot(&common, &common).sqrt() > 0.9);
+            let anchor = to_f32(&beyond(&common, &layout.flat()));
+            let rows = layout.candidates(&mut random, &unit(&anchor), &common, 64);
+            let shares: Vec<f64> = rows.iter().map(|row| grid.share([&anchor, row], &common)).collect();
             layout.assert_shares(&shares, &[1.0, -1.0], &what);
-            for row in NOT_SAMPLED {
+            let attacked = vec![32, 65];
+            for &row in &attacked {
                 anchors[row * dim..][..dim].copy_from_slice(&scaled(&anchor, row));
             }
-            for (index, row) in rows.iter().enumerate() {
-                candidates[(2 * index + 1) * dim..][..dim].copy_from_slice(&scaled(row, index));
+            let between = (0..128).filter(|index| !sampled(128).contains(index));
+            for (row, index) in rows.iter().zip(between) {
+                candidates[index * dim..][..dim].copy_from_slice(&scaled(row, index));
             }
-            assert_eq!((center(&anchors, dim), center(&candidates, dim)), (of_anchors, of_candidates));
-            let batch = NearTies { anchors, candidates, dim, attacked: NOT_SAMPLED.to_vec(), ties: 64 };
+            assert_eq!(center(&candidates, dim), common);
+            let batch = OwnedBatch::new(anchors, candidates, dim, Pairing::Identity);
+            let places = grid.assert_intervals(&batch, &what);
+            // The bound of 16-bit integers is mostly what roundings of the products with the center may be.
+            if dim > 16 && grid == BYTES {
+                let reached = [-places[0], places[1]];
+                assert!(reached.iter().all(|&place| place > 0.85), "{what}: {reached:?} of the bound");
+            }
+            let batch = NearTies { batch, attacked, ties: 64 };
             batch.assert_near_ties(10, &what);
             batch.check(&mut workspace, &what);
         }
@@ -338,7 +370,7 @@ fn roundings_around_a_center() {
 }
 
 /// The longest rows that are rounded.
-const LONGEST: usize = 1 << 15;
+const LONGEST: usize = MAX_DIM;
 
 /// A long row with one element that sets the step, many that count, and a last one that lengthens the row until it has
 /// the similarity `target` with the signs of those that count.
@@ -363,23 +395,23 @@ fn long_similarity(off: f64) -> f64 {
     f64::from((along / (along + BYTES.largest.powi(2) + 400.0)).sqrt() as f32)
 }
 
-/// By how much, relatively, a sum in `f32` makes the product of two rows of equal elements too small: in four parts, as
-/// the screens add up.
-fn loss(x: &[f32], y: &[f32]) -> f64 {
-    let (x, y, count) = (x[1].abs(), y[1].abs(), LONGEST / 4);
+/// By how much, relatively, a sum in `f32` of as many equal products as rows have elements is too small: in four parts,
+/// as the screens add up.
+fn loss(x: f64, y: f64) -> f64 {
+    let (x, y, count) = (x as f32, y as f32, LONGEST / 4);
     let part = (0..count).fold(0.0_f32, |sum, _| x.mul_add(y, sum));
     1.0 - f64::from(part) / (count as f64 * f64::from(x) * f64::from(y))
 }
 
 /// Long rows of nearly the similarity that is lost the most of, half of them with equal elements, of whose sums it is
 /// lost. The others' elements differ, so that they lose little: against them, the former have no chance if a bound does
-/// not allow for such a loss.
-fn long_rows(lost: impl Fn(&[f32]) -> f64) -> Vec<Vec<f32>> {
+/// not allow for such a loss. `lost` says how much of the sums of rows with elements of such a size is lost.
+fn long_rows(lost: impl Fn(f64) -> f64) -> Vec<Vec<f32>> {
     let mut random = Random(1);
-    let equal = |off: f64| long_row(long_similarity(off), || off);
+    let lost = |off: f64| lost(f64::from(long_row(long_similarity(off), || off)[1]).abs());
     let offs = (440..490).map(|off| f64::from(off) / 1000.0);
-    let off = offs.max_by(|&x, &y| lost(&equal(x)).total_cmp(&lost(&equal(y)))).expect("some");
-    assert!(lost(&equal(off)) > 8e-5, "only {:e} are lost", lost(&equal(off)));
+    let off = offs.max_by(|&x, &y| lost(x).total_cmp(&lost(y))).expect("some");
+    assert!(lost(off) > 8e-5, "only {:e} are lost", lost(off));
     let row = |index: usize| {
         let target = long_similarity(off) - (index % 7) as f64 * 2.0_f64.powi(-24);
         let varied = index.is_multiple_of(2);
@@ -393,25 +425,172 @@ fn long_rows(lost: impl Fn(&[f32]) -> f64) -> Vec<Vec<f32>> {
 fn residuals_that_are_measured_too_small() {
     let zero = vec![0.0; LONGEST];
     let anchor = to_f32(&beyond(&zero, &signs()));
-    let rows = long_rows(|row| loss(row, row));
+    let rows = long_rows(|element| loss(element, element));
     for row in rows.iter().skip(1).step_by(2) {
-        let share = BYTES.share([&anchor, row], [&zero, &zero]);
+        let share = BYTES.share([&anchor, row], &zero);
         assert!(share > 1.0 - 1e-6, "{share} of the bound");
     }
     let (anchors, candidates) = (with_opposites(&[anchor]), with_opposites(&rows));
-    let batch = NearTies { anchors, candidates, dim: LONGEST, attacked: vec![0, 1], ties: PAIRS };
-    batch.assert_near_ties(10, "long rows");
-    batch.check(&mut Workspace::new(), "long rows");
+    let batch = OwnedBatch::new(anchors, candidates, LONGEST, Pairing::Identity);
+    check_ties(&mut Workspace::new(), BYTES, batch, "long rows");
 }
 
-/// All anchors are alike and are their own center, so that nothing is left of them: the similarities are the products of
-/// the candidates with that center, and wrong by many roundings.
+/// The anchors and the candidates that the center is made of are all alike, so that nothing is left of them: the
+/// similarities of the other candidates are their products with the center, and wrong by many roundings.
 #[test]
 fn centers_whose_products_are_measured_too_small() {
     let anchor = to_f32(&beyond(&vec![0.0; LONGEST], &signs()));
-    let candidates = with_opposites(&long_rows(|row| loss(row, &anchor)));
+    let element = f64::from(anchor[1]).abs();
+    let rows = long_rows(|other| loss(element - other, element));
+    let count = 16 + PAIRS;
+    let sampled = sampled(count);
+    let (ties, between): (Vec<f32>, Vec<usize>) =
+        (rows.concat(), (0..count).filter(|index| !sampled.contains(index)).collect());
+    let mut candidates = anchor.repeat(count);
+    for (row, &index) in rows.iter().zip(&between) {
+        candidates[index * LONGEST..][..LONGEST].copy_from_slice(&scaled(row, index));
+    }
+    let common = center(&candidates, LONGEST);
+    let rest: Vec<f64> = unit(&anchor).iter().zip(&common).map(|(value, center)| value - center).collect();
+    assert!(dot(&rest, &rest).sqrt() < 1e-6, "the anchors are not at the center");
     let anchors = [anchor.clone(), anchor].concat();
-    let batch = NearTies { anchors, candidates, dim: LONGEST, attacked: vec![0, 1], ties: PAIRS };
-    batch.assert_near_ties(10, "long rows");
-    batch.check(&mut Workspace::new(), "long rows");
+    // The candidates at the center are more similar than all others: the near-ties are looked at without them.
+    let alone = OwnedBatch::new(anchors.clone(), ties, LONGEST, Pairing::Identity);
+    let alone = NearTies { batch: alone, attacked: vec![0, 1], ties: PAIRS };
+    alone.assert_near_ties(10, "long rows");
+    let batch = OwnedBatch::new(anchors, candidates, LONGEST, Pairing::Identity);
+    for grid in [BYTES, WORDS] {
+        grid.assert_intervals(&batch, "long rows");
+    }
+    for (turn, negatives) in ALL_NEGATIVES.into_iter().enumerate() {
+        let positives = alone.positives(turn).into_iter().map(|index| between[index]).collect();
+        let batch = batch.clone().with(Pairing::Indices(positives));
+        check_forward(batch.batch(), negatives, &mut Workspace::new(), "long rows");
+    }
+}
+
+/// What a screen keeps of a candidate.
+#[derive(Debug)]
+struct Measured {
+    integers: Vec<i32>,
+    quant_step: f64,
+    center_dot: f64,
+    residual: f64,
+    norm: f64,
+}
+
+/// Packs candidates of a format.
+struct Measure<'a, I> {
+    rows: &'a [f32],
+    dim: usize,
+    format: PhantomData<I>,
+}
+
+impl<I: Integers> WithSimd for Measure<'_, I> {
+    type Output = (Vec<f64>, Vec<Measured>);
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { rows, dim, .. } = self;
+        let norms: Vec<f64> = rows.chunks(dim).map(|row| norm_row(simd, row)).collect();
+        let (mut buffer, mut scratch) = (vec![0.0; center_len(dim)], vec![0.0; scratch_len(dim)]);
+        let center = Center::of(Backend::portable(), rows_of(rows, dim), &mut buffer);
+        let (words, lanes) = (I::words_per_candidate(dim), S::F32_LANES);
+        let mut measured = Vec::new();
+        for (first, group) in (RawRows { rows, norms: &norms, dim }).row_groups(lanes) {
+            let mut panel = vec![0; lanes * words];
+            let writer = PanelWriter::new(&mut panel, 0, lanes, lanes, words);
+            quantize::candidates::<S, I>(simd, group, center, &mut scratch, writer);
+            for lane in 0..lanes.min(norms.len() - first) {
+                let bits = 32 / <I as Integers>::PER_WORD;
+                let integer = |k: usize| {
+                    let word = panel[k / <I as Integers>::PER_WORD * lanes + lane];
+                    let part = (word >> (k % <I as Integers>::PER_WORD * bits) & (u32::MAX >> (32 - bits))) as i32;
+                    if I::PRECISION == Precision::Int8 { part - 128 } else { i32::from(part as i16) }
+                };
+                let number = |row: usize| f64::from(f32::from_bits(panel[(I::steps(dim) + row) * lanes + lane]));
+                let integers = (0..dim).map(integer).collect();
+                let [quant_step, center_dot, residual, norm] = [0, 1, 2, 3].map(number);
+                measured.push(Measured { integers, quant_step, center_dot, residual, norm });
+            }
+        }
+        (center.values()[..dim].iter().map(|&value| value.into()).collect(), measured)
+    }
+}
+
+/// Panics unless what the screen measures of rows is what the proof of its bound needs: norms at least as large as the
+/// true ones, integers in their range whose products stay in theirs, and products with the center that are as near as
+/// the slack allows.
+fn assert_measured<I: Integers>(rows: &[f32], dim: usize, what: &str) {
+    let norm = |values: &[f64]| dot(values, values).sqrt();
+    for backend in Backend::available() {
+        let (center, measured) = backend.run(Measure { rows, dim, format: PhantomData::<I> });
+        for (index, (row, measured)) in rows.chunks(dim).zip(measured).enumerate() {
+            let what = format!("{what}, {backend}, {:?}, row {index}", I::PRECISION);
+            let Measured { integers, quant_step, center_dot, residual, norm: measured_norm } = measured;
+            let unit = if reference::norm(row) == 0.0 { vec![0.0; dim] } else { unit(row) };
+            let rest: Vec<f64> = unit.iter().zip(&center).map(|(value, center)| value - center).collect();
+            let left: Vec<f64> =
+                rest.iter().zip(&integers).map(|(rest, &integer)| rest - quant_step * f64::from(integer)).collect();
+            assert!(norm(&rest) <= measured_norm, "{what}: norm {measured_norm} of {}", norm(&rest));
+            assert!(norm(&left) <= residual, "{what}: residual {residual} of {}", norm(&left));
+            assert!(integers.iter().all(|integer| integer.unsigned_abs() <= I::LARGEST as u32), "{what}: {integers:?}");
+            let square: i64 = integers.iter().map(|&integer| i64::from(integer).pow(2)).sum();
+            assert!(square < 1 << 31, "{what}: the integers' square is {square}");
+            let roundings = (dim / 4 + 8) as f64 * norm(&rest) * norm(&center) + 8.0 * norm(&center);
+            let error = (center_dot - dot(&rest, &center)).abs();
+            assert!(error <= roundings * ROUNDING, "{what}: a product with the center that is off by {error:e}");
+        }
+    }
+}
+
+/// All kinds of rows, and rows of equal elements, of which the rounding leaves out nothing but what their own roundings
+/// were.
+#[test]
+fn what_is_measured_of_rows_is_what_the_bound_needs() {
+    for dim in [1, 2, 3, 4, 7, 16, 17, 33, 64, 100, 255, 384] {
+        for data in ALL_DATA {
+            let rows = data.rows(&mut Random(dim as u64), 40, dim);
+            let what = format!("{data:?}, dim {dim}");
+            assert_measured::<Int8>(&rows, dim, &what);
+            assert_measured::<Int16>(&rows, dim, &what);
+        }
+        let mut random = Random(dim as u64);
+        let flat = |index: usize| {
+            let value = 1.0 + random.unit() / 3.0;
+            (0..dim).map(move |k| if index.is_multiple_of(2) { value * sign(k) } else { -value * sign(k) })
+        };
+        let rows: Vec<f32> = (0..64).flat_map(flat).collect();
+        assert_measured::<Int8>(&rows, dim, &format!("equal elements, dim {dim}"));
+        assert_measured::<Int16>(&rows, dim, &format!("equal elements, dim {dim}"));
+    }
+}
+
+/// Rows whose squares are lost, all of them or some, as hardly anything is left of the rows without their center.
+#[test]
+fn rows_at_their_center() {
+    for dim in [16, 100, 1000] {
+        for exponent in [-75, -70, -66, -62, -50, -30] {
+            let mut random = Random(dim as u64);
+            // All rows are the same, but for elements so small that the center knows nothing of them.
+            let mut rows = vec![0.0; 40 * dim];
+            for (index, row) in rows.chunks_mut(dim).enumerate() {
+                row[0] = 1.0;
+                let size = 2.0_f32.powi(exponent) / (1 + index % 5) as f32;
+                row[1..].iter_mut().for_each(|value| *value = size * (random.unit() + 1.5));
+            }
+            let what = format!("2^{exponent}, dim {dim}");
+            assert_intervals::<Int8>(&rows[..8 * dim], &rows, dim, &what);
+            assert_intervals::<Int16>(&rows[..8 * dim], &rows, dim, &what);
+        }
+    }
+}
+
+/// The longest rows: sums of equal squares lose the most.
+#[test]
+fn what_is_measured_of_the_longest_rows() {
+    let rows = [long_rows(|element| loss(element, element)).concat(), to_f32(&signs())].concat();
+    let opposite: Vec<f32> = rows.iter().map(|value| -value).collect();
+    let rows = [rows, opposite].concat();
+    assert_measured::<Int8>(&rows, LONGEST, "long rows");
+    assert_measured::<Int16>(&rows, LONGEST, "long rows");
 }

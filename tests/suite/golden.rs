@@ -1,17 +1,12 @@
 //! Against numbers that other programs computed: the course lab's, NumPy's and PyTorch's, in double precision.
 
-mod common;
-#[path = "common/npz.rs"]
-mod npz;
-
 use std::path::PathBuf;
 
-use common::all_threads;
-use hardneg::{
-    Backend, Batch, Loss, Negatives, RowStats, Screen, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity,
-};
-use npz::Npz;
+use hardneg::{Backend, Loss, Negatives, RowStats, SimilarityMatrix, TripletLoss, Workspace};
 use serde_json::Value;
+
+use crate::common::{OwnedBatch, Pairing, ways};
+use crate::npz::Npz;
 
 /// How far a similarity may be off: it is rounded to `f32`, the expected one is not.
 const SIMILARITY: f64 = 1e-6;
@@ -68,12 +63,12 @@ fn assert_rows_near(expected: &[Row], actual: &[RowStats], what: &str) {
     assert_eq!(expected.len(), actual.len(), "{what}: rows");
     for (row, (expected, actual)) in expected.iter().zip(actual).enumerate() {
         let what = format!("{what}, row {row}");
-        assert_near(expected.positive, actual.positive.into(), SIMILARITY, &what);
-        assert_near(expected.mean_negative, actual.mean_negative.into(), SIMILARITY, &what);
-        let closest = actual.closest_negative;
-        assert_eq!(expected.closest.map(|(index, _)| index), closest.map(|closest| closest.index), "{what}");
+        assert_near(expected.positive, actual.positive().into(), SIMILARITY, &what);
+        assert_near(expected.mean_negative, actual.mean_negative().into(), SIMILARITY, &what);
+        let closest = actual.closest_negative();
+        assert_eq!(expected.closest.map(|(index, _)| index), closest.map(|closest| closest.index()), "{what}");
         if let (Some((_, expected)), Some(actual)) = (expected.closest, closest) {
-            assert_near(expected, actual.similarity.into(), SIMILARITY, &what);
+            assert_near(expected, actual.similarity().into(), SIMILARITY, &what);
         }
     }
 }
@@ -92,7 +87,6 @@ fn the_labs_two_vectors() {
     let (v1, v2) = (vector("v1"), vector("v2"));
     let expected = number(&lab["two_vectors"]["cosine"]);
     // The vectors are exact in `f32`, so that only the result is rounded.
-    assert_eq!(cosine_similarity(&v1, &v2).unwrap(), expected as f32);
     for backend in Backend::available() {
         assert_eq!(backend.cosine_similarity(&v1, &v2).unwrap(), expected as f32, "{backend}");
     }
@@ -114,10 +108,11 @@ fn the_labs_matrix_of_similarities() {
         let margin = number(&lab["margin"]) as f32;
         let plan = TripletLoss::new().margin(margin).negatives(rule(name));
 
-        let loss = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
+        let forward = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
+        let loss = forward.loss();
 
-        assert_rows_near(&rows, workspace.row_stats(), name);
-        for (row, stats) in workspace.row_stats().iter().enumerate() {
+        assert_rows_near(&rows, forward.row_stats(), name);
+        for (row, stats) in forward.row_stats().iter().enumerate() {
             let (mean, closest) = (stats.mean_term(margin), stats.closest_term(margin));
             for (terms, actual) in terms.iter().zip([mean, closest, mean + closest]) {
                 assert_near(terms[row], actual, SIMILARITY, &format!("{name}, row {row}"));
@@ -132,9 +127,7 @@ fn the_labs_matrix_of_similarities() {
 /// A batch with its results.
 struct Case {
     name: String,
-    anchors: Vec<f32>,
-    positives: Vec<f32>,
-    dim: usize,
+    batch: OwnedBatch,
     plan: TripletLoss,
     rows: Vec<Row>,
     /// The loss and its two terms.
@@ -151,9 +144,7 @@ impl Case {
         let rows = (0..index.len()).map(|row| Row::new(positive[row], mean[row], index[row] as f64, similarity[row]));
         Case {
             name: case["name"].as_str().unwrap().to_owned(),
-            anchors,
-            positives,
-            dim: case["dim"].as_u64().unwrap() as usize,
+            batch: OwnedBatch::new(anchors, positives, case["dim"].as_u64().unwrap() as usize, Pairing::Paired),
             plan: TripletLoss::new()
                 .margin(number(&case["margin"]) as f32)
                 .negatives(rule(case["negatives"].as_str().unwrap())),
@@ -163,19 +154,13 @@ impl Case {
     }
 
     fn check(&self, workspace: &mut Workspace) {
-        let batch = Batch::paired(&self.anchors, &self.positives, self.dim).unwrap();
-        for backend in Backend::available() {
-            for (threads, screen) in
-                all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
-            {
-                let what = format!("{}, {backend}, {threads:?}, {screen:?}", self.name);
-                let plan = self.plan.backend(backend).threads(threads).screen(screen);
-                let loss = plan.forward(batch, workspace).unwrap();
-                assert_rows_near(&self.rows, workspace.row_stats(), &what);
-                assert_loss_near(self.loss, &loss, &what);
-                let absent = self.rows.iter().filter(|row| row.closest.is_none()).count();
-                assert_eq!(absent, loss.without_closest_negative, "{what}");
-            }
+        for (way, plan) in ways(self.plan) {
+            let what = format!("{}, {way}", self.name);
+            let forward = plan.forward(self.batch.batch(), workspace).unwrap();
+            assert_rows_near(&self.rows, forward.row_stats(), &what);
+            assert_loss_near(self.loss, &forward.loss(), &what);
+            let absent = self.rows.iter().filter(|row| row.closest.is_none()).count();
+            assert_eq!(absent, forward.loss().without_closest_negative, "{what}");
         }
     }
 }
@@ -187,7 +172,7 @@ fn batches_that_numpy_mined() {
     assert_eq!(cases.len(), 8, "the list of cases");
     let mut workspace = Workspace::new();
     for case in cases.iter().map(Case::read) {
-        assert_eq!(case.rows.len() * case.dim, case.anchors.len(), "{}", case.name);
+        assert_eq!(case.rows.len(), case.batch.rows(), "{}", case.name);
         case.check(&mut workspace);
     }
 }

@@ -6,23 +6,19 @@
 //! for each, which brings its exact similarity to within 3 units in the last place of one target; and positives in
 //! the midst of them. That the data is what it should be is asserted, as a harmless batch would prove nothing.
 
-mod common;
-
-use common::near_ties::{NearTies, aim, cosine, disturb, scaled, sign};
-use common::{ALL_NEGATIVES, Random, check_forward};
-use hardneg::{Batch, Positives, Workspace, reference};
+use super::intervals::assert_intervals;
+use crate::Workspace;
+use crate::common::near_ties::{NearTies, aim, cosine, disturb, scaled, sign};
+use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, check_forward};
+use crate::reference;
+use crate::screen::float::{LAST_BELOW_ONE, SHRINK, bound};
+use crate::screen::{Float32, ROUNDING};
 
 /// The last two are where the formula of the bound changes.
-const DIMS: [usize; 16] = [1, 2, 3, 7, 16, 17, 64, 100, 255, 384, 768, 1024, 2048, 4096, 8192, 8193];
+const DIMS: [usize; 16] =
+    [1, 2, 3, 7, 16, 17, 64, 100, 255, 384, 768, 1024, 2048, 4096, LAST_BELOW_ONE, LAST_BELOW_ONE + 1];
 const ROWS: usize = 8;
 const CANDIDATES: usize = 60;
-
-/// The relative error of one rounding to `f32`.
-const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
-
-/// The norm that the screen gives to its rows. The tails below are tuned to it: those sized for rows of norm 1 miss
-/// the half units that they aim at, and their sums go hardly wrong at all.
-const SHRINK: f64 = 1.0 - 1.0 / (1 << 10) as f64;
 
 /// Elements from which sums in `f32` go wrong, each kind in its own way.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,7 +111,7 @@ impl Attack {
     }
 }
 
-/// What a sum in `f32` gets wrong: the similarity of the screen's rows, added up in order, less the exact one.
+/// What a sum in `f32` gets wrong: the similarity of rows as the screen has them, added up in order, less the exact one.
 fn error(x: &[f32], y: &[f32]) -> f64 {
     let unit = |row: &[f32]| {
         let scale = (SHRINK / reference::norm(row)) as f32;
@@ -167,7 +163,8 @@ impl Attack {
             }
             anchors.extend(scaled(&other, row));
         }
-        NearTies { anchors, candidates, dim, attacked: (0..anchors_of(dim)).collect(), ties: CANDIDATES }
+        let batch = OwnedBatch::new(anchors, candidates, dim, Pairing::Identity);
+        NearTies { batch, attacked: (0..anchors_of(dim)).collect(), ties: CANDIDATES }
     }
 }
 
@@ -182,7 +179,51 @@ fn near_ties_that_an_f32_sum_gets_wrong() {
                 batch.assert_near_ties(10, &what);
             }
             batch.check(&mut workspace, &what);
+            let places = assert_intervals::<Float32>(&batch.batch.anchors, &batch.batch.candidates, dim, &what);
+            if attack.is_tail() && dim > 512 && dim <= LAST_BELOW_ONE {
+                assert!(places[1] - places[0] > 0.8, "{what}: from {} to {} of the bound", places[0], places[1]);
+            }
         }
+    }
+}
+
+/// Pairs whose sums begin near the largest that there is, the square of the norm of the screen's rows, and then take
+/// products of almost exactly half a unit in the last place: every one is lost, or every one is rounded up to a unit.
+/// Above 1 that unit would be twice as large, and the errors twice the bound.
+#[test]
+fn sums_that_begin_near_the_largest() {
+    for dim in [2, 64, 1024, 4096, LAST_BELOW_ONE] {
+        let largest = (SHRINK * SHRINK) as f32;
+        let half_unit = f64::from(largest.next_up() - largest) / 2.0;
+        for off in [1.0 - 2.0_f64.powi(-8), 1.0 + 2.0_f64.powi(-8)] {
+            // In the screen's units; both rows have the norm SHRINK and are the same.
+            let element = (half_unit * off).sqrt();
+            let first = (SHRINK * SHRINK - (dim - 1) as f64 * element * element).sqrt();
+            let row: Vec<f32> = (0..dim).map(|k| (if k == 0 { first } else { element }) as f32).collect();
+            let rows: Vec<f32> = [0, 1, 4].iter().flat_map(|&index| scaled(&row, index)).collect();
+            let what = format!("dim {dim}, {off} of half a unit");
+            let places = assert_intervals::<Float32>(&rows, &rows, dim, &what);
+            let reached = if off < 1.0 { places[1] } else { -places[0] };
+            let expected = 0.9 * (dim - 1) as f64 * half_unit / f64::from(bound(dim));
+            assert!(dim < 1024 || reached > expected, "{what}: {reached} of the bound");
+        }
+    }
+}
+
+/// Short rows that are parallel or nearly: nothing is added up, and all of the error is due to their normalisation.
+#[test]
+fn rows_that_normalisation_gets_wrong() {
+    let mut random = Random(1);
+    for dim in 1..=6 {
+        let anchors = random.rows(64, dim);
+        let mut candidates = anchors.repeat(8);
+        for (index, row) in candidates.chunks_mut(dim).enumerate() {
+            let scale = 1.0 + random.unit() / 3.0;
+            row.iter_mut().for_each(|value| *value *= scale);
+            row.copy_from_slice(&scaled(row, index));
+        }
+        let places = assert_intervals::<Float32>(&anchors, &candidates, dim, &format!("dim {dim}"));
+        assert!(places[1] - places[0] > 0.25, "dim {dim}: from {} to {} of the bound", places[0], places[1]);
     }
 }
 
@@ -203,9 +244,10 @@ fn norms_beyond_the_range_of_f32() {
             let rows: Vec<Vec<f32>> = (0..ROWS + CANDIDATES).map(|_| row()).collect();
             let (anchors, candidates) = (rows[..ROWS].concat(), rows[ROWS..].concat());
             assert!(rows.iter().all(|row| reference::norm(row) > f64::from(f32::MAX)));
+            assert_intervals::<Float32>(&anchors, &candidates, dim, &format!("dim {dim}"));
+            let batch = OwnedBatch::new(anchors, candidates, dim, Pairing::Offset(seed as usize));
             for negatives in ALL_NEGATIVES {
-                let batch = Batch::new(&anchors, &candidates, dim, Positives::Offset(seed as usize)).unwrap();
-                check_forward(batch, negatives, &mut workspace, &format!("dim {dim}"));
+                check_forward(batch.batch(), negatives, &mut workspace, &format!("dim {dim}"));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The forward pass against the reference, bit for bit.
 
-mod common;
+use hardneg::{RowStats, TripletLoss, Workspace, reference};
 
-use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, assert_loss, check_forward};
-use hardneg::{Batch, Positives, RowStats, TripletLoss, Workspace, reference};
+use crate::common::{
+    ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, OwnedBatch, Pairing, Random, assert_loss, check_forward,
+};
 
 /// Lanes of a sum, lanes of the registers, anchors and widths of the tiles, block sizes of the driver: every constant
 /// at which some loop changes its path.
@@ -23,9 +24,9 @@ fn shapes_around_every_constant() {
             let rows = around(&ROWS)[(7 * index + 5 * turn) % 24].min(candidates);
             let data = ALL_DATA[(index + turn) % ALL_DATA.len()];
             let negatives = ALL_NEGATIVES[turn % 3];
-            let (a, c) = data.batch((index * 100 + turn) as u64, rows, candidates, dim);
-            let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
-            check_forward(batch, negatives, &mut workspace, &format!("{data:?} {rows} x {candidates} x {dim}"));
+            let batch = data.batch((index * 100 + turn) as u64, rows, candidates, dim);
+            let what = format!("{data:?} {rows} x {candidates} x {dim}");
+            check_forward(batch.batch(), negatives, &mut workspace, &what);
         }
     }
 }
@@ -36,16 +37,16 @@ fn every_kind_of_data_with_every_rule() {
     for data in ALL_DATA {
         for (rows, dim) in [(2, 1), (5, 3), (50, 33), (97, 7), (130, 64)] {
             for negatives in ALL_NEGATIVES {
-                let (a, c) = data.batch(rows as u64, rows, rows, dim);
-                let batch = Batch::paired(&a, &c, dim).unwrap();
-                check_forward(batch, negatives, &mut workspace, &format!("{data:?} {rows} x {dim}"));
+                let batch = data.batch(rows as u64, rows, rows, dim).with(Pairing::Paired);
+                check_forward(batch.batch(), negatives, &mut workspace, &format!("{data:?} {rows} x {dim}"));
             }
         }
     }
 }
 
 /// Five blocks of candidates: fewer would be added up in the same order by another tree. Every row but the positive has
-/// its opposite among them, so that nothing is left of the mean but the roundings of the sum, which tell its order.
+/// its opposite among them, so that nothing is left of the mean but the roundings of the sum, which depend on its
+/// order.
 #[test]
 fn a_mean_that_is_nothing_but_roundings() {
     let mut workspace = Workspace::new();
@@ -54,24 +55,23 @@ fn a_mean_that_is_nothing_but_roundings() {
         let half = random.rows(480, dim);
         let opposite = half.chunks(dim).rev().flatten().map(|value| -value);
         let candidates: Vec<f32> = half.iter().copied().chain(opposite).chain(random.rows(1, dim)).collect();
-        let anchors = random.rows(7, dim);
-        let batch = Batch::new(&anchors, &candidates, dim, Positives::Indices(&[960; 7])).unwrap();
+        let batch = OwnedBatch::new(random.rows(7, dim), candidates, dim, Pairing::Indices(vec![960; 7]));
         for negatives in ALL_NEGATIVES {
-            check_forward(batch, negatives, &mut workspace, &format!("dim {dim}"));
+            check_forward(batch.batch(), negatives, &mut workspace, &format!("dim {dim}"));
+            let forward = TripletLoss::new().negatives(negatives).forward(batch.batch(), &mut workspace).unwrap();
+            assert!(dim == 1 || forward.row_stats().iter().all(|row| row.mean_negative().abs() < 1e-12));
         }
-        assert!(dim == 1 || workspace.row_stats().iter().all(|row| row.mean_negative.abs() < 1e-12));
     }
 }
 
-/// Losses of such different sizes that their sum is rounded at every step, which tells its order.
+/// Losses of such different sizes that their sum is rounded at every step, so that it depends on its order.
 #[test]
 fn losses_of_many_rows() {
     let mut random = Random(3);
     for count in [1, 255, 256, 257, 512, 513, 700, 1025, 1300, 2600] {
         let row = |random: &mut Random| {
-            let mut row = RowStats::default();
-            row.positive = random.unit() * 2.0_f32.powi(-(random.below(60) as i32));
-            row
+            let positive = random.unit() * 2.0_f32.powi(-(random.below(60) as i32));
+            RowStats::new(positive, 0.0, None).unwrap()
         };
         let rows: Vec<RowStats> = (0..count).map(|_| row(&mut random)).collect();
         for reduction in ALL_REDUCTIONS {
@@ -83,7 +83,6 @@ fn losses_of_many_rows() {
 }
 
 /// Smaller batches stay on the thread that asks, even where threads are allowed.
-#[cfg(feature = "rayon")]
 #[test]
 fn shapes_around_the_blocks_of_divided_work() {
     let mut workspace = Workspace::new();
@@ -93,9 +92,9 @@ fn shapes_around_the_blocks_of_divided_work() {
             for candidates in around(&[240]) {
                 let (dim, negatives) = (64 + turn % 4, ALL_NEGATIVES[turn % 3]);
                 assert!(rows * candidates * dim > 2_700_000, "{rows} x {candidates} x {dim} is not divided");
-                let (a, c) = data.batch(turn as u64, rows, candidates, dim);
-                let batch = Batch::new(&a, &c, dim, Positives::Identity).unwrap();
-                check_forward(batch, negatives, &mut workspace, &format!("{data:?} {rows} x {candidates} x {dim}"));
+                let batch = data.batch(turn as u64, rows, candidates, dim);
+                let what = format!("{data:?} {rows} x {candidates} x {dim}");
+                check_forward(batch.batch(), negatives, &mut workspace, &what);
                 turn += 1;
             }
         }
@@ -107,9 +106,8 @@ fn work_that_is_divided_over_threads() {
     let mut workspace = Workspace::new();
     for data in [Data::Random, Data::CommonMean, Data::Duplicates] {
         for negatives in ALL_NEGATIVES {
-            let (a, c) = data.batch(1, 401, 401, 40);
-            let batch = Batch::paired(&a, &c, 40).unwrap();
-            check_forward(batch, negatives, &mut workspace, &format!("{data:?} 401 x 40"));
+            let batch = data.batch(1, 401, 401, 40).with(Pairing::Paired);
+            check_forward(batch.batch(), negatives, &mut workspace, &format!("{data:?} 401 x 40"));
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Bad input is a typed error before anything is written; input that only looks bad gets the right answer.
 
-mod common;
-
-use common::{ALL_DATA, ALL_NEGATIVES, Data, all_threads, bits, check_forward};
 use hardneg::{
-    Backend, Batch, Error, Loss, Negatives, Positives, Screen, Side, SimilarityMatrix, TripletLoss, Workspace,
-    reference, triplet_loss,
+    Backend, Batch, Error, Loss, Negatives, Positives, Side, SimilarityMatrix, TripletLoss, Workspace, reference,
+    triplet_loss,
 };
+
+use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_loss, bits, check_forward, ways};
 
 const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
@@ -18,26 +17,20 @@ fn places(rows: usize, dim: usize) -> impl Iterator<Item = (usize, usize)> {
     [0, rows / 2, rows - 1].into_iter().flat_map(move |row| [0, dim / 2, dim - 1].map(|k| (row, k)))
 }
 
-/// Every backend and screen on every number of threads, with a workspace that held rows; none are left.
+/// Every way to run fails, with a workspace that held rows.
 fn assert_forward_fails(batch: Batch<'_>, margin: f32, expected: &str) {
     let good = [1.0, 0.0, 0.0, 1.0];
-    for backend in Backend::available() {
-        for (threads, screen) in
-            all_threads().into_iter().flat_map(|way| Screen::all().map(move |screen| (way, screen)))
-        {
-            let mut workspace = Workspace::new();
-            let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
-            let _ = plan.forward(Batch::paired(&good, &good, 2).unwrap(), &mut workspace).unwrap();
-            let error = plan.margin(margin).forward(batch, &mut workspace).unwrap_err();
-            assert_eq!(format!("{error:?}"), expected, "{backend}, {threads:?}, {screen:?}");
-            assert!(workspace.row_stats().is_empty(), "{backend}, {threads:?}: rows after an error");
-        }
+    for (way, plan) in ways(TripletLoss::new()) {
+        let mut workspace = Workspace::new();
+        let _ = plan.forward(Batch::paired(&good, &good, 2).unwrap(), &mut workspace).unwrap();
+        let error = plan.margin(margin).forward(batch, &mut workspace).unwrap_err();
+        assert_eq!(format!("{error:?}"), expected, "{way}");
     }
 }
 
 fn from_similarities(data: &[f32], rows: usize, columns: usize, positives: Positives<'_>) -> Result<Loss, Error> {
     let matrix = SimilarityMatrix::new(data, rows, columns, positives)?;
-    TripletLoss::new().forward_from_similarities(matrix, &mut Workspace::new())
+    Ok(TripletLoss::new().forward_from_similarities(matrix, &mut Workspace::new())?.loss())
 }
 
 /// `similarity_matrix_into` on every backend fails and leaves the buffer alone.
@@ -48,10 +41,6 @@ fn assert_matrix_fails(anchors: &[f32], candidates: &[f32], dim: usize, output: 
         assert_eq!(error, expected, "{backend}");
         assert!(buffer.iter().all(|&value| value == PATTERN), "{backend}: something was written");
     }
-    let mut buffer = vec![PATTERN; output];
-    let error = hardneg::similarity_matrix_into(anchors, candidates, dim, &mut buffer).unwrap_err();
-    assert_eq!(error, expected);
-    assert!(buffer.iter().all(|&value| value == PATTERN), "something was written");
 }
 
 /// `normalize_into` on every backend fails and leaves the buffer alone.
@@ -61,9 +50,6 @@ fn assert_normalize_fails(row: &[f32], output: usize, expected: Error) {
         assert_eq!(backend.normalize_into(row, &mut buffer), Err(expected), "{backend}");
         assert!(buffer.iter().all(|&value| value == PATTERN), "{backend}: something was written");
     }
-    let mut buffer = vec![PATTERN; output];
-    assert_eq!(hardneg::normalize_into(row, &mut buffer), Err(expected));
-    assert!(buffer.iter().all(|&value| value == PATTERN), "something was written");
 }
 
 /// `dot` and `cosine_similarity` on every backend fail.
@@ -72,8 +58,6 @@ fn assert_pair_fails(x: &[f32], y: &[f32], expected: Error) {
         assert_eq!(backend.dot(x, y), Err(expected), "{backend}");
         assert_eq!(backend.cosine_similarity(x, y), Err(expected), "{backend}");
     }
-    assert_eq!(hardneg::dot(x, y), Err(expected));
-    assert_eq!(hardneg::cosine_similarity(x, y), Err(expected));
 }
 
 fn length(side: Side, expected: usize, actual: usize) -> Error {
@@ -105,7 +89,7 @@ fn lengths_of_batches() {
     };
     assert_eq!(unpaired(11, 11, 4), partial(Side::Anchors, 4, 11));
     for other in [0, 4, 8, 11, 13, 16] {
-        assert_eq!(unpaired(12, other, 4), length(Side::Candidates, 12, other));
+        assert_eq!(unpaired(12, other, 4), length(Side::Positives, 12, other));
     }
     assert!(Batch::new(&data, &data[..12], 4, Positives::Indices(&[0, 1, 2, 0, 1, 2])).is_ok());
 }
@@ -154,15 +138,25 @@ fn positives_out_of_range() {
     let at = |row, index| Error::PositiveOutOfRange { row, index, candidates: 5 };
     assert_positives_fail(Positives::Indices(&[5, 0, 0]), at(0, 5));
     assert_positives_fail(Positives::Indices(&[0, 9, 9]), at(1, 9));
-    assert_positives_fail(Positives::Indices(&[4, 4, usize::MAX]), at(2, usize::MAX));
+    assert_positives_fail(Positives::Indices(&[4, 4, usize::MAX]), at(2, usize::MAX as i128));
+    assert_positives_fail(Positives::IndicesU32(&[4, 4, 5]), at(2, 5));
+    assert_positives_fail(Positives::IndicesU32(&[4, u32::MAX, 5]), at(1, u32::MAX.into()));
+    assert_positives_fail(Positives::IndicesI64(&[5, -1, 0]), at(0, 5));
+    assert_positives_fail(Positives::IndicesI64(&[0, -1, 9]), at(1, -1));
+    assert_positives_fail(Positives::IndicesI64(&[0, 0, i64::MIN]), at(2, i64::MIN.into()));
+    assert_positives_fail(Positives::IndicesI64(&[0, i64::MAX, 0]), at(1, i64::MAX.into()));
     assert_positives_fail(Positives::Offset(3), at(2, 5));
     assert_positives_fail(Positives::Offset(4), at(1, 5));
     assert_positives_fail(Positives::Offset(5), at(0, 5));
     assert_positives_fail(Positives::Offset(6), at(0, 6));
-    assert_positives_fail(Positives::Offset(usize::MAX - 1), at(0, usize::MAX - 1));
-    assert_positives_fail(Positives::Offset(usize::MAX), at(0, usize::MAX));
+    assert_positives_fail(Positives::Offset(usize::MAX - 1), at(0, usize::MAX as i128 - 1));
+    assert_positives_fail(Positives::Offset(usize::MAX), at(0, usize::MAX as i128));
     for indices in [&[][..], &[0; 2], &[0; 4], &[9; 2]] {
-        assert_positives_fail(Positives::Indices(indices), length(Side::Positives, 3, indices.len()));
+        let wrong = length(Side::PositiveIndices, 3, indices.len());
+        assert_positives_fail(Positives::Indices(indices), wrong);
+        let (narrow, signed): (Vec<u32>, Vec<i64>) = indices.iter().map(|&index| (index as u32, index as i64)).unzip();
+        assert_positives_fail(Positives::IndicesU32(&narrow), wrong);
+        assert_positives_fail(Positives::IndicesI64(&signed), wrong);
     }
     // More anchors than candidates, paired one to one.
     let identity = Batch::new(&[1.0; 6], &[1.0; 4], 2, Positives::Identity).unwrap_err();
@@ -192,22 +186,20 @@ fn lengths_of_similarities() {
 #[test]
 fn rows_that_are_not_finite() {
     for (rows, candidates, dim) in [(3, 5, 4), (200, 390, 41)] {
-        let (anchors, others) = Data::Random.batch(1, rows, candidates, dim);
+        let good = Data::Random.batch(1, rows, candidates, dim);
+        let check = |bad: &OwnedBatch, expected: Error| {
+            assert_forward_fails(bad.batch(), 0.25, &format!("{expected:?}"));
+            assert_eq!(reference::row_stats(bad.batch(), Negatives::Below).unwrap_err(), expected);
+        };
         for (turn, (row, k)) in places(rows, dim).enumerate() {
-            let mut bad = anchors.clone();
-            bad[row * dim + k] = BAD[turn % 3];
-            let batch = Batch::new(&bad, &others, dim, Positives::Identity).unwrap();
-            let expected = Error::NotFinite { side: Side::Anchors, row };
-            assert_forward_fails(batch, 0.25, &format!("{expected:?}"));
-            assert_eq!(reference::row_stats(batch, Negatives::Below).unwrap_err(), expected);
+            let mut bad = good.clone();
+            bad.anchors[row * dim + k] = BAD[turn % 3];
+            check(&bad, Error::NotFinite { side: Side::Anchors, row });
         }
         for (turn, (row, k)) in places(candidates, dim).enumerate() {
-            let mut bad = others.clone();
-            bad[row * dim + k] = BAD[turn % 3];
-            let batch = Batch::new(&anchors, &bad, dim, Positives::Identity).unwrap();
-            let expected = Error::NotFinite { side: Side::Candidates, row };
-            assert_forward_fails(batch, 0.25, &format!("{expected:?}"));
-            assert_eq!(reference::row_stats(batch, Negatives::Below).unwrap_err(), expected);
+            let mut bad = good.clone();
+            bad.candidates[row * dim + k] = BAD[turn % 3];
+            check(&bad, Error::NotFinite { side: Side::Candidates, row });
         }
     }
 }
@@ -215,66 +207,62 @@ fn rows_that_are_not_finite() {
 /// Several bad rows: the first one is named, and anchors come before candidates.
 #[test]
 fn the_first_bad_row() {
-    let (mut anchors, mut candidates) = Data::Random.batch(2, 60, 250, 20);
+    let mut bad = Data::Random.batch(2, 60, 250, 20);
     for row in [201, 220, 249] {
-        candidates[row * 20 + 3] = f32::NAN;
+        bad.candidates[row * 20 + 3] = f32::NAN;
     }
-    let batch = Batch::new(&anchors, &candidates, 20, Positives::Identity).unwrap();
-    assert_forward_fails(batch, 0.25, "NotFinite { side: Candidates, row: 201 }");
+    assert_forward_fails(bad.batch(), 0.25, "NotFinite { side: Candidates, row: 201 }");
     for row in [17, 18, 59] {
-        anchors[row * 20 + 19] = f32::INFINITY;
+        bad.anchors[row * 20 + 19] = f32::INFINITY;
     }
-    let batch = Batch::new(&anchors, &candidates, 20, Positives::Identity).unwrap();
-    assert_forward_fails(batch, 0.25, "NotFinite { side: Anchors, row: 17 }");
+    assert_forward_fails(bad.batch(), 0.25, "NotFinite { side: Anchors, row: 17 }");
     // Infinities of both signs, and of one sign on both sides, must not cancel or hide behind a zero.
     let infinite = [f32::INFINITY, f32::NEG_INFINITY, 0.0, 0.0];
     let batch = Batch::paired(&infinite, &infinite, 2).unwrap();
     assert_forward_fails(batch, 0.25, "NotFinite { side: Anchors, row: 0 }");
     let zeros = [0.0; 4];
     let batch = Batch::paired(&zeros, &infinite, 2).unwrap();
+    assert_forward_fails(batch, 0.25, "NotFinite { side: Positives, row: 0 }");
+    let batch = Batch::new(&zeros, &infinite, 2, Positives::Identity).unwrap();
     assert_forward_fails(batch, 0.25, "NotFinite { side: Candidates, row: 0 }");
 }
 
 #[test]
 fn margins_that_are_not_finite() {
-    let (anchors, mut candidates) = Data::Random.batch(3, 5, 7, 4);
-    let matrix = candidates[..6].to_vec();
+    let mut input = Data::Random.batch(3, 5, 7, 4);
+    let matrix = input.candidates[..6].to_vec();
     let matrix = SimilarityMatrix::new(&matrix, 2, 3, Positives::Identity).unwrap();
     let mut workspace = Workspace::new();
     for margin in BAD {
         let expected = format!("{:?}", Error::MarginNotFinite { margin });
-        let batch = Batch::new(&anchors, &candidates, 4, Positives::Identity).unwrap();
-        assert_forward_fails(batch, margin, &expected);
+        assert_forward_fails(input.batch(), margin, &expected);
         let plan = TripletLoss::new();
-        let _ = plan.forward(batch, &mut workspace).unwrap();
-        let reduced = plan.margin(margin).reduce(workspace.row_stats()).unwrap_err();
+        let forward = plan.forward(input.batch(), &mut workspace).unwrap();
+        let reduced = plan.margin(margin).reduce(forward.row_stats()).unwrap_err();
         assert_eq!(format!("{reduced:?}"), expected);
-        assert_eq!(workspace.row_stats().len(), 5, "reduce only reads");
         let mined = plan.margin(margin).forward_from_similarities(matrix, &mut workspace).unwrap_err();
         assert_eq!(format!("{mined:?}"), expected);
-        assert!(workspace.row_stats().is_empty());
     }
     // Options come before rows.
-    candidates[0] = f32::NAN;
-    let batch = Batch::new(&anchors, &candidates, 4, Positives::Identity).unwrap();
-    assert_forward_fails(batch, f32::INFINITY, "MarginNotFinite { margin: inf }");
+    input.candidates[0] = f32::NAN;
+    assert_forward_fails(input.batch(), f32::INFINITY, "MarginNotFinite { margin: inf }");
 }
 
 #[test]
 fn margins_that_are_finite() {
-    let (anchors, candidates) = Data::Random.batch(4, 30, 40, 8);
-    let batch = Batch::new(&anchors, &candidates, 8, Positives::Identity).unwrap();
+    let input = Data::Random.batch(4, 30, 40, 8);
+    let batch = input.batch();
     for margin in [f32::MAX, f32::MIN, 0.0, -0.0, -0.5, 1e-45, 2.0] {
         let (expected, _) = reference::forward(batch, margin, Negatives::Below, hardneg::Reduction::Sum).unwrap();
-        let actual = TripletLoss::new().margin(margin).forward(batch, &mut Workspace::new()).unwrap();
-        common::assert_loss(&expected, &actual, &format!("margin {margin}"));
+        let actual = TripletLoss::new().margin(margin).forward(batch, &mut Workspace::new()).unwrap().loss();
+        assert_loss(&expected, &actual, &format!("margin {margin}"));
         assert!(actual.loss.is_finite());
     }
 }
 
 #[test]
 fn similarities_that_are_not_finite() {
-    let good = common::Random(5).rows(9, 6);
+    let good = Random(5).rows(9, 6);
     for (turn, (row, k)) in places(9, 6).enumerate() {
         let mut bad = good.clone();
         bad[row * 6 + k] = BAD[turn % 3];
@@ -296,7 +284,6 @@ fn vectors_of_wrong_length() {
     for backend in Backend::available() {
         assert_eq!(backend.norm(&[]), Err(Error::ZeroDim), "{backend}");
     }
-    assert_eq!(hardneg::norm(&[]), Err(Error::ZeroDim));
     assert_normalize_fails(&[], 0, Error::ZeroDim);
     assert_normalize_fails(&[], 3, Error::ZeroDim);
     for (row, output) in [(1, 0), (1, 2), (40, 39), (39, 40)] {
@@ -307,7 +294,7 @@ fn vectors_of_wrong_length() {
 #[test]
 fn vectors_that_are_not_finite() {
     for dim in [1, 2, 31, 32, 33, 100] {
-        let good = common::Random(6).rows(1, dim);
+        let good = Random(6).rows(1, dim);
         for (turn, k) in [0, dim / 2, dim - 1].into_iter().enumerate() {
             let mut bad = good.clone();
             bad[k] = BAD[turn];
@@ -320,7 +307,6 @@ fn vectors_that_are_not_finite() {
             for backend in Backend::available() {
                 assert_eq!(backend.norm(&bad), Err(first), "{backend}");
             }
-            assert_eq!(hardneg::norm(&bad), Err(first));
             assert_normalize_fails(&bad, dim, first);
         }
     }
@@ -345,7 +331,7 @@ fn matrices_of_wrong_size_or_not_finite() {
     for output in [0, 17, 19, 36] {
         assert_matrix_fails(&data[..12], &data, 4, output, length(Side::Output, 18, output));
     }
-    let (anchors, candidates) = Data::Random.batch(7, 5, 150, 6);
+    let OwnedBatch { anchors, candidates, .. } = Data::Random.batch(7, 5, 150, 6);
     for (turn, (row, k)) in places(5, 6).enumerate() {
         let mut bad = anchors.clone();
         bad[row * 6 + k] = BAD[turn % 3];
@@ -370,17 +356,17 @@ fn zero_rows_are_similar_to_nothing_and_counted() {
     let mut workspace = Workspace::new();
     for negatives in ALL_NEGATIVES {
         check_forward(batch, negatives, &mut workspace, "zero rows");
-        let loss = TripletLoss::new().negatives(negatives).forward(batch, &mut workspace).unwrap();
-        assert_eq!((loss.zero_anchors, loss.zero_candidates), (2, 2));
+        let forward = TripletLoss::new().negatives(negatives).forward(batch, &mut workspace).unwrap();
+        assert_eq!((forward.loss().zero_anchors, forward.loss().zero_candidates), (Some(2), Some(2)));
         for row in [1, 3] {
-            let stats = workspace.row_stats()[row];
-            assert_eq!(bits(&[stats.positive, stats.mean_negative]), [0, 0]);
+            let stats = forward.row_stats()[row];
+            assert_eq!(bits(&[stats.positive(), stats.mean_negative()]), [0, 0]);
             // All similarities tie with the positive's: none is below it, and the lowest index wins.
-            let closest = stats.closest_negative.map(|closest| (closest.index, closest.similarity.to_bits()));
+            let closest = stats.closest_negative().map(|closest| (closest.index(), closest.similarity().to_bits()));
             assert_eq!(closest, (negatives != Negatives::Below).then_some((0, 0)));
         }
-        assert_eq!(workspace.row_stats()[0].positive.to_bits(), 0, "a zero positive");
-        assert_eq!(workspace.row_stats()[2].positive.to_bits(), 0, "a zero positive");
+        assert_eq!(forward.row_stats()[0].positive().to_bits(), 0, "a zero positive");
+        assert_eq!(forward.row_stats()[2].positive().to_bits(), 0, "a zero positive");
     }
     for backend in Backend::available() {
         assert_eq!(backend.norm(&[0.0, -0.0]).unwrap().to_bits(), 0, "{backend}");
@@ -410,7 +396,7 @@ const SCALES: [f32; 7] = [1e-40, 3e38, 1e-30, 1.0, 1e30, 1e-45, 1e-38];
 #[test]
 fn rows_of_extreme_size_have_the_right_cosine() {
     const DIM: usize = 33;
-    let (anchors, candidates) = Data::CommonMean.batch(8, 7, 14, DIM);
+    let OwnedBatch { anchors, candidates, .. } = Data::CommonMean.batch(8, 7, 14, DIM);
     let scaled = |rows: &[f32], shift: usize| -> Vec<f32> {
         let scale = |(row, values): (usize, &[f32])| {
             let scale = SCALES[(row + shift) % SCALES.len()];
@@ -441,12 +427,13 @@ fn rows_of_extreme_size_have_the_right_cosine() {
         for negatives in ALL_NEGATIVES {
             check_forward(batch, negatives, &mut workspace, "extreme rows");
         }
-        for (row, (stats, anchor)) in workspace.row_stats().iter().zip(anchors.chunks(DIM)).enumerate() {
+        let forward = TripletLoss::new().forward(batch, &mut workspace).unwrap();
+        for (row, (stats, anchor)) in forward.row_stats().iter().zip(anchors.chunks(DIM)).enumerate() {
             let similarities: Vec<f64> = candidates.chunks(DIM).map(|other| plain_cosine(anchor, other)).collect();
             let others: f64 = similarities.iter().sum::<f64>() - similarities[row];
             let mean = others / (similarities.len() - 1) as f64;
-            assert!((similarities[row] - f64::from(stats.positive)).abs() < 1e-6, "row {row}");
-            assert!((mean - f64::from(stats.mean_negative)).abs() < 1e-6, "row {row}");
+            assert!((similarities[row] - f64::from(stats.positive())).abs() < 1e-6, "row {row}");
+            assert!((mean - f64::from(stats.mean_negative())).abs() < 1e-6, "row {row}");
         }
     }
 }
@@ -485,7 +472,14 @@ fn messages() {
         (length(Side::Candidates, 12, 11), "candidates: expected 12 elements, got 11"),
         (partial(Side::Anchors, 4, 11), "anchors: expected a multiple of dim 4, got 11 elements"),
         (not_finite(Side::Anchors, 17), "anchors: row 17 holds a NaN or an infinity"),
+        (not_finite(Side::Positives, 0), "positives: row 0 holds a NaN or an infinity"),
+        (length(Side::PositiveIndices, 3, 2), "positive indices: expected 3 elements, got 2"),
         (Error::MarginNotFinite { margin: f32::INFINITY }, "the margin is inf"),
+        (Error::SimilarityNotFinite { similarity: f32::NAN }, "a similarity is NaN"),
+        (
+            Error::PositiveOutOfRange { row: 1, index: -1, candidates: 5 },
+            "row 1: its positive is candidate -1, but there are 5 candidates",
+        ),
         (
             Error::PositiveOutOfRange { row: 2, index: 9, candidates: 5 },
             "row 2: its positive is candidate 9, but there are 5 candidates",
@@ -501,12 +495,10 @@ fn messages() {
 fn good_calls_after_bad_ones() {
     let mut workspace = Workspace::new();
     for data in ALL_DATA {
-        let (anchors, candidates) = data.batch(9, 40, 50, 12);
-        let mut bad = candidates.clone();
-        bad[599] = f32::NAN;
-        let spoiled = Batch::new(&anchors, &bad, 12, Positives::Identity).unwrap();
-        assert!(TripletLoss::new().forward(spoiled, &mut workspace).is_err());
-        let batch = Batch::new(&anchors, &candidates, 12, Positives::Identity).unwrap();
-        check_forward(batch, Negatives::Below, &mut workspace, &format!("{data:?} after an error"));
+        let good = data.batch(9, 40, 50, 12);
+        let mut bad = good.clone();
+        bad.candidates[599] = f32::NAN;
+        assert!(TripletLoss::new().forward(bad.batch(), &mut workspace).is_err());
+        check_forward(good.batch(), Negatives::Below, &mut workspace, &format!("{data:?} after an error"));
     }
 }

@@ -1,42 +1,26 @@
 //! The gradients: against a restatement of their arithmetic bit for bit, against autograd, against finite differences,
 //! and what the calls promise besides.
 
-mod common;
-#[path = "common/npz.rs"]
-mod npz;
-
 use std::path::PathBuf;
 
-use common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, all_threads, assert_loss, assert_rows, bits};
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix,
+    Backend, Batch, Error, Forward, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, Threads,
     TripletLoss, Workspace, reference,
 };
-use npz::Npz;
+
+use crate::common::{
+    ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, OwnedBatch, Pairing, Random, assert_forward, assert_loss,
+    assert_rows, bits, ways, ways_of_one_screen,
+};
+use crate::npz::Npz;
 
 /// The gradients with respect to the anchors and to the candidates.
 type Pair = [Vec<f32>; 2];
 
-/// A batch that owns its rows.
-struct Input {
-    anchors: Vec<f32>,
-    candidates: Vec<f32>,
-    dim: usize,
-    positives: Vec<usize>,
-}
-
-impl Input {
-    /// Rows of any kind, with positives that repeat.
-    fn new(data: Data, seed: u64, rows: usize, candidates: usize, dim: usize) -> Input {
-        let (anchors, rest) = data.batch(seed, rows, candidates, dim);
-        let mut random = Random(seed ^ 77);
-        let positives = (0..rows).map(|_| random.below(candidates.min(rows / 2 + 2))).collect();
-        Input { anchors, candidates: rest, dim, positives }
-    }
-
-    fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.anchors, &self.candidates, self.dim, Positives::Indices(&self.positives)).unwrap()
-    }
+/// A batch of any kind of rows, with positives that repeat.
+fn input(data: Data, seed: u64, rows: usize, candidates: usize, dim: usize) -> OwnedBatch {
+    let pairing = Pairing::random(&mut Random(seed ^ 77), rows, candidates.min(rows / 2 + 2));
+    data.batch(seed, rows, candidates, dim).with(pairing)
 }
 
 /// Two buffers for the gradients of a batch, full of rubbish.
@@ -48,18 +32,32 @@ fn zeros(batch: Batch<'_>) -> Pair {
     [batch.rows(), batch.candidates()].map(|rows| vec![0.0; rows * batch.dim()])
 }
 
-fn forward_backward(
+/// The gradients with weights, if there are any.
+fn weighted<'a>(gradients: Gradients<'a>, weights: Option<&'a [f32]>) -> Gradients<'a> {
+    if let Some(weights) = weights { gradients.weights(weights) } else { gradients }
+}
+
+/// Both buffers, with weights, if there are any.
+fn both<'a>([a, c]: &'a mut Pair, weights: Option<&'a [f32]>) -> Gradients<'a> {
+    weighted(Gradients::new(a, c), weights)
+}
+
+fn forward_backward<'w, 'b>(
     plan: TripletLoss,
-    batch: Batch<'_>,
+    batch: Batch<'b>,
     weights: Option<&[f32]>,
-    workspace: &mut Workspace,
-) -> (Loss, Pair) {
+    workspace: &'w mut Workspace,
+) -> (Forward<'w, 'b>, Pair) {
     let mut pair = dirty(batch);
-    let [a, c] = &mut pair;
-    let gradients = Gradients::new(a, c);
-    let gradients = if let Some(weights) = weights { gradients.weights(weights) } else { gradients };
-    let loss = plan.forward_backward(batch, gradients, workspace).unwrap();
-    (loss, pair)
+    let forward = plan.forward_backward(batch, both(&mut pair, weights), workspace).unwrap();
+    (forward, pair)
+}
+
+/// The loss and the gradients, from a workspace of their own.
+fn run(plan: TripletLoss, batch: Batch<'_>, weights: Option<&[f32]>) -> (Loss, Pair) {
+    let mut workspace = Workspace::new();
+    let (forward, pair) = forward_backward(plan, batch, weights, &mut workspace);
+    (forward.loss(), pair)
 }
 
 fn pair_bits(pair: &Pair) -> [Vec<u32>; 2] {
@@ -133,7 +131,7 @@ mod restated {
     }
 
     /// The gradients of a batch with the given statistics and weights.
-    pub(crate) fn gradients(input: &Input, stats: &[RowStats], margin: f32, weights: &[f64]) -> Pair {
+    pub(crate) fn gradients(input: &OwnedBatch, stats: &[RowStats], margin: f32, weights: &[f64]) -> Pair {
         let dim = input.dim;
         let anchors: Vec<&[f32]> = input.anchors.chunks(dim).collect();
         let candidates: Vec<&[f32]> = input.candidates.chunks(dim).collect();
@@ -144,11 +142,12 @@ mod restated {
         let v = tree_sum(&candidates, &vec![1.0; candidates.len()]);
         let mut by_candidates = vec![tree_sum(&anchors, &p); candidates.len()];
         let mut by_anchors = Vec::new();
+        let positives = input.positives();
         for (row, anchor) in anchors.iter().enumerate() {
             let mut by_unit: Vec<f64> = v.iter().map(|v| if p[row] == 0.0 { 0.0 } else { v * p[row] }).collect();
             let k = h1[row] + h2[row] + p[row];
-            let positive = Some((input.positives[row], -k));
-            let closest = stats[row].closest_negative.map(|closest| (closest.index, h2[row]));
+            let positive = Some((positives[row], -k));
+            let closest = stats[row].closest_negative().map(|closest| (closest.index(), h2[row]));
             for (candidate, value) in [positive, closest].into_iter().flatten().filter(|pair| pair.1 != 0.0) {
                 add(&mut by_unit, candidates[candidate], value * inverse(candidates[candidate]));
                 add(&mut by_candidates[candidate], anchor, value * inverse(anchor));
@@ -166,7 +165,7 @@ fn every_way_to_run_gives_the_restated_bits() {
     let mut random = Random(1);
     for (rows, candidates, dim) in [(1, 2, 1), (2, 3, 16), (33, 31, 15), (70, 90, 33), (385, 40, 17), (60, 385, 48)] {
         for data in ALL_DATA {
-            let input = Input::new(data, random.bits(), rows, candidates, dim);
+            let input = input(data, random.bits(), rows, candidates, dim);
             let weights = random.rows(1, rows);
             for negatives in ALL_NEGATIVES {
                 for margin in [0.25, 1.0] {
@@ -178,7 +177,7 @@ fn every_way_to_run_gives_the_restated_bits() {
 }
 
 fn check_bits(
-    input: &Input,
+    input: &OwnedBatch,
     negatives: Negatives,
     margin: f32,
     weights: &[f32],
@@ -186,29 +185,26 @@ fn check_bits(
     what: &str,
 ) {
     let batch = input.batch();
-    let (loss, stats) = reference::forward(batch, margin, negatives, Reduction::Mean).unwrap();
-    let implied = vec![1.0 / batch.rows() as f64; batch.rows()];
+    let expected = reference::forward(batch, margin, negatives, Reduction::Mean).unwrap();
+    let implied = 1.0 / batch.rows() as f64;
     let given: Vec<f64> = weights.iter().map(|&weight| weight.into()).collect();
-    let by_mean = restated::gradients(input, &stats, margin, &implied);
-    let by_weights = restated::gradients(input, &stats, margin, &given);
-    for backend in Backend::available() {
-        for threads in all_threads() {
-            let what = format!(
-                "{what}, {} x {} x {}, {negatives:?}, {margin}, {backend}, {threads:?}",
-                batch.rows(),
-                batch.candidates(),
-                batch.dim()
-            );
-            let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend).threads(threads);
-            let mean = plan.reduction(Reduction::Mean);
-            let (actual, pair) = forward_backward(mean, batch, None, workspace);
-            assert_loss(&loss, &actual, &what);
-            assert_rows(&stats, workspace.row_stats(), &what);
-            assert_pair(&by_mean, &pair, &what);
-            let (actual, pair) = forward_backward(mean, batch, Some(weights), workspace);
-            assert_loss(&loss, &actual, &what);
-            assert_pair(&by_weights, &pair, &what);
-        }
+    let product: Vec<f64> = given.iter().map(|weight| weight * implied).collect();
+    let restated = |weights: &[f64]| restated::gradients(input, &expected.1, margin, weights);
+    let by_mean = restated(&vec![implied; batch.rows()]);
+    let (by_weights, by_both) = (restated(&given), restated(&product));
+    let what = format!("{what}, {} x {} x {}, {negatives}, {margin}", batch.rows(), batch.candidates(), batch.dim());
+    for (way, sum) in ways_of_one_screen(TripletLoss::new().margin(margin).negatives(negatives)) {
+        let what = format!("{what}, {way}");
+        let mean = sum.reduction(Reduction::Mean);
+        let (actual, pair) = forward_backward(mean, batch, None, workspace);
+        assert_forward(&expected, &actual, &what);
+        assert_pair(&by_mean, &pair, &what);
+        let (actual, pair) = forward_backward(mean, batch, Some(weights), workspace);
+        assert_forward(&expected, &actual, &what);
+        assert_pair(&by_both, &pair, &what);
+        let (actual, pair) = forward_backward(sum, batch, Some(weights), workspace);
+        assert_rows(&expected.1, actual.row_stats(), &what);
+        assert_pair(&by_weights, &pair, &what);
     }
 }
 
@@ -216,20 +212,14 @@ fn check_bits(
 #[cfg(feature = "rayon")]
 fn every_number_of_threads_gives_the_same_bits() {
     // So many elements that the work is divided.
-    let input = Input::new(Data::CommonMean, 5, 500, 700, 450);
+    let input = input(Data::CommonMean, 5, 500, 700, 450);
     assert!(input.anchors.len() + input.candidates.len() > 1 << 19);
-    let (_, expected) = forward_backward(
-        TripletLoss::new().threads(hardneg::Threads::Serial),
-        input.batch(),
-        None,
-        &mut Workspace::new(),
-    );
+    let (_, expected) = run(TripletLoss::new().threads(Threads::Serial), input.batch(), None);
     for threads in [1, 2, 3, 8] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for backend in Backend::available() {
-            let plan = TripletLoss::new().backend(backend);
-            let mut workspace = Workspace::new();
-            let (_, pair) = pool.install(|| forward_backward(plan, input.batch(), None, &mut workspace));
+            let plan = TripletLoss::new().backend(backend).threads(Threads::Rayon);
+            let (_, pair) = pool.install(|| run(plan, input.batch(), None));
             assert_pair(&expected, &pair, &format!("{backend}, {threads} threads"));
         }
     }
@@ -238,10 +228,10 @@ fn every_number_of_threads_gives_the_same_bits() {
 #[test]
 fn rounded_gradients_are_those_of_the_reference() {
     for data in ALL_DATA {
-        let input = Input::new(data, 6, 60, 50, 24);
+        let input = input(data, 6, 60, 50, 24);
         let (by_anchors, by_candidates) =
             reference::backward(input.batch(), 0.5, Negatives::Below, &vec![1.0; 60]).unwrap();
-        let (_, pair) = forward_backward(TripletLoss::new().margin(0.5), input.batch(), None, &mut Workspace::new());
+        let (_, pair) = run(TripletLoss::new().margin(0.5), input.batch(), None);
         let rows = [(&input.anchors, &by_anchors, &pair[0]), (&input.candidates, &by_candidates, &pair[1])];
         for (rows, expected, actual) in rows {
             for ((row, expected), actual) in rows.chunks(24).zip(expected.chunks(24)).zip(actual.chunks(24)) {
@@ -287,7 +277,7 @@ fn gradients_that_pytorch_computed() {
         let batch = Batch::paired(&a, &c, dim).unwrap();
         for backend in Backend::available() {
             let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend);
-            let (_, [by_anchors, by_positives]) = forward_backward(plan, batch, None, &mut Workspace::new());
+            let (_, [by_anchors, by_positives]) = run(plan, batch, None);
             assert_near_the_largest(&archive.f64("grad_anchors"), &by_anchors, &format!("{file}, anchors"));
             assert_near_the_largest(&archive.f64("grad_positives"), &by_positives, &format!("{file}, positives"));
             some |= by_anchors.iter().any(|&value| value != 0.0);
@@ -297,10 +287,10 @@ fn gradients_that_pytorch_computed() {
 }
 
 /// The loss of a batch in `f64`, with the closest negatives held fixed, as the derivative holds them.
-fn loss64(a: &[f64], c: &[f64], input: &Input, closest: &[Option<usize>], margin: f64) -> f64 {
-    let dim = input.dim;
+fn loss64(a: &[f64], c: &[f64], input: &OwnedBatch, closest: &[Option<usize>], margin: f64) -> f64 {
+    let (dim, positives) = (input.dim, input.positives());
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    let rows = a.chunks(dim).zip(&input.positives).zip(closest);
+    let rows = a.chunks(dim).zip(&positives).zip(closest);
     rows.map(|((anchor, &positive), closest)| {
         let cosine =
             |candidate: &[f64]| dot(anchor, candidate) / (dot(anchor, anchor) * dot(candidate, candidate)).sqrt();
@@ -317,13 +307,13 @@ fn loss64(a: &[f64], c: &[f64], input: &Input, closest: &[Option<usize>], margin
 fn central_differences_of_the_loss() {
     const STEP: f64 = 1e-5;
     for (seed, rows, candidates, dim, margin) in [(1, 6, 9, 5, 0.3), (2, 9, 7, 8, 1.25), (3, 12, 12, 3, 0.0)] {
-        let input = Input::new(Data::Random, seed, rows, candidates, dim);
+        let input = input(Data::Random, seed, rows, candidates, dim);
         let mut workspace = Workspace::new();
         let plan = TripletLoss::new().margin(margin).negatives(Negatives::Any);
-        let (loss, [by_anchors, by_candidates]) = forward_backward(plan, input.batch(), None, &mut workspace);
-        assert!(loss.active_mean + loss.active_closest > 0);
-        let stats = workspace.row_stats();
-        let closest: Vec<_> = stats.iter().map(|row| row.closest_negative.map(|closest| closest.index)).collect();
+        let (forward, [by_anchors, by_candidates]) = forward_backward(plan, input.batch(), None, &mut workspace);
+        assert!(forward.loss().active_mean + forward.loss().active_closest > 0);
+        let stats = forward.row_stats();
+        let closest: Vec<_> = stats.iter().map(|row| row.closest_negative().map(|closest| closest.index())).collect();
         let wide = |rows: &[f32]| rows.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
         let sides = [wide(&input.anchors), wide(&input.candidates)];
         for (side, gradient) in [by_anchors, by_candidates].iter().enumerate() {
@@ -342,24 +332,25 @@ fn central_differences_of_the_loss() {
 }
 
 #[test]
-fn backward_alone_and_for_other_options() {
-    let input = Input::new(Data::CommonMean, 8, 90, 70, 20);
+fn backward_alone_and_several_times() {
+    let input = input(Data::CommonMean, 8, 90, 70, 20);
     let batch = input.batch();
-    let (one, other) = (TripletLoss::new(), TripletLoss::new().margin(0.75).reduction(Reduction::Mean));
+    let weights = Random(8).rows(1, 90);
     let mut workspace = Workspace::new();
-    let _ = one.forward(batch, &mut workspace).unwrap();
-    for plan in [one, other, one] {
-        let mut pair = dirty(batch);
-        let [a, c] = &mut pair;
-        plan.backward(batch, Gradients::new(a, c), &mut workspace).unwrap();
-        assert_pair(&forward_backward(plan, batch, None, &mut Workspace::new()).1, &pair, "backward alone");
+    for plan in [TripletLoss::new(), TripletLoss::new().margin(0.75).reduction(Reduction::Mean)] {
+        let mut forward = plan.forward(batch, &mut workspace).unwrap();
+        for weights in [None, Some(&weights[..]), None] {
+            let mut pair = dirty(batch);
+            forward.backward(both(&mut pair, weights)).unwrap();
+            assert_pair(&run(plan, batch, weights).1, &pair, "backward alone");
+        }
     }
 }
 
 #[test]
 fn accumulating_adds_in_double_precision() {
     for data in [Data::Random, Data::ZeroRows, Data::Scaled] {
-        let input = Input::new(data, 9, 40, 45, 12);
+        let input = input(data, 9, 40, 45, 12);
         let batch = input.batch();
         let mut random = Random(3);
         let before = zeros(batch).map(|side| random.rows(1, side.len()));
@@ -368,7 +359,7 @@ fn accumulating_adds_in_double_precision() {
         let [a, c] = &mut pair;
         let gradients = Gradients::new(a, c).accumulate();
         let _ = TripletLoss::new().forward_backward(batch, gradients, &mut workspace).unwrap();
-        let (_, alone) = forward_backward(TripletLoss::new(), batch, None, &mut workspace);
+        let (_, alone) = run(TripletLoss::new(), batch, None);
         for side in 0..2 {
             for ((before, alone), after) in before[side].iter().zip(&alone[side]).zip(&pair[side]) {
                 let sum = f64::from(*before) + f64::from(*alone);
@@ -383,24 +374,23 @@ fn accumulating_adds_in_double_precision() {
 }
 
 #[test]
-fn weights_take_the_place_of_the_reduction() {
-    let input = Input::new(Data::CommonMean, 10, 64, 70, 20);
+fn weights_multiply_the_weight_of_the_reduction() {
+    let input = input(Data::CommonMean, 10, 64, 70, 20);
     let batch = input.batch();
-    let mut workspace = Workspace::new();
-    let mut run = |reduction, weights: Option<&[f32]>| {
-        forward_backward(TripletLoss::new().reduction(reduction), batch, weights, &mut workspace).1
-    };
+    let run = |reduction, weights: Option<&[f32]>| run(TripletLoss::new().reduction(reduction), batch, weights).1;
     let sum = run(Reduction::Sum, None);
     for reduction in ALL_REDUCTIONS {
-        assert_pair(&sum, &run(reduction, Some(&[1.0; 64])), "weights of 1");
-        // 1/64 is exact.
-        assert_pair(&run(Reduction::Mean, None), &run(reduction, Some(&[1.0 / 64.0; 64])), "weights of 1/m");
+        let alone = run(reduction, None);
+        assert_pair(&alone, &run(reduction, Some(&[1.0; 64])), "weights of 1");
         assert_pair(
-            &sum.clone().map(|side| side.iter().map(|value| -value).collect()),
+            &alone.clone().map(|side| side.iter().map(|value| -value).collect()),
             &run(reduction, Some(&[-1.0; 64])),
             "negative",
         );
     }
+    // 1/64 is exact.
+    assert_pair(&run(Reduction::Mean, None), &run(Reduction::Sum, Some(&[1.0 / 64.0; 64])), "weights of 1/m");
+    assert_pair(&sum, &run(Reduction::Mean, Some(&[64.0; 64])), "weights of m");
     let mut weights = [1.0; 64];
     weights[17] = 0.0;
     let [anchors, candidates] = run(Reduction::Sum, Some(&weights));
@@ -412,28 +402,27 @@ fn weights_take_the_place_of_the_reduction() {
 
 #[test]
 fn an_offset_is_the_indices_it_stands_for() {
-    let mut input = Input::new(Data::CommonMean, 11, 30, 80, 19);
-    input.positives = (41..71).collect();
-    let offset = Batch::new(&input.anchors, &input.candidates, 19, Positives::Offset(41)).unwrap();
-    let (loss, expected) = forward_backward(TripletLoss::new(), input.batch(), None, &mut Workspace::new());
-    let (again, actual) = forward_backward(TripletLoss::new(), offset, None, &mut Workspace::new());
+    let indices = Data::CommonMean.batch(11, 30, 80, 19).with(Pairing::Indices((41..71).collect()));
+    let offset = indices.clone().with(Pairing::Offset(41));
+    let (loss, expected) = run(TripletLoss::new(), indices.batch(), None);
+    let (again, actual) = run(TripletLoss::new(), offset.batch(), None);
     assert_loss(&loss, &again, "offset");
     assert_pair(&expected, &actual, "offset");
 }
 
 #[test]
 fn anchors_may_be_split_over_calls() {
-    let input = Input::new(Data::CommonMean, 12, 500, 400, 24);
-    let (batch, plan, dim) = (input.batch(), TripletLoss::new(), input.dim);
+    let input = input(Data::CommonMean, 12, 500, 400, 24);
+    let (batch, plan, dim, positives) = (input.batch(), TripletLoss::new(), input.dim, input.positives());
     let mut workspace = Workspace::new();
-    let (_, whole) = forward_backward(plan, batch, None, &mut workspace);
+    let (_, whole) = run(plan, batch, None);
     for step in [1, 7, 192, 250, 499] {
         let [mut a, mut c] = zeros(batch);
         // Half a unit in the last place of every partial sum, the last of which the whole has as well.
         let mut bound: Vec<f64> = whole[1].iter().map(|value| f64::from(value.abs()) * 2.0_f64.powi(-24)).collect();
         for first in (0..500).step_by(step) {
             let rows = first..(first + step).min(500);
-            let positives = Positives::Indices(&input.positives[rows.clone()]);
+            let positives = Positives::Indices(&positives[rows.clone()]);
             let range = rows.start * dim..rows.end * dim;
             let part = Batch::new(&input.anchors[range.clone()], &input.candidates, dim, positives).unwrap();
             let gradients = Gradients::new(&mut a[range], &mut c).accumulate();
@@ -450,10 +439,11 @@ fn anchors_may_be_split_over_calls() {
 
 #[test]
 fn zero_rows_have_no_gradient() {
-    let input = Input::new(Data::ZeroRows, 13, 60, 50, 10);
+    let input = input(Data::ZeroRows, 13, 60, 50, 10);
     let plan = TripletLoss::new().negatives(Negatives::Any);
-    let (loss, pair) = forward_backward(plan, input.batch(), None, &mut Workspace::new());
-    assert!(loss.zero_anchors > 0 && loss.zero_candidates > 0 && loss.active_mean > loss.zero_anchors);
+    let (loss, pair) = run(plan, input.batch(), None);
+    let (zero_anchors, zero_candidates) = (loss.zero_anchors.unwrap(), loss.zero_candidates.unwrap());
+    assert!(zero_anchors > 0 && zero_candidates > 0 && loss.active_mean > zero_anchors);
     for (rows, gradients) in [(&input.anchors, &pair[0]), (&input.candidates, &pair[1])] {
         for (row, gradient) in rows.chunks(10).zip(gradients.chunks(10)) {
             assert!(gradient.iter().all(|value| value.is_finite()));
@@ -470,7 +460,7 @@ fn the_hinge_at_exactly_zero() {
     let batch = Batch::new(&anchors, &candidates, 2, Positives::Identity).unwrap();
     for (margin, is_active) in [(1.0, false), (1.0_f32.next_up(), true)] {
         let plan = TripletLoss::new().margin(margin);
-        let (loss, pair) = forward_backward(plan, batch, None, &mut Workspace::new());
+        let (loss, pair) = run(plan, batch, None);
         assert_eq!(loss.active_mean + loss.active_closest, if is_active { 2 } else { 0 });
         assert_eq!(pair.concat().iter().any(|value| value.to_bits() != 0), is_active);
     }
@@ -478,40 +468,40 @@ fn the_hinge_at_exactly_zero() {
 
 #[test]
 fn a_step_against_the_gradient_lowers_the_loss() {
-    let input = Input::new(Data::CommonMean, 14, 100, 100, 30);
-    let (loss, pair) = forward_backward(TripletLoss::new(), input.batch(), None, &mut Workspace::new());
+    let input = input(Data::CommonMean, 14, 100, 100, 30);
+    let (loss, pair) = run(TripletLoss::new(), input.batch(), None);
     let step = |rows: &[f32], gradient: &[f32]| rows.iter().zip(gradient).map(|(x, g)| x - 0.05 * g).collect();
     let (anchors, candidates) = (step(&input.anchors, &pair[0]), step(&input.candidates, &pair[1]));
-    let moved = Input { anchors, candidates, ..input };
-    let after = TripletLoss::new().forward(moved.batch(), &mut Workspace::new()).unwrap();
+    let moved = OwnedBatch { anchors, candidates, ..input };
+    let after = TripletLoss::new().forward(moved.batch(), &mut Workspace::new()).unwrap().loss();
     assert!(after.loss < loss.loss, "{} from {}", after.loss, loss.loss);
 }
 
 /// A call that must fail with this error and leave the buffers as they are.
 fn refused(error: Error, plan: TripletLoss, batch: Batch<'_>, weights: Option<&[f32]>, mut pair: Pair) {
     let before = pair_bits(&pair);
-    for alone in [false, true] {
-        let mut workspace = Workspace::new();
-        let good = Input::new(Data::Random, 1, batch.rows(), batch.candidates(), batch.dim());
-        let _ = TripletLoss::new().forward(good.batch(), &mut workspace).unwrap();
-        let [a, c] = &mut pair;
-        let gradients = Gradients::new(a, c);
-        let gradients = if let Some(weights) = weights { gradients.weights(weights) } else { gradients };
-        if alone && !matches!(error, Error::NotFinite { side: Side::Anchors | Side::Candidates, .. }) {
-            let stats = workspace.row_stats().to_vec();
-            assert_eq!(plan.backward(batch, gradients, &mut workspace), Err(error));
-            assert_rows(&stats, workspace.row_stats(), "a refused backward pass takes nothing away");
-        } else {
-            assert_eq!(plan.forward_backward(batch, gradients, &mut workspace), Err(error));
-            assert!(workspace.row_stats().is_empty());
+    let mut workspace = Workspace::new();
+    let good = input(Data::Random, 1, batch.rows(), batch.candidates(), batch.dim());
+    let _ = TripletLoss::new().forward(good.batch(), &mut workspace).unwrap();
+    assert_eq!(plan.forward_backward(batch, both(&mut pair, weights), &mut workspace).unwrap_err(), error);
+    assert_eq!(before, pair_bits(&pair), "{error}");
+    match plan.forward(batch, &mut workspace) {
+        Ok(mut forward) => {
+            let (loss, rows) = (forward.loss(), forward.row_stats().to_vec());
+            assert_eq!(forward.backward(both(&mut pair, weights)).unwrap_err(), error);
+            assert_eq!(before, pair_bits(&pair), "{error}");
+            assert_forward(&(loss, rows), &forward, "a refused backward pass takes nothing away");
+            let mut again = dirty(batch);
+            forward.backward(both(&mut again, None)).unwrap();
+            assert_pair(&run(plan, batch, None).1, &again, "after a refused backward pass");
         }
-        assert_eq!(before, pair_bits(&pair), "{error}");
+        Err(of_forward) => assert_eq!(of_forward, error, "the forward pass alone"),
     }
 }
 
 #[test]
 fn errors_leave_the_buffers_untouched() {
-    let mut input = Input::new(Data::Random, 15, 7, 9, 4);
+    let mut input = input(Data::Random, 15, 7, 9, 4);
     let plan = TripletLoss::new();
     {
         let batch = input.batch();
@@ -541,66 +531,33 @@ fn errors_leave_the_buffers_untouched() {
     refused(Error::NotFinite { side: Side::Anchors, row: 3 }, plan, input.batch(), None, dirty(input.batch()));
 }
 
-#[test]
-fn a_workspace_without_this_forward_is_refused() {
-    let input = Input::new(Data::Random, 16, 8, 8, 6);
-    let (batch, plan) = (input.batch(), TripletLoss::new());
-    let others = [(7, 8, 6), (8, 9, 6), (8, 8, 5), (6, 8, 8), (80, 80, 60)];
-    let mut workspace = Workspace::new();
-    let refused = |plan: TripletLoss, workspace: &mut Workspace| {
-        let mut pair = dirty(batch);
-        let [a, c] = &mut pair;
-        assert_eq!(plan.backward(batch, Gradients::new(a, c), workspace), Err(Error::NoForward));
-        assert_pair(&dirty(batch), &pair, "a refused call");
-    };
-    refused(plan, &mut workspace);
-    for (rows, candidates, dim) in others {
-        let other = Input::new(Data::Random, 17, rows, candidates, dim);
-        let _ = plan.forward(batch, &mut workspace).unwrap();
-        let _ = plan.forward(other.batch(), &mut workspace).unwrap();
-        refused(plan, &mut workspace);
-    }
-    for negatives in [Negatives::AtOrBelow, Negatives::Any] {
-        let _ = plan.forward(batch, &mut workspace).unwrap();
-        refused(plan.negatives(negatives), &mut workspace);
-    }
-    // A matrix of as many rows and columns.
-    let matrix = SimilarityMatrix::square(&[0.5; 64], 8).unwrap();
-    let _ = plan.forward(batch, &mut workspace).unwrap();
-    let _ = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
-    refused(plan, &mut workspace);
-    // A call that failed.
-    let _ = plan.forward(batch, &mut workspace).unwrap();
-    assert!(plan.margin(f32::NAN).forward(batch, &mut workspace).is_err());
-    refused(plan, &mut workspace);
-}
-
-/// The weight that a mean implies is 1 over the rows of the call, so that a split mean is given its weights.
+/// The weight that a mean implies is 1 over the rows of the call, so that a call with k of m rows is given weights of
+/// k/m.
 #[test]
 fn a_mean_split_over_calls() {
-    let input = Input::new(Data::CommonMean, 31, 256, 200, 12);
+    let input = input(Data::CommonMean, 31, 256, 200, 12);
     let (batch, plan) = (input.batch(), TripletLoss::new().reduction(Reduction::Mean));
-    let mut workspace = Workspace::new();
-    let (_, whole) = forward_backward(plan, batch, None, &mut workspace);
+    let (mut workspace, all) = (Workspace::new(), input.positives());
+    let (_, whole) = run(plan, batch, None);
     let [mut a, mut c] = zeros(batch);
     for first in [0, 128] {
         let range = first * 12..(first + 128) * 12;
-        let positives = Positives::Indices(&input.positives[first..first + 128]);
+        let positives = Positives::Indices(&all[first..first + 128]);
         let part = Batch::new(&input.anchors[range.clone()], &input.candidates, 12, positives).unwrap();
-        let gradients = Gradients::new(&mut a[range], &mut c).accumulate().weights(&[1.0 / 256.0; 128]);
-        plan.forward_backward(part, gradients, &mut workspace).unwrap();
+        let gradients = Gradients::new(&mut a[range], &mut c).accumulate().weights(&[128.0 / 256.0; 128]);
+        let _ = plan.forward_backward(part, gradients, &mut workspace).unwrap();
     }
     assert_eq!(bits(&whole[0]), bits(&a));
 }
 
 #[test]
 fn extreme_weights_and_margins() {
-    let input = Input::new(Data::Random, 32, 60, 50, 16);
+    let input = input(Data::Random, 32, 60, 50, 16);
     let weights: Vec<f32> = [f32::MAX, -f32::MAX, -0.0, 1e-45, 0.0, 1.0].into_iter().cycle().take(60).collect();
     for margin in [-f32::MAX, 0.25, f32::MAX] {
         let run = |backend| {
             let plan = TripletLoss::new().margin(margin).backend(backend);
-            forward_backward(plan, input.batch(), Some(&weights), &mut Workspace::new()).1
+            run(plan, input.batch(), Some(&weights)).1
         };
         let expected = run(Backend::portable());
         assert!(expected.iter().flatten().all(|value| !value.is_nan()), "margin {margin}");
@@ -614,38 +571,99 @@ fn extreme_weights_and_margins() {
 #[cfg(feature = "rayon")]
 #[test]
 fn a_backward_pass_on_other_threads_than_the_forward_pass() {
-    let input = Input::new(Data::CommonMean, 33, 900, 800, 400);
+    let input = input(Data::CommonMean, 33, 900, 800, 400);
     let (batch, plan) = (input.batch(), TripletLoss::new().margin(1.0));
-    let (serial, parallel) = (plan.threads(hardneg::Threads::Serial), plan.threads(hardneg::Threads::Rayon));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
-    let mut workspace = Workspace::new();
-    let backward = |plan: TripletLoss, workspace: &mut Workspace| {
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let mut workspaces = [Workspace::new(), Workspace::new()];
+    let backward = |forward: &mut Forward<'_, '_>| {
         let [mut a, mut c] = dirty(batch);
-        plan.backward(batch, Gradients::new(&mut a, &mut c), workspace).unwrap();
-        plan.backward(batch, Gradients::new(&mut a, &mut c).accumulate(), workspace).unwrap();
+        forward.backward(Gradients::new(&mut a, &mut c)).unwrap();
+        forward.backward(Gradients::new(&mut a, &mut c).accumulate()).unwrap();
         [a, c]
     };
-    serial.forward(batch, &mut workspace).unwrap();
-    let actual = pool.install(|| backward(parallel, &mut workspace));
-    assert_pair(&backward(serial, &mut workspace), &actual, "8 threads after 1");
+    let [one, two] = &mut workspaces;
+    let expected = backward(&mut plan.threads(Threads::Serial).forward(batch, one).unwrap());
+    let parallel = plan.threads(Threads::Rayon);
+    let mut forward = pool(1).install(|| parallel.forward(batch, two)).unwrap();
+    let actual = pool(8).install(|| backward(&mut forward));
+    assert_pair(&expected, &actual, "8 threads after 1");
+}
+
+/// Without the candidates' side, the gradients of the anchors have the same bits, and no buffer of candidates is asked
+/// for.
+#[test]
+fn gradients_of_the_anchors_alone() {
+    for (data, rows, candidates, dim) in [
+        (Data::Random, 1, 2, 3),
+        (Data::CommonMean, 70, 90, 33),
+        (Data::ZeroRows, 60, 50, 16),
+        (Data::Scaled, 385, 200, 17),
+    ] {
+        let input = input(data, 36, rows, candidates, dim);
+        let batch = input.batch();
+        let weights = Random(9).rows(1, rows);
+        for (way, plan) in ways(TripletLoss::new().margin(1.0)) {
+            for weights in [None, Some(&weights[..])] {
+                let mut workspace = Workspace::new();
+                let (loss, [expected, _]) = run(plan, batch, weights);
+                let mut alone = vec![7.5; batch.rows() * dim];
+                let forward =
+                    plan.forward_backward(batch, weighted(Gradients::of_anchors(&mut alone), weights), &mut workspace);
+                let mut forward = forward.unwrap();
+                assert_loss(&loss, &forward.loss(), &way);
+                assert_eq!(bits(&expected), bits(&alone), "{data:?}, {way}");
+                // Added to what is there, as with both sides.
+                let mut pair = [alone.clone(), vec![0.0; batch.candidates() * dim]];
+                forward.backward(both(&mut pair, weights).accumulate()).unwrap();
+                forward.backward(weighted(Gradients::of_anchors(&mut alone), weights).accumulate()).unwrap();
+                assert_eq!(bits(&pair[0]), bits(&alone), "{data:?}, {way}");
+            }
+        }
+    }
 }
 
 #[test]
-fn a_forward_pass_that_failed_or_made_room_leaves_no_backward_pass() {
-    let (good, other) = (Input::new(Data::Random, 34, 20, 20, 8), Input::new(Data::Random, 35, 20, 20, 4));
-    let mut bad = Input::new(Data::Random, 34, 20, 20, 8);
-    bad.anchors[100] = f32::NAN;
-    let (plan, mut workspace) = (TripletLoss::new(), Workspace::new());
-    plan.forward(good.batch(), &mut workspace).unwrap();
-    let [mut a, mut c] = dirty(good.batch());
-    plan.forward_backward(bad.batch(), Gradients::new(&mut a, &mut c), &mut workspace).unwrap_err();
-    refused_without_forward(plan, good.batch(), &mut workspace);
-    plan.forward(other.batch(), &mut workspace).unwrap();
-    refused_without_forward(plan, good.batch(), &mut workspace);
+fn errors_of_gradients_of_the_anchors_alone() {
+    let input = input(Data::Random, 37, 7, 9, 4);
+    let mut workspace = Workspace::new();
+    for wrong in [0, 27, 29, 36] {
+        let mut buffer = vec![7.5; wrong];
+        let expected = Error::Length { side: Side::AnchorGradients, expected: 28, actual: wrong };
+        let gradients = Gradients::of_anchors(&mut buffer);
+        let error = TripletLoss::new().forward_backward(input.batch(), gradients, &mut workspace).unwrap_err();
+        assert_eq!(error, expected);
+        let mut forward = TripletLoss::new().forward(input.batch(), &mut workspace).unwrap();
+        assert_eq!(forward.backward(Gradients::of_anchors(&mut buffer)), Err(expected));
+        assert!(buffer.iter().all(|&value| value == 7.5));
+    }
+    let mut buffer = vec![7.5; 28];
+    let weights = [1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0, 1.0];
+    let mut forward = TripletLoss::new().forward(input.batch(), &mut workspace).unwrap();
+    let refused = forward.backward(Gradients::of_anchors(&mut buffer).weights(&weights));
+    assert_eq!(refused, Err(Error::NotFinite { side: Side::Weights, row: 1 }));
+    assert!(buffer.iter().all(|&value| value == 7.5));
 }
 
-fn refused_without_forward(plan: TripletLoss, batch: Batch<'_>, workspace: &mut Workspace) {
-    let [mut a, mut c] = dirty(batch);
-    assert_eq!(plan.backward(batch, Gradients::new(&mut a, &mut c), workspace), Err(Error::NoForward));
-    assert_eq!([a, c], dirty(batch));
+/// Indices of 32 and of 64 bits are those of `usize`, for the forward pass and for the gradients.
+#[test]
+fn indices_of_every_width() {
+    for data in ALL_DATA {
+        let wide = input(data, 38, 50, 40, 20);
+        let positives = wide.positives();
+        let narrow: Vec<u32> = positives.iter().map(|&index| index as u32).collect();
+        let signed: Vec<i64> = positives.iter().map(|&index| index as i64).collect();
+        for (way, plan) in ways(TripletLoss::new().margin(1.0)) {
+            let mut workspace = Workspace::new();
+            let (forward, expected) = forward_backward(plan, wide.batch(), None, &mut workspace);
+            for positives in [Positives::IndicesU32(&narrow), Positives::IndicesI64(&signed)] {
+                let mut workspace = Workspace::new();
+                let batch = Batch::new(&wide.anchors, &wide.candidates, wide.dim, positives).unwrap();
+                let (actual, pair) = forward_backward(plan, batch, None, &mut workspace);
+                let what = format!("{data:?}, {positives:?}, {way}");
+                assert_rows(forward.row_stats(), actual.row_stats(), &what);
+                assert_loss(&forward.loss(), &actual.loss(), &what);
+                assert_pair(&expected, &pair, &what);
+            }
+        }
+    }
 }

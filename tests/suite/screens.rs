@@ -1,44 +1,25 @@
 //! Data on which screens rule out little or nothing, in which they change their mind, or whose rows are hard to round:
-//! the bits of the reference, and what [`Screening`] tells of it.
+//! the bits of the reference, and what [`Screening`] says of it.
 
-mod common;
+use hardneg::{Backend, Gradients, Negatives, Screen, Screening, Threads, TripletLoss, Workspace};
 
-use common::{ALL_NEGATIVES, Random, all_threads, bits, check_forward};
-use hardneg::{Backend, Batch, Gradients, Negatives, Positives, Screen, Screening, Threads, TripletLoss, Workspace};
+use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, bits, check_forward, ways};
 
-/// A batch with its positives.
-struct Rows {
-    anchors: Vec<f32>,
-    candidates: Vec<f32>,
-    dim: usize,
-    positives: Vec<usize>,
+/// A batch of these rows with positives at random.
+fn batch(random: &mut Random, anchors: Vec<f32>, candidates: Vec<f32>, dim: usize) -> OwnedBatch {
+    OwnedBatch::new(anchors, candidates, dim, Pairing::Identity).with_random_positives(random)
 }
 
-impl Rows {
-    /// With positives at random.
-    fn new(random: &mut Random, anchors: Vec<f32>, candidates: Vec<f32>, dim: usize) -> Rows {
-        let count = candidates.len() / dim;
-        let positives = (0..anchors.len() / dim).map(|_| random.below(count)).collect();
-        Rows { anchors, candidates, dim, positives }
+/// Compares every way to run with the reference, under every rule.
+fn check(batch: &OwnedBatch, what: &str) {
+    let mut workspace = Workspace::new();
+    for negatives in ALL_NEGATIVES {
+        check_forward(batch.batch(), negatives, &mut workspace, what);
     }
+}
 
-    fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.anchors, &self.candidates, self.dim, Positives::Indices(&self.positives)).unwrap()
-    }
-
-    /// Compares every way to run with the reference, under every rule.
-    fn check(&self, what: &str) {
-        let mut workspace = Workspace::new();
-        for negatives in ALL_NEGATIVES {
-            check_forward(self.batch(), negatives, &mut workspace, what);
-        }
-    }
-
-    fn screening(&self, plan: TripletLoss) -> Screening {
-        let mut workspace = Workspace::new();
-        let _ = plan.forward(self.batch(), &mut workspace).unwrap();
-        workspace.screening()
-    }
+fn screening(batch: &OwnedBatch, plan: TripletLoss) -> Screening {
+    plan.forward(batch.batch(), &mut Workspace::new()).unwrap().screening()
 }
 
 fn counted(screening: Screening) -> usize {
@@ -66,13 +47,13 @@ fn rows_that_are_all_alike() {
     let (count, candidates) = (20, 700);
     for dim in [1, 3, 16, 50] {
         let row = random.rows(1, dim);
-        let alike = Rows::new(&mut random, row.repeat(count), row.repeat(candidates), dim);
-        alike.check(&format!("dim {dim}"));
+        let alike = batch(&mut random, row.repeat(count), row.repeat(candidates), dim);
+        check(&alike, &format!("dim {dim}"));
         for backend in Backend::available() {
             for screen in Screen::all() {
                 for negatives in ALL_NEGATIVES {
-                    let screening =
-                        alike.screening(TripletLoss::new().negatives(negatives).backend(backend).screen(screen));
+                    let plan = TripletLoss::new().negatives(negatives).backend(backend).screen(screen);
+                    let screening = screening(&alike, plan.threads(Threads::Rayon));
                     let what = format!("{backend}, {screen:?}, {negatives:?}, dim {dim}");
                     assert_eq!(screening.survivors, count * (candidates - 1), "{what}: no pair can be ruled out");
                     assert_eq!(counted(screening), count, "{what}");
@@ -92,10 +73,11 @@ fn positives_in_the_midst_of_near_duplicates() {
             let anchors = rows(40, |_| almost(&mut random, &row, elements));
             let mut candidates = rows(320, |_| almost(&mut random, &row, elements));
             candidates.extend(random.rows(40, dim));
-            let near = Rows::new(&mut random, anchors, candidates, dim);
-            near.check(&format!("dim {dim}, {elements} elements differ"));
+            let near = batch(&mut random, anchors, candidates, dim);
+            check(&near, &format!("dim {dim}, {elements} elements differ"));
             for screen in Screen::all() {
-                let survivors = near.screening(TripletLoss::new().negatives(Negatives::Any).screen(screen)).survivors;
+                let plan = TripletLoss::new().negatives(Negatives::Any).screen(screen).threads(Threads::Rayon);
+                let survivors = screening(&near, plan).survivors;
                 assert!(survivors > 20 * 300, "{screen:?}, dim {dim}: {survivors}");
             }
         }
@@ -106,7 +88,7 @@ fn positives_in_the_midst_of_near_duplicates() {
 /// among two hundred candidates of nearly one similarity. 16-bit integers serve the second kind, and none the third.
 ///
 /// The sample by which `Auto` begins sees the first kind only: every 32nd anchor, and 32 candidates evenly spread.
-fn three_kinds(block: usize, blocks: usize, dim: usize) -> Rows {
+fn three_kinds(block: usize, blocks: usize, dim: usize) -> OwnedBatch {
     const CANDIDATES: usize = 600;
     let mut random = Random(dim as u64);
     let center = random.rows(1, dim);
@@ -126,7 +108,7 @@ fn three_kinds(block: usize, blocks: usize, dim: usize) -> Rows {
         anchors.extend(anchor);
         positives.push(positive);
     }
-    Rows { anchors, candidates, dim, positives }
+    OwnedBatch::new(anchors, candidates, dim, Pairing::Indices(positives))
 }
 
 #[test]
@@ -136,25 +118,20 @@ fn blocks_of_one_call_end_at_different_screens() {
     let count = 4 * BLOCK;
     for dim in [128, 130] {
         let mixed = three_kinds(BLOCK, 4, dim);
-        mixed.check(&format!("dim {dim}"));
-        for backend in Backend::available() {
-            for threads in all_threads() {
-                for screen in Screen::all() {
-                    let plan = TripletLoss::new().backend(backend).threads(threads).screen(screen);
-                    let screening = mixed.screening(plan);
-                    let what = format!("{backend}, {threads:?}, {screen:?}, dim {dim}: {screening:?}");
-                    let Screening { i8_rows, i16_rows, f32_rows, .. } = screening;
-                    assert_eq!(i8_rows + i16_rows + f32_rows, count, "{what}");
-                    match screen {
-                        Screen::I8 => assert_eq!(i8_rows, count, "{what}"),
-                        Screen::I16 => assert_eq!(i16_rows, count, "{what}"),
-                        Screen::F32 | Screen::Off => assert_eq!(f32_rows, count, "{what}"),
-                        _ if backend.name() == "avx512" && threads == Threads::Serial => {
-                            assert_eq!((i8_rows, i16_rows, f32_rows), (2 * BLOCK, BLOCK, BLOCK), "{what}");
-                        }
-                        _ => {}
-                    }
+        check(&mixed, &format!("dim {dim}"));
+        for (way, plan) in ways(TripletLoss::new()) {
+            let screening = screening(&mixed, plan);
+            let what = format!("{way}, dim {dim}: {screening:?}");
+            let Screening { i8_rows, i16_rows, f32_rows, .. } = screening;
+            assert_eq!(i8_rows + i16_rows + f32_rows, count, "{what}");
+            match plan.screen {
+                Screen::I8 => assert_eq!(i8_rows, count, "{what}"),
+                Screen::I16 => assert_eq!(i16_rows, count, "{what}"),
+                Screen::F32 | Screen::Off => assert_eq!(f32_rows, count, "{what}"),
+                _ if plan.backend.name() == "avx512" && plan.threads == Threads::Serial => {
+                    assert_eq!((i8_rows, i16_rows, f32_rows), (2 * BLOCK, BLOCK, BLOCK), "{what}");
                 }
+                _ => {}
             }
         }
     }
@@ -165,24 +142,17 @@ fn blocks_of_one_call_end_at_different_screens() {
 fn gradients_after_blocks_went_on_to_other_screens() {
     let mixed = three_kinds(96, 4, 128);
     let mut first: Option<Vec<u32>> = None;
-    for backend in Backend::available() {
-        for threads in all_threads() {
-            for screen in Screen::all() {
-                let plan = TripletLoss::new().margin(1.0).backend(backend).threads(threads).screen(screen);
-                let (mut by_anchors, mut by_candidates) =
-                    (vec![0.0; mixed.anchors.len()], vec![0.0; mixed.candidates.len()]);
-                let gradients = Gradients::new(&mut by_anchors, &mut by_candidates);
-                let _ = plan.forward_backward(mixed.batch(), gradients, &mut Workspace::new()).unwrap();
-                let actual = [bits(&by_anchors), bits(&by_candidates)].concat();
-                let what = format!("{backend}, {threads:?}, {screen:?}");
-                assert!(*first.get_or_insert_with(|| actual.clone()) == actual, "{what}: other gradients");
-            }
-        }
+    for (way, plan) in ways(TripletLoss::new().margin(1.0)) {
+        let (mut by_anchors, mut by_candidates) = (vec![0.0; mixed.anchors.len()], vec![0.0; mixed.candidates.len()]);
+        let gradients = Gradients::new(&mut by_anchors, &mut by_candidates);
+        let _ = plan.forward_backward(mixed.batch(), gradients, &mut Workspace::new()).unwrap();
+        let actual = [bits(&by_anchors), bits(&by_candidates)].concat();
+        assert!(*first.get_or_insert_with(|| actual.clone()) == actual, "{way}: other gradients");
     }
 }
 
 /// Rows so short that the constants of a candidate take more room than its elements, of two opposite kinds that bytes
-/// can tell apart, but not the rows of one kind.
+/// can separate, but not the rows of one kind.
 #[test]
 fn short_rows_with_more_constants_than_elements() {
     for dim in 1..=17 {
@@ -194,8 +164,7 @@ fn short_rows_with_more_constants_than_elements() {
         };
         let candidates = rows(500, &mut row);
         let anchors = random.rows(120, dim);
-        let short = Rows::new(&mut random, anchors, candidates, dim);
-        short.check(&format!("dim {dim}"));
+        check(&batch(&mut random, anchors, candidates, dim), &format!("dim {dim}"));
     }
 }
 
@@ -209,11 +178,12 @@ fn the_longest_rows_that_are_rounded() {
         all.extend(rows(10, |_| almost(&mut random, &center, 100)));
         // The largest sums of products there are: all elements of one size.
         all.extend([1.0, -1.0, 3.0].into_iter().flat_map(|value| vec![value; dim]));
-        let long = Rows::new(&mut random, all[18 * dim..].to_vec(), all.clone(), dim);
+        let long = batch(&mut random, all[18 * dim..].to_vec(), all.clone(), dim);
         let negatives = ALL_NEGATIVES[dim % 3];
         check_forward(long.batch(), negatives, &mut Workspace::new(), &format!("dim {dim}"));
         for (screen, level) in [(Screen::I8, 0), (Screen::I16, 1), (Screen::F32, 2)] {
-            let Screening { i8_rows, i16_rows, f32_rows, .. } = long.screening(TripletLoss::new().screen(screen));
+            let plan = TripletLoss::new().screen(screen).threads(Threads::Rayon);
+            let Screening { i8_rows, i16_rows, f32_rows, .. } = screening(&long, plan);
             let rows = [i8_rows, i16_rows, f32_rows];
             assert_eq!(rows[if dim > 1 << 15 { 2 } else { level }], 15, "dim {dim}, {screen:?}: {rows:?}");
         }
@@ -300,8 +270,8 @@ fn rows_that_are_hard_to_round() {
     for dim in [1, 2, 13, 33, 96] {
         for (name, rows) in hard_rows(dim) {
             let mut random = Random(dim as u64);
-            let hard = Rows::new(&mut random, rows[..30 * dim].to_vec(), rows, dim);
-            hard.check(&format!("{name}, dim {dim}"));
+            let hard = batch(&mut random, rows[..30 * dim].to_vec(), rows, dim);
+            check(&hard, &format!("{name}, dim {dim}"));
         }
     }
 }

@@ -1,0 +1,16 @@
+//! The tests that share one process: one module a subject.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/npz.rs"]
+mod npz;
+
+mod backends;
+mod bad_input;
+mod forward;
+mod golden;
+mod gradient;
+mod properties;
+mod screens;
+mod splits;
+mod workspace;
