@@ -101,11 +101,19 @@ impl ClosestSearch {
         }
     }
 
-    /// Considers the best of another part of the row.
+    /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the run is
+    /// found without a branch for each candidate: hardly any run of a long row holds a better one.
     #[inline(always)]
-    pub(crate) fn merge(&mut self, other: &ClosestSearch) {
-        if let Some(found) = other.found() {
-            self.offer(found.index, found.similarity);
+    pub(crate) fn offer_run(&mut self, first: usize, similarities: &[f32]) {
+        let mut best = f32::NEG_INFINITY;
+        for &similarity in similarities {
+            let admitted = if similarity <= self.limit { similarity } else { f32::NEG_INFINITY };
+            best = if admitted > best { admitted } else { best };
+        }
+        if best > self.similarity {
+            for (index, &similarity) in similarities.iter().enumerate() {
+                self.offer(first + index, similarity);
+            }
         }
     }
 

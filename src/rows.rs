@@ -66,6 +66,11 @@ impl<'a> Rows<'a> {
         (0..sample).map(move |index| (index as u64 * self.count() as u64 / sample as u64) as usize)
     }
 
+    /// `count` rows from row `first` on.
+    pub(crate) fn range(self, first: usize, count: usize) -> Rows<'a> {
+        Rows { data: &self.data[first * self.dim..][..count * self.dim], dim: self.dim }
+    }
+
     /// The rows in blocks of `size`, the last of which may have fewer.
     pub(crate) fn blocks(self, size: usize) -> impl Iterator<Item = Rows<'a>> {
         self.data.chunks(size * self.dim).map(move |data| Rows { data, dim: self.dim })

@@ -20,6 +20,7 @@ impl Simd for Portable {
     const TILE_REGISTERS: usize = 1;
     // Two lanes of sixteen at a time, or four: what 16 SSE2 registers hold beside the loaded rows.
     const DOT_ANCHORS: usize = 2;
+    const DOT_COST: f64 = 2.0;
     const FAST_I16: bool = false;
     const FAST_I8: bool = false;
 

@@ -30,6 +30,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
+    /// How many times as long as a tile of products in `f32` a tile of dot products in `f64` takes, pair for pair.
+    const DOT_COST: f64;
     /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
     const FAST_I16: bool;
     /// Whether [`Simd::dot_u8_i8`] is faster than [`Simd::dot_i16`].

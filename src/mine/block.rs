@@ -3,14 +3,15 @@
 use core::marker::PhantomData;
 
 use super::PassContext;
+use super::direct::search_pairs;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
-use crate::exact::{ExactRow, anchor_dots, cosine};
+use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine};
 use crate::memory::{AlignedVec, grow};
-use crate::row_stats::RowStats;
+use crate::row_stats::{ClosestSearch, RowStats};
 use crate::screen::{
     AnchorConstants, CostModel, Format, HitSink, Intervals, MAX_LANES, PanelWriter, Precision, Prefetch, PrefetchPlan,
-    RawRows, ScreenTile, ScreenUnits, Shortlist, Tile, TileBounds, Window, is_checkpoint, scratch_len,
+    RawRows, ScreenTile, ScreenUnits, Shortlist, Tile, TileBounds, Window, is_checkpoint, scratch_len, survivor_cost,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -18,6 +19,10 @@ pub(super) const ROW_UNIT: usize = MAX_LANES;
 
 /// The most anchors in a block.
 const MAX_BLOCK: usize = 96;
+
+/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product in
+/// `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
+const FORCED_SHARE: f64 = 0.25;
 
 /// The words of a block of anchors, which should stay in the second-level cache while the candidates are read: 256 KiB
 /// in `f32`, less in integers.
@@ -81,6 +86,8 @@ pub(super) struct AnchorBlock<'a> {
     windows: [Window; MAX_BLOCK],
     constants: [AnchorConstants; MAX_BLOCK],
     bounds: TileBounds,
+    /// The pairs that were computed exactly as a shortlist was full.
+    forced: usize,
     words: &'a mut [u32],
     scratch: &'a mut [f32],
     shortlists: &'a mut [Shortlist],
@@ -107,25 +114,50 @@ impl<'a> AnchorBlock<'a> {
             windows: [Window::CLOSED; MAX_BLOCK],
             constants: [AnchorConstants::default(); MAX_BLOCK],
             bounds: TileBounds::ZERO,
+            forced: 0,
             words: scratch.words.aligned(),
             scratch: scratch.rows.aligned(),
             shortlists: &mut scratch.shortlists,
         }
     }
 
-    /// Screens the block against all candidates, and completes its statistics; or leaves it to a finer precision.
+    /// Screens the block against all candidates, and completes its statistics; or leaves it to a finer precision. Where
+    /// the screen leaves too many pairs, all of them are computed exactly.
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(Open(&mut self, PhantomData::<F>));
-        if backend.run(Screen(&mut self, PhantomData::<F>)) {
-            backend.run(Finish(&mut self));
+        let outcome = match backend.run(Screen(&mut self, PhantomData::<F>)) {
+            Outcome::Screened => backend.run(Finish(&mut self)),
+            outcome => outcome,
+        };
+        if outcome == Outcome::Hopeless {
+            backend.run(SearchExactly(&mut self));
         }
     }
+
+    /// Computes all pairs exactly, and completes the block's statistics.
+    pub(super) fn mine_exactly(mut self, backend: Backend) {
+        backend.run(OpenExactly(&mut self));
+        backend.run(SearchExactly(&mut self));
+    }
+}
+
+/// How the screen of a block ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// What is left of the pairs is on the shortlists, or was computed.
+    Screened,
+    /// The block waits for a finer precision.
+    Deferred,
+    /// So many pairs are left that computing all of them in tiles is cheaper.
+    Hopeless,
 }
 
 // The steps of a block, each compiled as a function of its own.
 struct Open<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
 struct Screen<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
 struct Finish<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct OpenExactly<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct SearchExactly<'b, 'a>(&'b mut AnchorBlock<'a>);
 
 impl<F: Format> WithSimd for Open<'_, '_, F> {
     type Output = ();
@@ -140,18 +172,36 @@ impl<F: Format> WithSimd for Open<'_, '_, F> {
 }
 
 impl<F: Format> WithSimd for Screen<'_, '_, F> {
-    type Output = bool;
+    type Output = Outcome;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> bool {
+    fn run<S: Simd>(self, simd: S) -> Outcome {
         self.0.screen::<S, F>(simd)
     }
 }
 
 impl WithSimd for Finish<'_, '_> {
+    type Output = Outcome;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Outcome {
+        self.0.finish_rows(simd)
+    }
+}
+
+impl WithSimd for OpenExactly<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.0.finish_rows(simd);
+        if !self.0.context.measured {
+            self.0.measure_rows(simd);
+        }
+    }
+}
+
+impl WithSimd for SearchExactly<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.0.search_exactly(simd);
     }
 }
 
@@ -209,22 +259,40 @@ impl<'a> AnchorBlock<'a> {
     }
 
     /// Computes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
-    /// away once and from the cache for the other anchors. False if another precision was found to be cheaper.
+    /// away once and from the cache for the other anchors.
     #[inline(always)]
-    fn screen<S: Simd, F: Format>(&mut self, simd: S) -> bool {
+    fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
         let dim = self.context.batch.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
+        let forced_limit = self.pair_limit(FORCED_SHARE);
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
             self.screen_panel::<S, F>(simd, words, panel * width, prefetch);
+            if self.forced > forced_limit {
+                return Outcome::Hopeless;
+            }
             let seen = panel + 1;
-            if is_checkpoint(seen) && self.defer::<F>(seen * width) {
-                return false;
+            if is_checkpoint(seen) {
+                let outcome = self.compare_costs::<S, F>(seen * width);
+                if outcome != Outcome::Screened {
+                    return outcome;
+                }
             }
         }
-        true
+        Outcome::Screened
+    }
+
+    /// The pairs that may be computed exactly, one by one, before the block gives up its screen.
+    #[inline(always)]
+    fn pair_limit(&self, share_of_product: f64) -> usize {
+        let PassContext { batch, finest, .. } = *self.context;
+        if finest < Precision::Exact {
+            return usize::MAX;
+        }
+        let product = self.norms.len() as f64 * batch.candidates() as f64;
+        (share_of_product * product / survivor_cost(batch.dim() as f64)) as usize
     }
 
     /// What the tiles on one panel fetch.
@@ -244,11 +312,11 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// Whether the block had better wait for a finer screen, after so many candidates.
-    fn defer<F: Format>(&mut self, screened: usize) -> bool {
+    /// Whether the block had better wait for a finer screen or take none, after so many candidates.
+    fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
         let PassContext { batch, candidates, finest, .. } = *self.context;
         if F::PRECISION == finest || screened >= batch.candidates() {
-            return false;
+            return Outcome::Screened;
         }
         let rows = self.norms.len();
         let (mut doubtful, mut scored) = (0, 0);
@@ -266,9 +334,21 @@ impl<'a> AnchorBlock<'a> {
             doubtful: mean(doubtful) * candidates_count / screened,
             scored: mean(scored),
             int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, batch.dim()),
+            float32_share: F::float32_share(
+                &self.constants[..rows],
+                candidates.extremes,
+                candidates.params.float_bound,
+            ),
+            exact_cost: S::DOT_COST,
         };
-        self.state.precision = model.cheapest(finest);
-        self.state.precision != F::PRECISION
+        match model.cheapest(finest) {
+            Precision::Exact => Outcome::Hopeless,
+            precision if precision == F::PRECISION => Outcome::Screened,
+            precision => {
+                self.state.precision = precision;
+                Outcome::Deferred
+            }
+        }
     }
 
     /// Computes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
@@ -296,6 +376,7 @@ impl<'a> AnchorBlock<'a> {
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
+                forced: &mut self.forced,
             };
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
@@ -307,7 +388,7 @@ impl<'a> AnchorBlock<'a> {
     /// The last number of every row: exact scores of what the screen left. First the best two pairs of every row, which
     /// rule out most of the others, then those that are left; each while the next row's are fetched.
     #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S) {
+    fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
         let (rows, candidates) = (self.stats.len(), self.context.candidates.rows);
         for row in 0..rows {
             if let Some(next) = self.shortlists[..rows].get_mut(row + 1) {
@@ -316,6 +397,10 @@ impl<'a> AnchorBlock<'a> {
             }
             let exact = exact_row(self.context, self.rows, self.norms, row);
             self.shortlists[row].score_best(simd, &exact, &mut self.windows[row]);
+        }
+        let left: usize = self.shortlists[..rows].iter().map(Shortlist::length).sum();
+        if left > self.pair_limit(S::DOT_COST) {
+            return Outcome::Hopeless;
         }
         let mut scored = 0;
         for (row, stats) in self.stats.iter_mut().enumerate() {
@@ -327,6 +412,26 @@ impl<'a> AnchorBlock<'a> {
             scored += self.shortlists[row].scored();
         }
         (self.state.done, self.state.scored) = (true, scored);
+        Outcome::Screened
+    }
+
+    /// The last number of every row, from exact tiles of all pairs.
+    #[inline(always)]
+    fn search_exactly<S: Simd>(&mut self, simd: S) {
+        let PassContext { batch, negatives, candidates, .. } = *self.context;
+        let mut searches = [ClosestSearch::EMPTY; MAX_BLOCK];
+        for (row, stats) in self.stats.iter().enumerate() {
+            let positive = batch.positives().of(self.first + row);
+            searches[row] = ClosestSearch::new(negatives, stats.positive(), positive);
+        }
+        let anchors = NormedRows { rows: batch.anchor_rows().range(self.first, self.norms.len()), norms: self.norms };
+        let candidates = NormedRows { rows: candidates.rows, norms: candidates.norms };
+        search_pairs(simd, anchors, candidates, &mut searches);
+        for (stats, search) in self.stats.iter_mut().zip(&searches) {
+            stats.set_closest_negative(search.found());
+        }
+        let scored = self.stats.len() * (batch.candidates() - 1);
+        *self.state = BlockState { precision: Precision::Exact, done: true, scored };
     }
 }
 
@@ -352,6 +457,8 @@ struct ShortlistSink<'a, 'b, S> {
     windows: &'b mut [Window],
     constants: &'b [AnchorConstants],
     first_candidate: usize,
+    /// The pairs that were computed exactly.
+    forced: &'b mut usize,
 }
 
 impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
@@ -363,7 +470,9 @@ impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
     #[inline(always)]
     fn take(&mut self, row: usize, intervals: Intervals<'_>) {
         let exact = exact_row(self.context, self.rows, self.norms, row);
-        let window = &mut self.windows[row];
-        self.shortlists[row].add(self.simd, &exact, window, self.first_candidate, intervals);
+        let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
+        let before = shortlist.scored();
+        shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
+        *self.forced += shortlist.scored() - before;
     }
 }

@@ -122,6 +122,28 @@ impl CandidateBuffers<'_> {
         Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
     }
 
+    /// Computes the norm of each row and the sum of all, for pairs that are computed exactly. Fails with the first row that
+    /// is not finite.
+    pub(crate) fn measure<'b>(
+        &'b mut self,
+        backend: Backend,
+        join: Join,
+        side: Side,
+        params: Params<'b>,
+    ) -> Result<Candidates<'b>, Error> {
+        let (rows, dim) = (self.rows, self.rows.dim());
+        let norms = Chunks::new(&mut *self.norms, SUM_BLOCK);
+        let sums = Chunks::new(&mut *self.sums, dim);
+        for_each_block(join, (norms, sums), &|block, (norms, sums)| {
+            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
+            backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
+        });
+        check_norms(side, self.norms)?;
+        combine_blocks(self.sums, dim);
+        let (sum, extremes) = (&self.sums[..dim], Extremes::default());
+        Ok(Candidates { rows, norms: self.norms, sum, panels: &[], params, extremes })
+    }
+
     /// How many rows have norm 0.
     pub(crate) fn zero_rows(&self) -> usize {
         self.norms.iter().filter(|&&norm| norm == 0.0).count()
@@ -187,6 +209,27 @@ impl<F: Format> WithSimd for PrepareBlock<'_, F> {
                 add_unit_rows(simd, rows, norms, sum);
             }
             pack_panel::<S, F>(simd, RawRows { rows, norms, dim }, params, scratch, panel);
+        }
+    }
+}
+
+/// One block of the candidates' sum.
+struct MeasureBlock<'a> {
+    rows: &'a [f32],
+    norms: &'a mut [f64],
+    sum: &'a mut [f64],
+}
+
+impl WithSimd for MeasureBlock<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows, norms, sum } = self;
+        let dim = sum.len();
+        sum.fill(0.0);
+        for (rows, norms) in rows.chunks(MOST_ROWS * dim).zip(norms.chunks_mut(MOST_ROWS)) {
+            norm_rows(simd, rows, dim, norms);
+            add_unit_rows(simd, rows, norms, sum);
         }
     }
 }

@@ -24,25 +24,14 @@ pub(super) struct DirectBuffers<'a> {
     pub(super) candidate_norms: &'a mut [f64],
     pub(super) sums: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
-    pub(super) rows: &'a mut [DirectRow],
-}
-
-/// What a row keeps until all candidates are added up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DirectRow {
-    search: ClosestSearch,
-    /// The similarity with the positive before it is rounded.
-    positive: f64,
-}
-
-impl DirectRow {
-    /// What memory is filled with.
-    pub(super) const EMPTY: DirectRow = DirectRow { search: ClosestSearch::EMPTY, positive: 0.0 };
+    pub(super) searches: &'a mut [ClosestSearch],
+    /// The similarities with the positives before they are rounded.
+    pub(super) positives: &'a mut [f64],
 }
 
 /// Writes the statistics of every anchor.
 pub(super) fn mine(plan: MinePlan, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
-    let DirectBuffers { anchor_norms, candidate_norms, sums, stats, rows } = buffers;
+    let DirectBuffers { anchor_norms, candidate_norms, sums, stats, searches, positives } = buffers;
     plan.backend.run(Direct {
         negatives: plan.negatives,
         batch,
@@ -50,7 +39,8 @@ pub(super) fn mine(plan: MinePlan, batch: Batch<'_>, buffers: DirectBuffers<'_>)
         candidate_norms: &mut *candidate_norms,
         sums,
         stats,
-        rows,
+        searches,
+        positives,
     });
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
@@ -64,7 +54,8 @@ struct Direct<'a> {
     candidate_norms: &'a mut [f64],
     sums: &'a mut [f64],
     stats: &'a mut [RowStats],
-    rows: &'a mut [DirectRow],
+    searches: &'a mut [ClosestSearch],
+    positives: &'a mut [f64],
 }
 
 impl WithSimd for Direct<'_> {
@@ -89,8 +80,8 @@ impl Direct<'_> {
             let norm = square.sqrt();
             let similarity = cosine(dot, norm, positive_square.sqrt());
             self.anchor_norms[row] = norm;
-            let search = ClosestSearch::new(self.negatives, similarity as f32, index);
-            self.rows[row] = DirectRow { search, positive: similarity };
+            self.positives[row] = similarity;
+            self.searches[row] = ClosestSearch::new(self.negatives, similarity as f32, index);
         }
     }
 
@@ -99,8 +90,7 @@ impl Direct<'_> {
     fn search<S: Simd>(&mut self, simd: S) {
         let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
         let dim = self.batch.dim();
-        let anchors = NormedRows { rows: anchors, norms: self.anchor_norms };
-        let group = (GROUP_BYTES / (4 * dim)).clamp(LEAST_ROWS, MOST_ROWS) / LEAST_ROWS * LEAST_ROWS;
+        let (anchors, group) = (NormedRows { rows: anchors, norms: self.anchor_norms }, group_rows(dim));
         let sums = self.sums.chunks_exact_mut(dim);
         let blocks = candidates.blocks(SUM_BLOCK).zip(self.candidate_norms.chunks_mut(SUM_BLOCK)).zip(sums);
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
@@ -109,7 +99,7 @@ impl Direct<'_> {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
                 let first = block * SUM_BLOCK + part * group;
-                let mut sink = SearchSink { rows: &mut *self.rows, first };
+                let mut sink = SearchSink { searches: &mut *self.searches, first };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
@@ -121,18 +111,38 @@ impl Direct<'_> {
     fn close_rows<S: Simd>(&mut self, simd: S) {
         let (anchors, dim) = (self.batch.anchor_rows(), self.batch.dim());
         let negatives = (self.batch.candidates() - 1) as f64;
-        for (row, (stats, found)) in self.stats.iter_mut().zip(&*self.rows).enumerate() {
-            let norm = self.anchor_norms[row];
+        for (row, (stats, search)) in self.stats.iter_mut().zip(&*self.searches).enumerate() {
+            let (norm, positive) = (self.anchor_norms[row], self.positives[row]);
             let total = dot_sum(simd, anchors.row(row), &self.sums[..dim]);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - found.positive) / negatives };
-            *stats = RowStats::computed(found.positive as f32, mean as f32, found.search.found());
+            let mean = if norm == 0.0 { 0.0 } else { (total / norm - positive) / negatives };
+            *stats = RowStats::computed(positive as f32, mean as f32, search.found());
         }
+    }
+}
+
+/// How many candidates of `dim` elements are in a group.
+fn group_rows(dim: usize) -> usize {
+    (GROUP_BYTES / (4 * dim)).clamp(LEAST_ROWS, MOST_ROWS) / LEAST_ROWS * LEAST_ROWS
+}
+
+/// Offers every pair to the search of its anchor.
+#[inline(always)]
+pub(super) fn search_pairs<S: Simd>(
+    simd: S,
+    anchors: NormedRows<'_>,
+    candidates: NormedRows<'_>,
+    searches: &mut [ClosestSearch],
+) {
+    let group = group_rows(candidates.rows.dim());
+    for (part, (rows, norms)) in candidates.rows.blocks(group).zip(candidates.norms.chunks(group)).enumerate() {
+        let mut sink = SearchSink { searches: &mut *searches, first: part * group };
+        for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
     }
 }
 
 /// Offers the pairs of a tile to the searches of their rows.
 struct SearchSink<'a> {
-    rows: &'a mut [DirectRow],
+    searches: &'a mut [ClosestSearch],
     /// The index of the first candidate.
     first: usize,
 }
@@ -140,9 +150,6 @@ struct SearchSink<'a> {
 impl PairSink for SearchSink<'_> {
     #[inline(always)]
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let search = &mut self.rows[anchor].search;
-        for (c, &similarity) in similarities.iter().enumerate() {
-            search.offer(self.first + candidate + c, similarity);
-        }
+        self.searches[anchor].offer_run(self.first + candidate, similarities);
     }
 }

@@ -14,14 +14,14 @@ use crate::error::{Error, Side};
 use crate::exact::{check_finite, check_norms};
 use crate::memory::{grow, grow_with};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
-use crate::row_stats::{Negatives, RowStats};
+use crate::row_stats::{ClosestSearch, Negatives, RowStats};
 use crate::screen::{
     Center, Float32, Format, Int8, Int16, Params, Precision, Screen, ScreenPlan, Screening, first_precision,
 };
 
 use block::{AnchorBlock, BlockScratch, BlockState, ROW_UNIT, block_len, block_rows};
 use candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candidates};
-use direct::{DirectBuffers, DirectRow};
+use direct::DirectBuffers;
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
 /// thread does about as many.
@@ -52,7 +52,8 @@ pub(crate) struct MineMemory {
     stats: Vec<RowStats>,
     states: Vec<BlockState>,
     scratch: PerThread<BlockScratch>,
-    direct_rows: Vec<DirectRow>,
+    searches: Vec<ClosestSearch>,
+    positives: Vec<f64>,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -90,7 +91,8 @@ impl MineMemory {
             candidate_norms,
             sums,
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
-            rows: grow_with(&mut self.direct_rows, Side::Anchors, batch.rows(), 1, || DirectRow::EMPTY)?,
+            searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
+            positives: grow(&mut self.positives, Side::Anchors, batch.rows(), 1)?,
         })
     }
 
@@ -106,6 +108,9 @@ impl MineMemory {
             quantised_dim,
             threads,
         };
+        // A smaller shape may take no screen.
+        grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
+        grow(&mut self.positives, Side::Anchors, rows, 1)?;
         let (shortlists, words) = block_len(rows, dim);
         let scratch = self.scratch.grow(threads, |scratch| scratch.grow(shortlists, words, quantised_dim))?;
         let (candidates, center) = self.candidates.grow(batch.candidate_rows(), sizes)?;
@@ -126,7 +131,7 @@ impl Mined {
     fn without_screens(batch: Batch<'_>, anchor_norms: &[f64], candidate_norms: &[f64]) -> Mined {
         let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
         let mut screening = Screening::default();
-        screening.count(Precision::Float32, batch.rows(), batch.rows() * (batch.candidates() - 1));
+        screening.count(Precision::Exact, batch.rows(), batch.rows() * (batch.candidates() - 1));
         Mined { zero_anchors: zeros(anchor_norms), zero_candidates: zeros(candidate_norms), screening }
     }
 }
@@ -152,11 +157,11 @@ impl MinePlan {
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let plan = plan.fit(batch);
-    if plan.screen == Screen::Off {
+    let screens = plan.screen.plan(plan.backend, batch);
+    if screens.coarsest == Precision::Exact {
         return direct::mine(plan, batch, memory.grow_direct(batch)?);
     }
     let block_rows = block_rows(batch.rows(), batch.dim(), plan.join.threads());
-    let screens = plan.screen.plan(plan.backend, batch);
     let Buffers { mut candidates, center, anchor_norms, stats, states, scratch } = memory.grow(plan, batch, screens)?;
     let center =
         if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
@@ -172,6 +177,7 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
             Precision::Int8 => pass.run::<Int8>(&mut candidates, &mut anchors)?,
             Precision::Int16 => pass.run::<Int16>(&mut candidates, &mut anchors)?,
             Precision::Float32 => pass.run::<Float32>(&mut candidates, &mut anchors)?,
+            Precision::Exact => pass.run_exactly(&mut candidates, &mut anchors)?,
         }
         measured = true;
         next = anchors.states.iter().filter(|block| !block.done).map(|block| block.precision).min();
@@ -229,24 +235,43 @@ struct PassContext<'a> {
 }
 
 impl PassPlan<'_> {
-    /// Prepares the candidates and screens the anchors that wait for this format. Fails with the first row that is not
+    /// Packs the candidates and screens the blocks that wait for this format. Fails with the first row that is not
     /// finite, on the anchors' side if there is one.
     fn run<F: Format>(self, candidates: &mut CandidateBuffers<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let PassPlan { plan: MinePlan { backend, join, negatives, .. }, batch, params, finest, measured } = self;
-        let prepared = candidates.prepare::<F>(backend, join, batch.candidate_side(), params, measured);
+        let MinePlan { backend, join, .. } = self.plan;
+        let side = self.batch.candidate_side();
+        let prepared = candidates.prepare::<F>(backend, join, side, self.params, self.measured);
+        self.mine_blocks(prepared, anchors, F::PRECISION, &|block| block.mine::<F>(backend))
+    }
+
+    /// Computes all pairs of the blocks that no screen pays for.
+    fn run_exactly(self, candidates: &mut CandidateBuffers<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
+        let MinePlan { backend, join, .. } = self.plan;
+        let measured = candidates.measure(backend, join, self.batch.candidate_side(), self.params);
+        self.mine_blocks(measured, anchors, Precision::Exact, &|block| block.mine_exactly(backend))
+    }
+
+    /// Calls `mine_block` for each block that waits for `precision`.
+    fn mine_blocks(
+        self,
+        candidates: Result<Candidates<'_>, Error>,
+        anchors: &mut Anchors<'_>,
+        precision: Precision,
+        mine_block: &(impl Fn(AnchorBlock<'_>) + Sync),
+    ) -> Result<(), Error> {
+        let PassPlan { plan: MinePlan { backend, join, negatives, .. }, batch, finest, measured, .. } = self;
         let candidates =
-            prepared.or_else(|error| check_finite(backend, Side::Anchors, batch.anchor_rows()).and(Err(error)))?;
+            candidates.or_else(|error| check_finite(backend, Side::Anchors, batch.anchor_rows()).and(Err(error)))?;
         let context = PassContext { batch, negatives, candidates, finest, measured };
-        let block_rows = anchors.block_rows;
+        let (block_rows, scratch) = (anchors.block_rows, anchors.scratch);
         let norms = Chunks::new(&mut *anchors.norms, block_rows);
         let stats = Chunks::new(&mut *anchors.stats, block_rows);
         let states = Chunks::new(&mut *anchors.states, 1);
-        let scratch = anchors.scratch;
         for_each_block(join, (norms, (stats, states)), &|block, (norms, (stats, states))| {
             let state = &mut states.slice[0];
-            if !state.done && state.precision == F::PRECISION {
+            if !state.done && state.precision == precision {
                 let (first, scratch) = (block * block_rows, &mut scratch.of(join));
-                AnchorBlock::new(&context, first, norms.slice, stats.slice, state, scratch).mine::<F>(backend);
+                mine_block(AnchorBlock::new(&context, first, norms.slice, stats.slice, state, scratch));
             }
         });
         Ok(())

@@ -13,6 +13,7 @@
 
 use super::center::Center;
 use super::integer::int16_residual;
+use super::quantize::MAX_DIM;
 use super::{Precision, ScreenPlan};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
@@ -21,7 +22,7 @@ use crate::row_stats::Negatives;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
-fn survivor_cost(dim: f64) -> f64 {
+pub(crate) fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
@@ -47,11 +48,12 @@ const SAMPLE: usize = 32;
 
 impl Precision {
     /// What screening a pair costs.
-    fn cost(self) -> f64 {
+    fn cost(self, exact_cost: f64) -> f64 {
         match self {
             Precision::Int8 => 0.3,
             Precision::Int16 => 0.6,
             Precision::Float32 => 1.0,
+            Precision::Exact => exact_cost,
         }
     }
 }
@@ -78,17 +80,25 @@ pub(crate) struct CostModel {
     pub(crate) scored: f64,
     /// The share of the doubtful pairs that 16-bit integers would leave.
     pub(crate) int16_share: f64,
+    /// The share of the doubtful pairs that `f32` would leave.
+    pub(crate) float32_share: f64,
+    /// What computing a pair exactly costs in a tile.
+    pub(crate) exact_cost: f64,
 }
 
 impl CostModel {
     /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
     pub(crate) fn cheapest(self, finest: Precision) -> Precision {
-        let CostModel { precision, dim, screened, candidates, doubtful, scored, int16_share } = self;
-        let survivor = survivor_cost(dim);
-        let here = (candidates - screened) * precision.cost() + (doubtful - scored).max(0.0) * survivor;
+        let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
+        let survivor = survivor_cost(self.dim);
+        let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
-        for (finer, survivors) in [(Precision::Int16, doubtful * int16_share), (Precision::Float32, 0.0)] {
-            let cost = candidates * finer.cost() + (1.0 + survivors) * survivor;
+        for (finer, survivors) in [
+            (Precision::Int16, 1.0 + doubtful * self.int16_share),
+            (Precision::Float32, 1.0 + doubtful * self.float32_share),
+            (Precision::Exact, 0.0),
+        ] {
+            let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
             if finer > precision && finer <= finest && cost < best.1 {
                 best = (finer, cost);
             }
@@ -97,10 +107,19 @@ impl CostModel {
     }
 }
 
+/// The rows of a square batch up to which no screen pays: preparing rows for one costs more than the screen saves. Other
+/// shapes are as large as the square with the same ratio of pairs to rows.
+const EXACT_ROWS: usize = 32;
+
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
 pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
+    let (anchors, candidates) = (batch.rows(), batch.candidates());
+    if anchors.saturating_mul(candidates) <= (EXACT_ROWS / 2).saturating_mul(anchors.saturating_add(candidates)) {
+        return Precision::Exact;
+    }
     let rows = batch.rows().min(batch.candidates());
-    if rows < LEAST_ROWS || batch.dim() < LEAST_DIM || rows * batch.dim() < LEAST_ELEMENTS {
+    let dim = batch.dim();
+    if rows < LEAST_ROWS || dim < LEAST_DIM || rows * dim < LEAST_ELEMENTS || dim > MAX_DIM {
         return Precision::Float32;
     }
     backend.run(Fastest)
@@ -127,12 +146,12 @@ pub(crate) fn first_precision(
     batch: Batch<'_>,
     negatives: Negatives,
     center: Center<'_>,
-    ScreenPlan { coarsest, finest, .. }: ScreenPlan,
+    ScreenPlan { coarsest, finest, float_bound, .. }: ScreenPlan,
 ) -> Precision {
-    if coarsest == finest || negatives == Negatives::Any {
+    if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
         coarsest
     } else {
-        backend.run(Sample { batch, center, coarsest, finest })
+        backend.run(Sample { batch, center, coarsest, finest, float_bound })
     }
 }
 
@@ -142,6 +161,8 @@ struct Sample<'a> {
     center: Center<'a>,
     coarsest: Precision,
     finest: Precision,
+    /// The error of sums in `f32`.
+    float_bound: f32,
 }
 
 impl WithSimd for Sample<'_> {
@@ -150,13 +171,26 @@ impl WithSimd for Sample<'_> {
     fn run<S: Simd>(self, simd: S) -> Precision {
         let Self { batch, coarsest, finest, .. } = self;
         let spread = self.spread(simd);
-        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim()));
-        let error = if coarsest == Precision::Int8 { spread * INT8_ERROR } else { int16 };
+        let float32 = 2.0 * f64::from(self.float_bound);
+        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim())) + float32;
+        let error = match coarsest {
+            Precision::Int8 => spread * INT8_ERROR + float32,
+            Precision::Int16 => int16,
+            _ => float32,
+        };
         let candidates = batch.candidates() as f64;
-        let doubtful = candidates * self.doubtful_share(simd, error) / CAUTION;
-        let (dim, int16_share) = (batch.dim() as f64, int16 / error);
-        let model =
-            CostModel { precision: coarsest, dim, screened: 0.0, candidates, doubtful, scored: 0.0, int16_share };
+        let [here, finest_left] = self.doubtful_shares(simd, [error, float32]);
+        let model = CostModel {
+            precision: coarsest,
+            dim: batch.dim() as f64,
+            screened: 0.0,
+            candidates,
+            doubtful: candidates * here / CAUTION,
+            scored: 0.0,
+            int16_share: int16 / error,
+            float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
+            exact_cost: S::DOT_COST,
+        };
         model.cheapest(finest)
     }
 }
@@ -174,7 +208,7 @@ impl Sample<'_> {
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
         let (anchors, dim, square) = (self.batch.anchor_rows(), self.batch.dim(), self.center.square());
-        let center = &self.center.values()[..dim];
+        let Some(center) = self.center.values().get(..dim) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
         for row in self.anchors() {
             let anchor = anchors.row(row);
@@ -185,15 +219,15 @@ impl Sample<'_> {
         of_anchors * (1.0 - square).max(0.0).sqrt()
     }
 
-    /// The share of pairs whose similarity is within `error` of that of the anchor's positive.
+    /// The shares of pairs whose similarity is within each error of that of the anchor's positive.
     #[inline(always)]
-    fn doubtful_share<S: Simd>(&self, simd: S, error: f64) -> f64 {
+    fn doubtful_shares<S: Simd>(&self, simd: S, errors: [f64; 2]) -> [f64; 2] {
         let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
         let mut norms = [0.0; SAMPLE];
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
-        let (mut pairs, mut doubtful) = (0, 0);
+        let (mut pairs, mut doubtful) = (0, [0; 2]);
         for row in self.anchors() {
             let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
             let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
@@ -201,11 +235,13 @@ impl Sample<'_> {
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
                 if candidate != positive {
                     let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
-                    doubtful += u32::from((similarity - threshold).abs() <= error);
+                    for (doubtful, error) in doubtful.iter_mut().zip(errors) {
+                        *doubtful += u32::from((similarity - threshold).abs() <= error);
+                    }
                     pairs += 1;
                 }
             }
         }
-        f64::from(doubtful) / f64::from(pairs)
+        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs))
     }
 }

@@ -72,8 +72,12 @@ impl Format for Float32 {
         Extremes::default()
     }
 
-    /// There is nothing finer than `f32`.
+    /// 16-bit integers are no finer.
     fn int16_share(_rows: &[AnchorConstants], _extremes: Extremes, _dim: usize) -> f64 {
+        1.0
+    }
+
+    fn float32_share(_rows: &[AnchorConstants], _extremes: Extremes, _float_bound: f32) -> f64 {
         1.0
     }
 }

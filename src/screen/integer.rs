@@ -154,4 +154,9 @@ impl<I: Integers> Format for I {
         }
         f64::from(int16 / here)
     }
+
+    fn float32_share(rows: &[AnchorConstants], extremes: Extremes, float_bound: f32) -> f64 {
+        let here: f32 = rows.iter().map(|row| row.error(extremes)).sum();
+        f64::from(rows.len() as f32 * float_bound / here)
+    }
 }

@@ -103,7 +103,7 @@ use crate::arch::Backend;
 use crate::batch::Batch;
 
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, first_precision, is_checkpoint};
+pub(crate) use cost::{CostModel, first_precision, is_checkpoint, survivor_cost};
 pub(crate) use float::Float32;
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
@@ -178,9 +178,10 @@ impl Screen {
     pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
         let dim = batch.dim();
         let (coarsest, finest) = match self {
-            _ if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
-            Screen::Auto => (cost::coarsest_that_pays(backend, batch), Precision::Float32),
-            Screen::F32 | Screen::Off => (Precision::Float32, Precision::Float32),
+            Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
+            Screen::Auto => (cost::coarsest_that_pays(backend, batch), Precision::Exact),
+            Screen::Off => (Precision::Exact, Precision::Exact),
+            Screen::F32 => (Precision::Float32, Precision::Float32),
             Screen::I16 => (Precision::Int16, Precision::Int16),
             Screen::I8 => (Precision::Int8, Precision::Int8),
         };
@@ -190,7 +191,7 @@ impl Screen {
             coarsest,
             finest,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
-            float_bound: if self == Screen::Off { ANYTHING } else { float::bound(dim) },
+            float_bound: float::bound(dim),
         }
     }
 }

@@ -9,6 +9,8 @@ pub(crate) enum Precision {
     Int16,
     #[default]
     Float32,
+    /// No screen: every pair is computed exactly.
+    Exact,
 }
 
 /// Counts of the screens' work in a forward pass, for tuning. They are no part of the answer, depend on the instruction
@@ -23,8 +25,10 @@ pub struct Screening {
     pub i8_rows: usize,
     /// The rows whose last screen was in 16-bit integers.
     pub i16_rows: usize,
-    /// The rows whose last screen was in `f32`, or none.
+    /// The rows whose last screen was in `f32`.
     pub f32_rows: usize,
+    /// The rows all of whose pairs were computed exactly, as no screen pays for them.
+    pub exact_rows: usize,
 }
 
 impl Screening {
@@ -35,6 +39,7 @@ impl Screening {
             Precision::Int8 => &mut self.i8_rows,
             Precision::Int16 => &mut self.i16_rows,
             Precision::Float32 => &mut self.f32_rows,
+            Precision::Exact => &mut self.exact_rows,
         } += rows;
     }
 }
@@ -45,5 +50,6 @@ impl AddAssign for Screening {
         self.i8_rows += other.i8_rows;
         self.i16_rows += other.i16_rows;
         self.f32_rows += other.f32_rows;
+        self.exact_rows += other.exact_rows;
     }
 }

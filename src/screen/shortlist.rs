@@ -222,6 +222,11 @@ impl Shortlist {
         self.search.found()
     }
 
+    /// How many pairs are on the list.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
     /// How many pairs were computed exactly.
     pub(crate) fn scored(&self) -> usize {
         self.scored

@@ -30,6 +30,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 2 x 3 pairs of two accumulators each (half of the sixteen lanes at a time), two anchors and a candidate: 15 of 16
     // registers. 5 loads feed 6 multiply-adds.
     const DOT_ANCHORS: usize = 2;
+    const DOT_COST: f64 = 3.8;
     const FAST_I16: bool = true;
     const FAST_I8: bool = VNNI;
 

@@ -38,6 +38,7 @@ impl Simd for Avx512 {
     // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
     // multiply-adds.
     const DOT_ANCHORS: usize = 3;
+    const DOT_COST: f64 = 2.8;
     const FAST_I16: bool = true;
     const FAST_I8: bool = true;
 
