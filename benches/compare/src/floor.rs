@@ -109,14 +109,14 @@ fn measure(args: &Args, input: &Input) -> Turns {
 /// The rows of a batch, which are seen to be right.
 fn row_stats(plan: TripletLoss, pairs: &Pairs) -> Vec<RowStats> {
     let mut workspace = Workspace::new();
-    plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
-    pairs.check(workspace.row_stats(), "the default screen");
-    workspace.row_stats().to_vec()
+    let forward = plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
+    pairs.check(forward.row_stats(), "the default screen");
+    forward.row_stats().to_vec()
 }
 
 fn forward(plan: TripletLoss, sets: &[Pairs]) -> Call<'_> {
     let (mut sets, mut workspace) = (Rotation::new(sets), Workspace::new());
-    Box::new(move || _ = black_box(plan.forward(sets.turn().batch(), &mut workspace)))
+    Box::new(move || _ = black_box(plan.forward(sets.turn().batch(), &mut workspace).expect("finite rows").loss()))
 }
 
 fn print_line(input: &Input, turns: &Turns, gigahertz: f64) {

@@ -1,6 +1,6 @@
 //! What is right: the rows that everybody should find, and how far somebody is from them.
 
-use hardneg::{Screen, TripletLoss, Workspace};
+use hardneg::{Screen, Threads, TripletLoss, Workspace};
 
 use crate::common::Pairs;
 use crate::row::Row;
@@ -9,9 +9,10 @@ use crate::row::Row;
 /// the reference's bits in as many rows as there is time for.
 pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
     let mut workspace = Workspace::new();
-    TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");
-    pairs.check(workspace.row_stats(), "the exact path");
-    workspace.row_stats().iter().map(Row::from).collect()
+    let plan = TripletLoss::new().screen(Screen::Off).threads(Threads::Rayon);
+    let forward = plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
+    pairs.check(forward.row_stats(), "the exact path");
+    forward.row_stats().iter().map(Row::from).collect()
 }
 
 /// How wrong somebody is.

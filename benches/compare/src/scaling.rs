@@ -10,7 +10,7 @@ use crate::args::Args;
 use crate::common::{Call, Pairs, Rotation, in_turns};
 use crate::inputs::Input;
 use crate::plot::{self, Chart, Series};
-use crate::rivals::{Entrant, Rival, finalists};
+use crate::rivals::{Entrant, Rival, finalists, threads_for};
 use crate::units::Unit;
 use crate::{ceilings, memory, table};
 
@@ -63,9 +63,9 @@ fn by_threads(args: &Args) -> Result<Chart, String> {
 }
 
 fn in_pool<'a>(pool: &'a ThreadPool, pairs: &'a Pairs) -> Call<'a> {
-    let mut workspace = Workspace::new();
+    let (plan, mut workspace) = (TripletLoss::new().threads(threads_for(pool.current_num_threads())), Workspace::new());
     Box::new(move || {
-        pool.install(|| TripletLoss::new().forward(pairs.batch(), &mut workspace).expect("finite rows"));
+        _ = pool.install(|| plan.forward(pairs.batch(), &mut workspace).expect("finite rows").loss());
     })
 }
 

@@ -146,7 +146,8 @@ impl<P: Product> Rival for Blocked<P> {
         self.rows.iter().map(loss).sum()
     }
 
-    fn rows(&self) -> Vec<Row> {
-        self.rows.clone()
+    fn run_into(&mut self, pairs: &Pairs, rows: &mut [Row]) {
+        self.run(pairs);
+        rows.copy_from_slice(&self.rows);
     }
 }

@@ -57,7 +57,8 @@ impl Rival for Naive {
         loss
     }
 
-    fn rows(&self) -> Vec<Row> {
-        self.rows.clone()
+    fn run_into(&mut self, pairs: &Pairs, rows: &mut [Row]) {
+        self.run(pairs);
+        rows.copy_from_slice(&self.rows);
     }
 }
