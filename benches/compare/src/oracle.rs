@@ -2,12 +2,12 @@
 
 use hardneg::{Screen, Threads, TripletLoss, Workspace};
 
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 /// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have
 /// the reference's bits in as many rows as there is time for.
-pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
+pub(crate) fn expected(pairs: &OwnedBatch) -> Vec<Row> {
     let mut workspace = Workspace::new();
     let plan = TripletLoss::new().screen(Screen::Off).threads(Threads::Rayon);
     let forward = plan.forward(pairs.batch(), &mut workspace).expect("finite rows");

@@ -4,7 +4,7 @@ use hardneg::{Screen, TripletLoss, Workspace};
 
 use super::entrant::{Entrant, MARGIN, Rival};
 use super::threads_for;
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 struct Ours {
@@ -13,11 +13,11 @@ struct Ours {
 }
 
 impl Rival for Ours {
-    fn run(&mut self, pairs: &Pairs) -> f64 {
+    fn run(&mut self, pairs: &OwnedBatch) -> f64 {
         self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows").loss().loss
     }
 
-    fn run_into(&mut self, pairs: &Pairs, rows: &mut [Row]) {
+    fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]) {
         let forward = self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows");
         rows.iter_mut().zip(forward.row_stats()).for_each(|(row, stats)| *row = Row::from(stats));
     }
