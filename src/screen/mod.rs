@@ -119,10 +119,11 @@ pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBound
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
-/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2 at any dim. An exact one is at
-/// most 1, but for roundings. For a sum in `f32`, of terms t whose magnitudes add up to less than 1 as the rows' norms are
-/// below 1: the sum so far, s, is an `f32`, so that rounding moves s + t by at most |t|, which would bring it back to s.
-/// Each step changes the sum by at most 2 |t|, and all of them together by less than 2.
+/// A bound that rules out nothing: similarities, screened and exact, lie between -2 and 2 at any dim, so that an interval
+/// of 4 on both sides holds them all. An exact one exceeds 1 by roundings only. A screened one is a sum in `f32` of terms
+/// whose magnitudes add up to less than 1, by Cauchy-Schwarz, as the norms of the screen's rows are below 1. When a term
+/// t is added to the sum so far, s, rounding moves s + t no farther than to s, which is an `f32` itself: by |t| at most.
+/// So the sum changes by at most 2 |t|, and by less than 2 in all.
 const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
