@@ -45,8 +45,8 @@
 //! | 16-bit integers | 2 | 2 | 0.0007 |
 //! | bytes | 4 | 4 | 0.03 |
 //!
-//! One tile serves all three ([`tile`], [`format`](self::format)): words of 32 bits, whatever they hold. The bound of `f32` sums is
-//! derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
+//! One tile serves all three ([`tile`], [`mod@format`]): words of 32 bits, whatever they hold. The bound of `f32` sums
+//! is derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
 //! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training,
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
 //! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
@@ -137,7 +137,7 @@ const ANYTHING: f32 = 4.0;
 /// | positives among the negatives, as before training | `I16` |
 ///
 /// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
-/// `F32` on `portable`. Every screen can be had on every [`Backend`](crate::Backend). The memory for `Auto` is that for
+/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for
 /// `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it.
 ///
 /// ```
