@@ -9,9 +9,9 @@ mod report;
 
 use std::hint::black_box;
 
-use common::{Call, Pairs, in_turns, sets};
+use common::{Call, OwnedBatch, in_turns, serial_ways, sets};
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput};
-use hardneg::{Backend, Gradients, Screen, Threads, TripletLoss, Workspace, reference};
+use hardneg::{Backend, Forward, Gradients, Threads, TripletLoss, Workspace, reference};
 
 /// Rows and dim of the shapes.
 const SHAPES: [(usize, usize); 3] = [(32, 128), (1024, 128), (4096, 768)];
@@ -22,7 +22,7 @@ const MARGINS: [f32; 2] = [0.25, 1.0];
 
 /// Batches that take turns, with room for their gradients.
 struct Training {
-    sets: Vec<Pairs>,
+    sets: Vec<OwnedBatch>,
     turn: usize,
     by_anchors: Vec<f32>,
     by_positives: Vec<f32>,
@@ -42,29 +42,32 @@ impl Training {
 
     fn forward(&mut self, plan: TripletLoss) {
         self.next();
-        _ = black_box(plan.forward(self.sets[self.turn].batch(), &mut self.workspace).expect("finite rows"));
+        let forward = plan.forward(self.sets[self.turn].batch(), &mut self.workspace).expect("finite rows");
+        _ = black_box(forward.loss());
     }
 
     fn forward_backward(&mut self, plan: TripletLoss) {
         self.next();
         let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
         let batch = self.sets[self.turn].batch();
-        _ = black_box(plan.forward_backward(batch, gradients, &mut self.workspace).expect("finite rows"));
-    }
-
-    /// Of the last forward pass, which there must have been.
-    fn backward(&mut self, plan: TripletLoss) {
-        let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
-        plan.backward(self.sets[self.turn].batch(), gradients, &mut self.workspace).expect("a forward pass");
-        black_box(&self.by_anchors);
+        let forward = plan.forward_backward(batch, gradients, &mut self.workspace).expect("finite rows");
+        _ = black_box(forward.loss());
     }
 }
 
+/// The backward pass alone, into buffers of its own.
+fn backward<'a>(mut forward: Forward<'a, 'a>, by_anchors: &'a mut [f32], by_positives: &'a mut [f32]) -> Call<'a> {
+    Box::new(move || {
+        forward.backward(Gradients::new(by_anchors, by_positives)).expect("buffers of the batch's shape");
+        black_box(&by_anchors);
+    })
+}
+
 /// Random rows that are only a little closer to their anchors than to the others, so that hinges are active.
-fn pairs(seed: u64, rows: usize, dim: usize) -> Pairs {
-    let Pairs { anchors, positives: noise, dim } = Pairs::independent(seed, rows, dim);
+fn pairs(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
+    let OwnedBatch { anchors, candidates: noise, dim, .. } = OwnedBatch::independent(seed, rows, dim);
     let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| 0.2 * anchor + noise).collect();
-    Pairs { anchors, positives, dim }
+    OwnedBatch::pairs(anchors, positives, dim)
 }
 
 fn criterion_report(criterion: &mut Criterion) {
@@ -73,22 +76,16 @@ fn criterion_report(criterion: &mut Criterion) {
     for (rows, dim) in SHAPES {
         let work = rows * rows * dim;
         group.throughput(Throughput::Elements(work as u64));
-        for screen in Screen::all().filter(|&screen| screen != Screen::Off || work <= 1 << 27) {
-            for backend in Backend::available() {
-                let (plan, mut training) = (serial(backend).screen(screen), Training::new(rows, dim));
-                let way = format!("{backend}/{}", screen.name());
-                let id = |pass| BenchmarkId::new(format!("{pass}/{way}"), format!("{rows}x{dim}"));
-                group.bench_function(id("forward"), |bencher| bencher.iter(|| training.forward(plan)));
-                let both = |bencher: &mut Bencher<'_>| bencher.iter(|| training.forward_backward(plan));
-                group.bench_function(id("forward_backward"), both);
-            }
+        for plan in serial_ways(TripletLoss::new(), work as u64) {
+            let mut training = Training::new(rows, dim);
+            let way = format!("{}/{}", plan.backend, plan.screen);
+            let id = |pass| BenchmarkId::new(format!("{pass}/{way}"), format!("{rows}x{dim}"));
+            group.bench_function(id("forward"), |bencher| bencher.iter(|| training.forward(plan)));
+            let both = |bencher: &mut Bencher<'_>| bencher.iter(|| training.forward_backward(plan));
+            group.bench_function(id("forward_backward"), both);
         }
     }
     group.finish();
-}
-
-fn serial(backend: Backend) -> TripletLoss {
-    TripletLoss::new().backend(backend).threads(Threads::Serial)
 }
 
 fn shares() {
@@ -100,9 +97,9 @@ fn shares() {
     for (rows, dim) in SHAPES {
         for margin in MARGINS {
             for backend in Backend::available() {
-                for (threads, plan) in [("1", serial(backend)), ("all", TripletLoss::new().backend(backend))] {
-                    let what = format!("{rows} x {dim} | {margin} | {backend} | {threads}");
-                    share_line(&what, rows, dim, plan.margin(margin));
+                for (name, threads) in [("1", Threads::Serial), ("all", Threads::Rayon)] {
+                    let what = format!("{rows} x {dim} | {margin} | {backend} | {name}");
+                    share_line(&what, rows, dim, TripletLoss::new().backend(backend).threads(threads).margin(margin));
                 }
             }
         }
@@ -111,12 +108,12 @@ fn shares() {
 
 fn share_line(what: &str, rows: usize, dim: usize, plan: TripletLoss) {
     let mut trainings = [0, 1, 2].map(|_| Training::new(rows, dim));
-    trainings[2].forward(plan);
     let [one, two, three] = &mut trainings;
+    let forward = plan.forward(three.sets[0].batch(), &mut three.workspace).expect("finite rows");
     let calls: Vec<Call<'_>> = vec![
         Box::new(|| one.forward(plan)),
         Box::new(|| two.forward_backward(plan)),
-        Box::new(|| three.backward(plan)),
+        backward(forward, &mut three.by_anchors, &mut three.by_positives),
     ];
     let turns = in_turns(1.0, 5, calls);
     let [forward, both, backward] = [0, 1, 2].map(|contender| turns.time(contender) * 1e6);
@@ -126,9 +123,8 @@ fn share_line(what: &str, rows: usize, dim: usize, plan: TripletLoss) {
 /// What is timed must be right: a small batch against the reference.
 fn check() {
     let mut training = Training::new(32, 128);
-    let ways = Backend::available().flat_map(|backend| Screen::all().map(move |screen| serial(backend).screen(screen)));
-    for plan in ways {
-        training.forward_backward(plan.margin(1.0));
+    for plan in serial_ways(TripletLoss::new().margin(1.0), 0) {
+        training.forward_backward(plan);
         let batch = training.sets[training.turn].batch();
         let (by_anchors, by_positives) =
             reference::backward(batch, 1.0, Default::default(), &[1.0; 32]).expect("finite rows");

@@ -14,9 +14,9 @@ mod report;
 use std::hint::black_box;
 
 use ceiling::{CEILING_WORK, Unit};
-use common::{Call, Pairs, Rotation, in_turns, sets};
+use common::{Call, OwnedBatch, Rotation, in_turns, serial_ways, sets};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use hardneg::{Backend, Screen, Threads, TripletLoss, Workspace};
+use hardneg::{Threads, TripletLoss, Workspace};
 
 /// Rows of the small batches, of dim 128.
 const SMALL: [usize; 5] = [4, 8, 16, 32, 64];
@@ -27,12 +27,6 @@ const LARGE: [(usize, usize); 6] = [(128, 128), (1024, 64), (1024, 128), (1024, 
 /// The multiply-adds of a call.
 fn work(rows: usize, dim: usize) -> u64 {
     (rows * rows * dim) as u64
-}
-
-/// Every backend with every screen that a batch of so many multiply-adds can wait for.
-fn ways(work: u64) -> impl Iterator<Item = (Backend, Screen)> {
-    let screens = Screen::all().filter(move |&screen| screen != Screen::Off || work <= 1 << 27);
-    screens.flat_map(|screen| Backend::available().map(move |backend| (backend, screen)))
 }
 
 fn criterion_report(criterion: &mut Criterion) {
@@ -51,30 +45,26 @@ fn report_group(criterion: &mut Criterion, name: &str, shapes: impl Iterator<Ite
     for (rows, dim) in shapes {
         group.throughput(Throughput::Elements(work(rows, dim)));
         let inputs = inputs(rows, dim);
-        for (backend, screen) in ways(work(rows, dim)) {
-            let (plan, mut workspace) = (serial(backend, screen), Workspace::new());
+        for plan in serial_ways(TripletLoss::new(), work(rows, dim)) {
+            let mut workspace = Workspace::new();
             check(plan, &inputs, &mut workspace);
             let mut inputs = Rotation::new(&inputs);
-            let id = BenchmarkId::new(format!("{backend}/{}", screen.name()), format!("{rows}x{dim}"));
-            let mut call = || plan.forward(inputs.turn().batch(), &mut workspace);
+            let id = BenchmarkId::new(format!("{}/{}", plan.backend, plan.screen), format!("{rows}x{dim}"));
+            let mut call = || plan.forward(inputs.turn().batch(), &mut workspace).map(|forward| forward.loss());
             group.bench_function(id, |bencher| bencher.iter(&mut call));
         }
     }
     group.finish();
 }
 
-fn inputs(rows: usize, dim: usize) -> Vec<Pairs> {
-    (0..sets(rows, dim)).map(|seed| Pairs::trained(seed, rows, dim)).collect()
-}
-
-fn serial(backend: Backend, screen: Screen) -> TripletLoss {
-    TripletLoss::new().backend(backend).screen(screen).threads(Threads::Serial)
+fn inputs(rows: usize, dim: usize) -> Vec<OwnedBatch> {
+    (0..sets(rows, dim)).map(|seed| OwnedBatch::trained(seed, rows, dim)).collect()
 }
 
 /// What is timed must be right.
-fn check(plan: TripletLoss, inputs: &[Pairs], workspace: &mut Workspace) {
-    plan.forward(inputs[0].batch(), workspace).expect("finite rows");
-    inputs[0].check(workspace.row_stats(), "the forward pass");
+fn check(plan: TripletLoss, inputs: &[OwnedBatch], workspace: &mut Workspace) {
+    let forward = plan.forward(inputs[0].batch(), workspace).expect("finite rows");
+    inputs[0].check(forward.row_stats(), "the forward pass");
 }
 
 fn shares() {
@@ -84,16 +74,15 @@ fn shares() {
     println!("|---|---|---|---|---|---|---|");
     for (rows, dim) in SMALL.map(|rows| (rows, 128)).into_iter().chain(LARGE) {
         let inputs = inputs(rows, dim);
-        for (backend, screen) in ways(work(rows, dim)) {
-            share_lines(&inputs, backend, screen);
+        for plan in serial_ways(TripletLoss::new(), work(rows, dim)) {
+            share_lines(&inputs, plan);
         }
     }
 }
 
-fn share_lines(inputs: &[Pairs], backend: Backend, screen: Screen) {
+fn share_lines(inputs: &[OwnedBatch], one: TripletLoss) {
     let (rows, dim) = (inputs[0].rows(), inputs[0].dim);
-    let one = serial(backend, screen);
-    let all = one.threads(Threads::default());
+    let all = one.threads(Threads::Rayon);
     let mut workspaces = [Workspace::new(), Workspace::new()];
     let [first, second] = &mut workspaces;
     let calls: Vec<Call<'_>> =
@@ -102,14 +91,14 @@ fn share_lines(inputs: &[Pairs], backend: Backend, screen: Screen) {
     for (threads, contender) in [("1", 1), ("all", 2)] {
         let share = 100.0 * turns.ratio(0, contender) * work(rows, dim) as f64 / CEILING_WORK as f64;
         let (time, gain) = (turns.time(contender) * 1e6, turns.ratio(1, contender));
-        let screen = screen.name();
+        let (backend, screen) = (one.backend, one.screen);
         println!("| {rows} x {dim} | {backend} | {screen} | {threads} | {time:.1} | {share:.1} % | {gain:.2} |");
     }
 }
 
-fn call<'a>(plan: TripletLoss, inputs: &'a [Pairs], workspace: &'a mut Workspace) -> Call<'a> {
+fn call<'a>(plan: TripletLoss, inputs: &'a [OwnedBatch], workspace: &'a mut Workspace) -> Call<'a> {
     let mut inputs = Rotation::new(inputs);
-    Box::new(move || _ = black_box(plan.forward(inputs.turn().batch(), workspace)))
+    Box::new(move || _ = black_box(plan.forward(inputs.turn().batch(), workspace).map(|forward| forward.loss())))
 }
 
 fn main() {

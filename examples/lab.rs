@@ -14,8 +14,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use hardneg::{
-    Batch, Loss, Negatives, Reduction, RowStats, SimilarityMatrix, TripletLoss, Workspace, cosine_similarity,
-    similarity_matrix_into, triplet_loss,
+    Backend, Batch, Loss, Negatives, Reduction, RowStats, SimilarityMatrix, TripletLoss, Workspace, triplet_loss,
 };
 
 /// The margin of the lab.
@@ -74,7 +73,7 @@ fn two_vectors(out: &mut impl Write) -> Outcome {
     heading(out, "1. Similarity of two vectors")?;
     let (v1, v2) = ([1.0, 2.0, 3.0], [1.0, 2.0, 3.5]);
     writeln!(out, "v1 = {v1:?}\nv2 = {v2:?}")?;
-    writeln!(out, "cosine_similarity(v1, v2) = {}", cosine_similarity(&v1, &v2)?)?;
+    writeln!(out, "cosine_similarity(v1, v2) = {}", Backend::detect().cosine_similarity(&v1, &v2)?)?;
     Ok(())
 }
 
@@ -86,7 +85,8 @@ fn two_batches(out: &mut impl Write) -> Outcome {
     let sim_1 = pair_by_pair()?;
     print_matrix(out, "sim_1, pair by pair with cosine_similarity", &sim_1)?;
     let mut sim_2 = [[0.0; B]; B];
-    similarity_matrix_into(V1.as_flattened(), V2.as_flattened(), DIM, sim_2.as_flattened_mut())?;
+    let backend = Backend::detect();
+    backend.similarity_matrix_into(V1.as_flattened(), V2.as_flattened(), DIM, sim_2.as_flattened_mut())?;
     print_matrix(out, "sim_2, all at once with similarity_matrix_into", &sim_2)?;
 
     // Equality of bits, where NumPy's two ways need a tolerance: similarity has one definition in this crate.
@@ -95,10 +95,10 @@ fn two_batches(out: &mut impl Write) -> Outcome {
 
     writeln!(out, "\nThe full loss of the two batches, for which no matrix is needed (TripletLoss::forward):")?;
     let mut workspace = Workspace::new();
-    let loss =
-        rule(Negatives::Below).forward(Batch::paired(V1.as_flattened(), V2.as_flattened(), DIM)?, &mut workspace)?;
-    print_rows(out, workspace.row_stats())?;
-    print_loss(out, &loss)?;
+    let batch = Batch::paired(V1.as_flattened(), V2.as_flattened(), DIM)?;
+    let forward = rule(Negatives::Below).forward(batch, &mut workspace)?;
+    print_rows(out, forward.row_stats())?;
+    print_loss(out, &forward.loss())?;
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn pair_by_pair() -> Result<[[f32; B]; B], hardneg::Error> {
     let mut similarities = [[0.0; B]; B];
     for (row, anchor) in similarities.iter_mut().zip(&V1) {
         for (similarity, candidate) in row.iter_mut().zip(&V2) {
-            *similarity = cosine_similarity(anchor, candidate)?;
+            *similarity = Backend::detect().cosine_similarity(anchor, candidate)?;
         }
     }
     Ok(similarities)
@@ -131,9 +131,9 @@ fn hard_negative_mining(out: &mut impl Write) -> Outcome {
 fn mine(out: &mut impl Write, negatives: Negatives) -> Outcome {
     let mut workspace = Workspace::new();
     let matrix = SimilarityMatrix::square(SIM.as_flattened(), B)?;
-    let loss = rule(negatives).forward_from_similarities(matrix, &mut workspace)?;
-    print_rows(out, workspace.row_stats())?;
-    print_loss(out, &loss)?;
+    let forward = rule(negatives).forward_from_similarities(matrix, &mut workspace)?;
+    print_rows(out, forward.row_stats())?;
+    print_loss(out, &forward.loss())?;
     Ok(())
 }
 
@@ -159,14 +159,14 @@ fn real_pairs(out: &mut impl Write) -> Outcome {
     let (anchors, positives) = (npy::sample("anchors")?, npy::sample("positives")?);
     let batch = Batch::paired(&anchors.values, &positives.values, anchors.dim)?;
     let mut workspace = Workspace::new();
-    let loss = rule(Negatives::Below).forward(batch, &mut workspace)?;
+    let forward = rule(Negatives::Below).forward(batch, &mut workspace)?;
     writeln!(out, "{} pairs of sentences, embeddings of {} elements. The first {SHOWN}:", anchors.rows(), anchors.dim)?;
-    print_rows(out, &workspace.row_stats()[..SHOWN.min(anchors.rows())])?;
-    print_loss(out, &loss)?;
+    print_rows(out, &forward.row_stats()[..SHOWN.min(anchors.rows())])?;
+    print_loss(out, &forward.loss())?;
     writeln!(
         out,
         "the mean over the rows: {:.6}",
-        rule(Negatives::Below).reduction(Reduction::Mean).reduce(workspace.row_stats())?.loss
+        rule(Negatives::Below).reduction(Reduction::Mean).reduce(forward.row_stats())?.loss
     )?;
     Ok(())
 }
@@ -188,9 +188,9 @@ fn print_matrix<const COLUMNS: usize>(out: &mut impl Write, name: &str, rows: &[
 fn print_rows(out: &mut impl Write, rows: &[RowStats]) -> io::Result<()> {
     writeln!(out, "  row    sim_ap  mean_neg  closest_neg    at       l_1       l_2    l_full")?;
     for (index, row) in rows.iter().enumerate() {
-        write!(out, "{index:5}{:10.4}{:10.4}", row.positive, row.mean_negative)?;
-        match row.closest_negative {
-            Some(closest) => write!(out, "{:13.4}{:6}", closest.similarity, closest.index)?,
+        write!(out, "{index:5}{:10.4}{:10.4}", row.positive(), row.mean_negative())?;
+        match row.closest_negative() {
+            Some(closest) => write!(out, "{:13.4}{:6}", closest.similarity(), closest.index())?,
             None => write!(out, "{:>13}{:>6}", "none", "-")?,
         }
         let (l_1, l_2) = (row.mean_term(ALPHA), row.closest_term(ALPHA));

@@ -78,14 +78,15 @@ impl Trainer {
         let loss = TripletLoss::new().negatives(Negatives::Any).reduction(Reduction::Mean);
         let batch = Batch::paired(&self.anchors, &self.positives, PROJECTED)?;
         let gradients = Gradients::new(&mut self.by_anchors, &mut self.by_positives);
-        let result = loss.forward_backward(batch, gradients, &mut self.workspace)?;
-        Ok((result, nearest(self.workspace.row_stats())))
+        let forward = loss.forward_backward(batch, gradients, &mut self.workspace)?;
+        Ok((forward.loss(), nearest(forward.row_stats())))
     }
 }
 
 /// The share of rows whose positive is more similar than every negative.
 fn nearest(rows: &[RowStats]) -> f64 {
-    let is_nearest = |row: &&RowStats| row.closest_negative.is_none_or(|closest| closest.similarity < row.positive);
+    let is_nearest =
+        |row: &&RowStats| row.closest_negative().is_none_or(|closest| closest.similarity() < row.positive());
     rows.iter().filter(is_nearest).count() as f64 / rows.len() as f64
 }
 

@@ -19,7 +19,7 @@ pub enum Reduction {
 /// The loss of some rows and what it is made of.
 ///
 /// Values add up, field by field: the totals of several batches. Means become a sum of means, which the number of calls
-/// divides. (To split one batch over calls with the bits of one call, put the rows together: [`TripletLoss::reduce`].)
+/// divides. (To split one batch over calls with the bits of one call, put the rows together: [`TripletLoss::reduce`](crate::TripletLoss::reduce).)
 ///
 /// ```
 /// use hardneg::{Batch, Loss, TripletLoss, Workspace};
@@ -51,8 +51,9 @@ pub struct Loss {
     pub active_closest: usize,
     /// Rows in which no negative qualified as the closest.
     pub without_closest_negative: usize,
-    /// Anchors of norm 0, whose similarities are 0; `None` where rows were not looked at ([`TripletLoss::reduce`],
-    /// [`TripletLoss::forward_from_similarities`]).
+    /// Anchors of norm 0, whose similarities are 0; `None` where rows were not looked at, as in
+    /// [`TripletLoss::reduce`](crate::TripletLoss::reduce) and
+    /// [`TripletLoss::forward_from_similarities`](crate::TripletLoss::forward_from_similarities).
     pub zero_anchors: Option<usize>,
     /// Candidates of norm 0, whose similarities are 0; `None` where rows were not looked at. Several calls against the
     /// same candidates count them several times.

@@ -40,13 +40,13 @@ fn tree_sum(vectors: &[Vec<f64>], block: usize) -> Vec<f64> {
     sums.remove(0)
 }
 
-/// See [`crate::dot`].
+/// See [`crate::Backend::dot`].
 #[must_use]
 pub fn dot(x: &[f32], y: &[f32]) -> f64 {
     lane_sum(x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)))
 }
 
-/// See [`crate::norm`].
+/// See [`crate::Backend::norm`].
 #[must_use]
 pub fn norm(x: &[f32]) -> f64 {
     dot(x, x).sqrt()
@@ -58,7 +58,7 @@ fn cosine64(x: &[f32], y: &[f32]) -> f64 {
     if norms == 0.0 { 0.0 } else { dot(x, y) / norms }
 }
 
-/// See [`crate::cosine_similarity`].
+/// See [`crate::Backend::cosine_similarity`].
 #[must_use]
 pub fn cosine_similarity(x: &[f32], y: &[f32]) -> f32 {
     cosine64(x, y) as f32
@@ -75,13 +75,13 @@ fn scaled_row(row: &[f32], target: f64) -> Vec<f64> {
     row.iter().map(|&value| f64::from(value) * scale).collect()
 }
 
-/// See [`crate::normalize_into`].
+/// See [`crate::Backend::normalize_into`].
 #[must_use]
 pub fn normalize(row: &[f32]) -> Vec<f32> {
     scaled_row(row, 1.0).into_iter().map(|value| value as f32).collect()
 }
 
-/// See [`crate::similarity_matrix_into`].
+/// See [`crate::Backend::similarity_matrix_into`].
 ///
 /// # Panics
 /// `dim` is 0.

@@ -1,55 +1,51 @@
 //! What the benchmarks share: inputs, and measuring in turns.
 #![allow(dead_code)] // Every benchmark uses a part of it.
 
+#[path = "../../tests/common/mod.rs"]
+mod shared;
+
 use std::time::Instant;
 
-use hardneg::{Batch, Negatives, Positives, RowStats, reference};
+use hardneg::{Batch, Negatives, Positives, RowStats, Screen, Threads, TripletLoss, reference};
+
+pub(crate) use shared::{OwnedBatch, Random};
+use shared::{Pairing, ways};
 
 /// The threads of a call with [`hardneg::Threads::Rayon`]; one where the crate was built without rayon.
 pub(crate) fn all_threads() -> usize {
     if cfg!(feature = "rayon") { rayon::current_num_threads() } else { 1 }
 }
 
-/// Reproducible rows with elements uniform in -1..1 (splitmix64).
+/// Reproducible rows with elements uniform in -1..1.
 pub(crate) fn random_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
-    };
-    (0..rows * dim).map(|_| next()).collect()
+    Random(seed).rows(rows, dim)
 }
 
-/// Anchors and their positives.
-pub(crate) struct Pairs {
-    pub anchors: Vec<f32>,
-    pub positives: Vec<f32>,
-    pub dim: usize,
+/// Every backend with every screen that a batch of so many multiply-adds can wait for, on the calling thread.
+pub(crate) fn serial_ways(plan: TripletLoss, work: u64) -> impl Iterator<Item = TripletLoss> {
+    let ways = ways(plan).map(|(_, plan)| plan).filter(|plan| plan.threads == Threads::Serial);
+    ways.filter(move |plan| plan.screen != Screen::Off || work <= 1 << 27)
 }
 
-impl Pairs {
+/// The inputs of the benchmarks: pairs, so that the candidates are the positives.
+impl OwnedBatch {
+    /// Anchors and their positives.
+    pub(crate) fn pairs(anchors: Vec<f32>, positives: Vec<f32>, dim: usize) -> OwnedBatch {
+        OwnedBatch::new(anchors, positives, dim, Pairing::Paired)
+    }
+
     /// Random anchors whose positives stand above the bulk of the similarities, at about 0.8, as after training.
-    pub(crate) fn trained(seed: u64, rows: usize, dim: usize) -> Pairs {
+    pub(crate) fn trained(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
         let (anchors, noise) = (random_rows(2 * seed, rows, dim), random_rows(2 * seed + 1, rows, dim));
         let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| anchor + 0.75 * noise).collect();
-        Pairs { anchors, positives, dim }
+        OwnedBatch::pairs(anchors, positives, dim)
     }
 
     /// Random anchors and positives that have nothing to do with each other: any negative may be as similar as the
     /// positive, as before training.
-    pub(crate) fn independent(seed: u64, rows: usize, dim: usize) -> Pairs {
+    pub(crate) fn independent(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
         let [anchors, positives] = [2 * seed, 2 * seed + 1].map(|seed| random_rows(seed, rows, dim));
-        Pairs { anchors, positives, dim }
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.anchors.len() / self.dim
-    }
-
-    pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch::paired(&self.anchors, &self.positives, self.dim).expect("as many positives as anchors")
+        OwnedBatch::pairs(anchors, positives, dim)
     }
 
     /// Some rows with their indices as the reference has them under the default rule, spread over the batch: as many as
@@ -57,11 +53,11 @@ impl Pairs {
     pub(crate) fn by_reference(&self) -> Vec<(usize, RowStats)> {
         /// Multiply-adds; the reference does some dozen million of them a second.
         const WORK: usize = 1 << 25;
-        let allowed = (WORK / self.positives.len()).max(1);
+        let allowed = (WORK / self.candidates.len()).max(1);
         let indices: Vec<usize> = (0..self.rows()).step_by(self.rows().div_ceil(allowed)).collect();
         let anchor = |&index: &usize| &self.anchors[index * self.dim..][..self.dim];
         let anchors: Vec<f32> = indices.iter().flat_map(anchor).copied().collect();
-        let batch = Batch::new(&anchors, &self.positives, self.dim, Positives::Indices(&indices)).expect("a batch");
+        let batch = Batch::new(&anchors, &self.candidates, self.dim, Positives::Indices(&indices)).expect("a batch");
         let rows = reference::row_stats(batch, Negatives::Below).expect("finite rows");
         indices.into_iter().zip(rows).collect()
     }

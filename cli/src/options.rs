@@ -1,81 +1,34 @@
-//! Values of options, as the command line names them and as the library takes them.
+//! Options of the library by the names that it gives to their values.
 
-use clap::ValueEnum;
-use hardneg::{Backend, Negatives, Reduction, Screen};
+use std::str::FromStr;
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum NegativesArg {
-    Below,
-    AtOrBelow,
-    Any,
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use hardneg::{Backend, ParseOptionError};
+
+/// What the command line calls the best backend of this CPU.
+pub(crate) const BEST_BACKEND: &str = "auto";
+
+/// The parser of an option, which lists the names of its values in the help and in errors.
+pub(crate) fn named<T>() -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = ParseOptionError> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names::<T>()).try_map(|name| name.parse::<T>())
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ReductionArg {
-    Sum,
-    Mean,
+/// The parser of a backend, which must be one that this CPU has.
+pub(crate) fn backend() -> impl TypedValueParser<Value = Backend> {
+    let names = [BEST_BACKEND].iter().chain(names::<Backend>());
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        BEST_BACKEND => Ok(Backend::detect()),
+        name => name.parse(),
+    })
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum BackendArg {
-    Auto,
-    Portable,
-    Avx2,
-    #[value(name = "avx_vnni")]
-    AvxVnni,
-    Avx512,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ScreenArg {
-    Auto,
-    F32,
-    I16,
-    I8,
-    Off,
-}
-
-impl From<NegativesArg> for Negatives {
-    fn from(argument: NegativesArg) -> Negatives {
-        match argument {
-            NegativesArg::Below => Negatives::Below,
-            NegativesArg::AtOrBelow => Negatives::AtOrBelow,
-            NegativesArg::Any => Negatives::Any,
-        }
-    }
-}
-
-impl From<ReductionArg> for Reduction {
-    fn from(argument: ReductionArg) -> Reduction {
-        match argument {
-            ReductionArg::Sum => Reduction::Sum,
-            ReductionArg::Mean => Reduction::Mean,
-        }
-    }
-}
-
-impl From<ScreenArg> for Screen {
-    fn from(argument: ScreenArg) -> Screen {
-        match argument {
-            ScreenArg::Auto => Screen::Auto,
-            ScreenArg::F32 => Screen::F32,
-            ScreenArg::I16 => Screen::I16,
-            ScreenArg::I8 => Screen::I8,
-            ScreenArg::Off => Screen::Off,
-        }
-    }
-}
-
-impl BackendArg {
-    /// The backend, if this CPU has it.
-    pub(crate) fn backend(self) -> Result<Backend, String> {
-        let (name, backend) = match self {
-            BackendArg::Auto => return Ok(Backend::detect()),
-            BackendArg::Portable => return Ok(Backend::portable()),
-            BackendArg::Avx2 => ("avx2", Backend::avx2()),
-            BackendArg::AvxVnni => ("avx_vnni", Backend::avx_vnni()),
-            BackendArg::Avx512 => ("avx512", Backend::avx512()),
-        };
-        backend.ok_or_else(|| format!("--backend {name}: this CPU does not have it"))
+/// The names of an option's values. The library tells them to those who ask for a value without a name.
+fn names<T: FromStr<Err = ParseOptionError>>() -> &'static [&'static str] {
+    match "".parse::<T>() {
+        Err(ParseOptionError::Unknown { names, .. }) => names,
+        _ => &[],
     }
 }

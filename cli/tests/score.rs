@@ -90,20 +90,20 @@ fn library(plan: TripletLoss, anchors: &str, positives: &str) -> (Loss, Vec<RowS
     let (anchors, positives) = (read(anchors), read(positives));
     let batch = Batch::new(&anchors.values, &positives.values, anchors.dim, Positives::Identity).expect("a batch");
     let mut workspace = Workspace::new();
-    let loss = plan.forward(batch, &mut workspace).expect("finite rows");
-    (loss, workspace.row_stats().to_vec())
+    let forward = plan.forward(batch, &mut workspace).expect("finite rows");
+    (forward.loss(), forward.row_stats().to_vec())
 }
 
 /// Fails unless the fields of a line are the row, bit for bit.
 fn assert_fields(fields: &csv::StringRecord, row: usize, stats: &RowStats, margin: f32) {
     let bits = |field: usize| fields[field].parse::<f32>().expect("a number").to_bits();
     assert_eq!(fields[0].parse(), Ok(row));
-    assert_eq!(bits(1), stats.positive.to_bits(), "positive of row {row}");
-    assert_eq!(bits(2), stats.mean_negative.to_bits(), "mean negative of row {row}");
-    match stats.closest_negative {
+    assert_eq!(bits(1), stats.positive().to_bits(), "positive of row {row}");
+    assert_eq!(bits(2), stats.mean_negative().to_bits(), "mean negative of row {row}");
+    match stats.closest_negative() {
         Some(closest) => {
-            assert_eq!(bits(3), closest.similarity.to_bits(), "closest negative of row {row}");
-            assert_eq!(fields[4].parse(), Ok(closest.index), "closest index of row {row}");
+            assert_eq!(bits(3), closest.similarity().to_bits(), "closest negative of row {row}");
+            assert_eq!(fields[4].parse(), Ok(closest.index()), "closest index of row {row}");
         }
         None => assert_eq!((&fields[3], &fields[4]), ("", ""), "row {row} has no closest negative"),
     }
@@ -149,9 +149,10 @@ fn screens_change_no_byte() {
     let table = temporary("screens.csv");
     let mut tables = Vec::new();
     for screen in Screen::all() {
-        let printed = printed(&[&anchors, &positives, "--screen", screen.name(), "--rows", &table]);
+        let name = screen.to_string();
+        let printed = printed(&[&anchors, &positives, "--screen", &name, "--rows", &table]);
         assert_eq!(value(&printed, "loss"), loss.loss.to_string(), "{screen:?}");
-        assert_eq!(value(&printed, "screen"), screen.name());
+        assert_eq!(value(&printed, "screen"), name);
         let screened = value(&printed, "screened_rows");
         match screen {
             Screen::I8 => assert_eq!(screened, "i8 256, i16 0, f32 0"),
@@ -176,7 +177,7 @@ fn gradients_are_those_of_the_library_on_every_backend() {
     let batch = Batch::paired(&a.values, &p.values, a.dim).expect("a batch");
     let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
     let plan = TripletLoss::new().margin(0.5).reduction(Reduction::Mean);
-    let loss = plan.forward_backward(batch, gradients, &mut Workspace::new()).expect("finite rows");
+    let loss = plan.forward_backward(batch, gradients, &mut Workspace::new()).expect("finite rows").loss();
     assert!(by_anchors.iter().chain(&by_positives).any(|&value| value != 0.0));
     let prefix = temporary("gradients");
     for backend in Backend::available() {
@@ -331,6 +332,8 @@ fn wrong_arguments_are_named_in_one_line() {
         ("--margin", "x", "invalid float"),
         ("--backend", "x", "possible values: auto, portable, avx2, avx_vnni, avx512"),
         ("--negatives", "x", "possible values: below, at-or-below, any"),
+        ("--reduction", "x", "possible values: sum, mean"),
+        ("--screen", "x", "possible values: auto, f32, i16, i8, off"),
         ("--marign", "1", "unexpected"),
     ] {
         refused(&[&good, &good, option, value], &[option, found]);
@@ -342,6 +345,14 @@ fn help_is_no_error() {
     let help = printed(&["--help"]);
     for option in ["ANCHORS.npy", "--rows", "--gradients", "--screen", "at most 1024", "more rows than anchors"] {
         assert!(help.contains(option), "no {option} in:\n{help}");
+    }
+    for values in [
+        "[default: below] [possible values: below, at-or-below, any]",
+        "[default: sum] [possible values: sum, mean]",
+        "[default: auto] [possible values: auto, portable, avx2, avx_vnni, avx512]",
+        "[default: auto] [possible values: auto, f32, i16, i8, off]",
+    ] {
+        assert!(help.contains(values), "no {values} in:\n{help}");
     }
 }
 
@@ -386,7 +397,7 @@ fn backends_that_the_cpu_lacks_are_refused() {
     let good = sample("anchors");
     for name in ["avx2", "avx_vnni", "avx512"] {
         if Backend::available().all(|backend| backend.name() != name) {
-            refused(&[&good, &good, "--backend", name], &["--backend", name]);
+            refused(&[&good, &good, "--backend", name], &["--backend", name, "this CPU does not have it"]);
         }
     }
 }
@@ -411,7 +422,7 @@ fn chunks_change_no_bit() {
         let done = Cell::new(0);
         let work = Work { plan: &plan, anchors: &anchors, candidates: &candidates, chunk };
         let scored = work.forward(&mut workspace, |rows| done.set(done.get() + rows)).expect("finite rows");
-        assert_eq!((scored.loss, scored.stats, scored.zero_rows), (loss, stats.clone(), 0), "{chunk} a call");
+        assert_eq!((scored.loss, scored.stats), (loss, stats.clone()), "{chunk} a call");
         assert_eq!(done.get(), 256);
         let screening = scored.screening;
         assert_eq!(screening.i8_rows + screening.i16_rows + screening.f32_rows, 256, "{chunk} a call");
@@ -428,7 +439,8 @@ fn chunks_count_rows_in_the_file() {
         let work = Work { plan: &TripletLoss::new(), anchors, candidates: &candidates, chunk: 3 };
         work.forward(&mut Workspace::new(), |_| ())
     };
-    assert_eq!(forward(&anchors).expect("finite rows").zero_rows, 3);
+    let loss = forward(&anchors).expect("finite rows").loss;
+    assert_eq!((loss.zero_anchors, loss.zero_candidates), (Some(2), Some(1)));
     anchors.values[11] = f32::NAN;
     assert_eq!(forward(&anchors).err(), Some(Error::NotFinite { side: Side::Anchors, row: 5 }));
     let many = Embeddings { values: vec![1.0; 18], rows: 9, dim: 2 };

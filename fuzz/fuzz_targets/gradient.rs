@@ -1,12 +1,13 @@
 //! Gradients of any batch, with weights or without, into buffers that are overwritten or added to: the reference's up
-//! to `f64` rounding, the same bits on every backend, screen and thread mode, and from two calls as from one. Errors
-//! leave the buffers alone.
+//! to `f64` rounding, the same bits on every backend, screen and thread mode, from two calls as from one, and for the
+//! anchors alone as for both sides. Errors leave the buffers alone.
 #![no_main]
 
-use hardneg::{Error, Gradients, Loss, Reduction, RowStats, Side, TripletLoss, Workspace, reference};
+use hardneg::{Error, Forward, Gradients, Reduction, Side, TripletLoss, Workspace, reference};
 use hardneg_fuzz::bytes::Bytes;
+use hardneg_fuzz::common::{OwnedBatch, bits, ways};
 use hardneg_fuzz::input::{Input, Shape};
-use hardneg_fuzz::oracle::{self, PATTERN, ways};
+use hardneg_fuzz::oracle::{self, Answer, PATTERN};
 use hardneg_fuzz::rows::{Bits, raw};
 use libfuzzer_sys::fuzz_target;
 
@@ -37,29 +38,43 @@ impl Case {
         Case { input, weights, accumulate: bytes.below(3) == 0, excess }
     }
 
-    /// One forward and one backward pass, in one call or in two.
-    fn run(&self, plan: TripletLoss, calls: usize, workspace: &mut Workspace) -> (Result<Loss, Error>, Pair) {
-        let batch = self.input.batch().expect("a good shape");
-        let mut anchors = vec![PATTERN; batch.rows() * batch.dim() + self.excess[0]];
-        let mut candidates = vec![PATTERN; batch.candidates() * batch.dim() + self.excess[1]];
-        let gradients = Gradients::new(&mut anchors, &mut candidates);
+    /// The gradients with what the case says of them.
+    fn complete<'a>(&'a self, gradients: Gradients<'a>) -> Gradients<'a> {
         let gradients = if self.accumulate { gradients.accumulate() } else { gradients };
-        let gradients = match &self.weights {
+        match &self.weights {
             Some(weights) => gradients.weights(weights),
             None => gradients,
-        };
-        let loss = if calls == 1 {
+        }
+    }
+
+    /// One forward and one backward pass, in one call or in two.
+    fn run(&self, plan: TripletLoss, calls: usize, workspace: &mut Workspace) -> (Answer, Pair) {
+        let batch = self.input.batch.batch();
+        let mut anchors = vec![PATTERN; batch.rows() * batch.dim() + self.excess[0]];
+        let mut candidates = vec![PATTERN; batch.candidates() * batch.dim() + self.excess[1]];
+        let gradients = self.complete(Gradients::new(&mut anchors, &mut candidates));
+        let forward = if calls == 1 {
             plan.forward_backward(batch, gradients, workspace)
         } else {
-            let loss = plan.forward(batch, workspace);
-            loss.and_then(|loss| plan.backward(batch, gradients, workspace).map(|()| loss))
+            plan.forward(batch, workspace).and_then(|mut forward| forward.backward(gradients).map(|()| forward))
         };
-        (loss, Pair([anchors, candidates].map(|values| values.iter().map(|value| value.to_bits()).collect())))
+        let answer = forward.map(|mut forward| {
+            self.check_anchors_alone(&mut forward, &anchors);
+            (forward.loss(), forward.row_stats().to_vec())
+        });
+        (answer, Pair([anchors, candidates].map(|values| bits(&values))))
+    }
+
+    /// Panics unless the gradients of the anchors alone are those beside the candidates'.
+    fn check_anchors_alone(&self, forward: &mut Forward<'_, '_>, expected: &[f32]) {
+        let mut alone = vec![PATTERN; expected.len()];
+        forward.backward(self.complete(Gradients::of_anchors(&mut alone))).expect("arguments that were good before");
+        assert_eq!(bits(expected), bits(&alone), "the gradients of the anchors alone");
     }
 
     /// The first thing that is wrong; `forward` is what the reference says of the rows.
-    fn expected_error(&self, forward: &Result<(Loss, Vec<RowStats>), Error>) -> Option<Error> {
-        let (anchors, candidates) = (self.input.anchors.len(), self.input.candidates.len());
+    fn expected_error(&self, forward: &Answer) -> Option<Error> {
+        let (anchors, candidates) = (self.input.batch.anchors.len(), self.input.batch.candidates.len());
         let sides = [(Side::AnchorGradients, anchors), (Side::CandidateGradients, candidates)];
         for ((side, expected), excess) in sides.into_iter().zip(self.excess) {
             if excess > 0 {
@@ -73,28 +88,32 @@ impl Case {
         }
     }
 
-    /// The weight of every row.
+    /// The weight of every row: that of the reduction times the given one.
     fn weights(&self) -> Vec<f64> {
-        let rows = self.input.anchors.len() / self.input.dim;
-        match (&self.weights, self.input.options.reduction) {
-            (Some(weights), _) => weights.iter().map(|&weight| f64::from(weight)).collect(),
-            (None, Reduction::Mean) => vec![1.0 / rows as f64; rows],
-            (None, _) => vec![1.0; rows],
+        let rows = self.input.batch.rows();
+        let implied = match self.input.options.reduction {
+            Reduction::Mean => 1.0 / rows as f64,
+            _ => 1.0,
+        };
+        match &self.weights {
+            Some(weights) => weights.iter().map(|&weight| f64::from(weight) * implied).collect(),
+            None => vec![implied; rows],
         }
     }
 
     /// Panics unless the gradients are the reference's, up to `f64` rounding and one rounding to `f32`.
     fn check(&self, pair: &Pair) {
         let (options, weights) = (self.input.options, self.weights());
-        let batch = self.input.batch().expect("a good shape");
+        let OwnedBatch { anchors: anchor_rows, candidates: candidate_rows, dim, .. } = &self.input.batch;
+        let batch = self.input.batch.batch();
         let (anchors, candidates) =
             reference::backward(batch, options.margin, options.negatives, &weights).expect("finite rows");
         // The derivatives by the similarities of one row add up to less than this.
         let scale = 6.0 * weights.iter().map(|weight| weight.abs()).sum::<f64>();
-        let sides = [(&self.input.anchors, anchors), (&self.input.candidates, candidates)];
+        let sides = [(anchor_rows, anchors), (candidate_rows, candidates)];
         for ((rows, expected), actual) in sides.iter().zip(&pair.0) {
-            let rows = rows.chunks(self.input.dim).zip(expected.chunks(self.input.dim));
-            for ((row, expected), actual) in rows.zip(actual.chunks(self.input.dim)) {
+            let rows = rows.chunks(*dim).zip(expected.chunks(*dim));
+            for ((row, expected), actual) in rows.zip(actual.chunks(*dim)) {
                 let norm = reference::norm(row);
                 let noise = if norm == 0.0 { 0.0 } else { 1e-12 * scale / norm };
                 for (&expected, &actual) in expected.iter().zip(actual) {
@@ -120,15 +139,12 @@ fuzz_target!(|data: &[u8]| {
     let mut first: Option<Pair> = None;
     for (what, plan) in ways(case.input.options.plan()) {
         for calls in [1, 2] {
-            let (loss, pair) = case.run(plan, calls, &mut workspace);
+            let (answer, pair) = case.run(plan, calls, &mut workspace);
             match error {
-                Some(error) if calls == 1 => {
-                    assert_eq!(loss, Err(error), "{what}");
-                    assert!(workspace.row_stats().is_empty(), "{what}: rows of a call that failed");
-                }
+                Some(error) if calls == 1 => assert_eq!(answer, Err(error), "{what}"),
                 // The forward pass may find something else first, and succeed.
-                Some(_) => assert!(loss.is_err(), "{what}, two calls: an error is expected"),
-                None => oracle::check(&forward, loss, workspace.row_stats(), &what),
+                Some(_) => assert!(answer.is_err(), "{what}, two calls: an error is expected"),
+                None => oracle::check(&forward, &answer, &what),
             }
             if error.is_some() {
                 let untouched = pair.0.iter().flatten().all(|&bits| bits == PATTERN.to_bits());

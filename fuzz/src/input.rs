@@ -1,9 +1,9 @@
 //! Shapes, pairings and options: everything a result depends on but the elements.
 
-use hardneg::{Batch, Error, Negatives, Positives, Reduction, SimilarityMatrix, TripletLoss};
+use hardneg::{Error, Negatives, Reduction, SimilarityMatrix, TripletLoss};
 
 use crate::bytes::Bytes;
-use crate::common::{ALL_NEGATIVES, ALL_REDUCTIONS};
+use crate::common::{ALL_NEGATIVES, ALL_REDUCTIONS, OwnedBatch, Pairing};
 use crate::rows::{Bits, Pool, raw};
 
 /// Numbers of rows around registers, tiles, panels and blocks.
@@ -49,45 +49,12 @@ impl Shape {
     }
 }
 
-/// [`Positives`] that owns its indices.
-#[derive(Clone, Debug)]
-pub enum Pairing {
-    /// [`Positives::Identity`].
-    Identity,
-    /// [`Positives::Offset`].
-    Offset(usize),
-    /// [`Positives::Indices`].
-    Indices(Vec<usize>),
-}
-
-impl Pairing {
-    /// Any pairing that a batch of this shape may have.
-    pub fn new(bytes: &mut Bytes<'_>, rows: usize, candidates: usize) -> Pairing {
-        match bytes.below(3) {
-            0 if rows <= candidates => Pairing::Identity,
-            1 if rows <= candidates => Pairing::Offset(bytes.below(256) % (candidates - rows + 1)),
-            _ => Pairing::Indices((0..rows).map(|_| bytes.word() as usize % candidates).collect()),
-        }
-    }
-
-    /// As an argument.
-    #[must_use]
-    pub fn positives(&self) -> Positives<'_> {
-        match self {
-            Pairing::Identity => Positives::Identity,
-            Pairing::Offset(offset) => Positives::Offset(*offset),
-            Pairing::Indices(indices) => Positives::Indices(indices),
-        }
-    }
-
-    /// The positive of each of `rows` anchors.
-    #[must_use]
-    pub fn indices(&self, rows: usize) -> Vec<usize> {
-        match self {
-            Pairing::Identity => (0..rows).collect(),
-            Pairing::Offset(offset) => (*offset..offset + rows).collect(),
-            Pairing::Indices(indices) => indices.clone(),
-        }
+/// Any pairing that a batch of this shape may have.
+fn pairing(bytes: &mut Bytes<'_>, rows: usize, candidates: usize) -> Pairing {
+    match bytes.below(3) {
+        0 if rows <= candidates => Pairing::Identity,
+        1 if rows <= candidates => Pairing::Offset(bytes.below(256) % (candidates - rows + 1)),
+        _ => Pairing::Indices((0..rows).map(|_| bytes.word() as usize % candidates).collect()),
     }
 }
 
@@ -110,23 +77,17 @@ impl Options {
         Options { margin, negatives: bytes.choose(&ALL_NEGATIVES), reduction: bytes.choose(&ALL_REDUCTIONS) }
     }
 
-    /// A plan with these options, on the default backend and threads.
+    /// The loss with these options, on the default backend and threads.
     pub fn plan(self) -> TripletLoss {
         TripletLoss::new().margin(self.margin).negatives(self.negatives).reduction(self.reduction)
     }
 }
 
-/// A batch that owns its rows, with options.
+/// A batch with options.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// The anchors' elements.
-    pub anchors: Vec<f32>,
-    /// The candidates' elements.
-    pub candidates: Vec<f32>,
-    /// The length of an embedding.
-    pub dim: usize,
-    /// The positives.
-    pub pairing: Pairing,
+    /// The batch.
+    pub batch: OwnedBatch,
     /// Everything else.
     pub options: Options,
 }
@@ -135,32 +96,25 @@ impl Input {
     /// Rows of one family, which resemble each other on both sides.
     pub fn family(bytes: &mut Bytes<'_>, Shape { rows, candidates, dim }: Shape) -> Input {
         let options = Options::new(bytes);
-        let pairing = Pairing::new(bytes, rows, candidates);
+        let pairing = pairing(bytes, rows, candidates);
         let mut pool = Pool::new(bytes, dim);
         // In turns, so that anchors have relatives among the candidates and the other way round.
         let first = pool.rows(bytes, candidates.min(4));
         let anchors = pool.rows(bytes, rows);
         let rest = pool.rows(bytes, candidates - candidates.min(4));
-        Input { anchors, candidates: [first, rest].concat(), dim, pairing, options }
+        Input { batch: OwnedBatch::new(anchors, [first, rest].concat(), dim, pairing), options }
     }
 
     /// Rows of arbitrary bits.
     pub fn raw(bytes: &mut Bytes<'_>, Shape { rows, candidates, dim }: Shape) -> Input {
         let options = Options::new(bytes);
-        let pairing = Pairing::new(bytes, rows, candidates);
+        let pairing = pairing(bytes, rows, candidates);
         // Both sides of any bits are almost never finite.
         let (left, right) =
             bytes.choose(&[(Bits::Finite, Bits::Finite), (Bits::Any, Bits::Finite), (Bits::Finite, Bits::Any)]);
         let anchors = raw(bytes, left, rows * dim);
-        Input { anchors, candidates: raw(bytes, right, candidates * dim), dim, pairing, options }
-    }
-
-    /// As an argument.
-    ///
-    /// # Errors
-    /// As [`Batch::new`]; none as long as nothing was changed.
-    pub fn batch(&self) -> Result<Batch<'_>, Error> {
-        Batch::new(&self.anchors, &self.candidates, self.dim, self.pairing.positives())
+        let candidates = raw(bytes, right, candidates * dim);
+        Input { batch: OwnedBatch::new(anchors, candidates, dim, pairing), options }
     }
 }
 
@@ -184,7 +138,7 @@ impl Matrix {
     pub fn new(bytes: &mut Bytes<'_>) -> Matrix {
         let options = Options::new(bytes);
         let (rows, columns) = (1 + bytes.below(40), 2 + bytes.below(70));
-        let pairing = Pairing::new(bytes, rows, columns);
+        let pairing = pairing(bytes, rows, columns);
         let data = match bytes.below(4) {
             0 => raw(bytes, Bits::Any, rows * columns),
             1 => raw(bytes, Bits::Finite, rows * columns),

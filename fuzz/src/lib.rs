@@ -5,6 +5,6 @@ pub mod input;
 pub mod oracle;
 pub mod rows;
 
-/// The comparisons of the crate's own tests.
+/// Batches, ways to run and comparisons, as the crate's own tests have them.
 #[path = "../../tests/common/mod.rs"]
-mod common;
+pub mod common;

@@ -63,8 +63,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `c - a * b`, rounded like [`Simd::mul_add`].
     fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// Lane by lane the larger of `best` and the magnitude of `value`; neither is NaN. Of two zeros, this and all that
-    /// follows may take either.
+    /// Lane by lane the larger of `best` and the magnitude of `value`; neither is NaN. Of two zeros either may be
+    /// taken, here and in [`Simd::max_where`], [`Simd::max`] and [`Simd::largest`].
     fn max_abs(self, best: Self::F32, value: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`; it is not where one of them is NaN.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;

@@ -1,5 +1,5 @@
 //! The formats of integers: rows of 16-bit integers and rows of bytes. How rows become integers, and why the intervals
-//! hold, stands in [`quantize`](super::quantize).
+//! hold, stands in [`quantize`].
 
 use super::Precision;
 use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};

@@ -45,8 +45,8 @@
 //! | 16-bit integers | 2 | 2 | 0.0007 |
 //! | bytes | 4 | 4 | 0.03 |
 //!
-//! One tile serves all three ([`tile`], [`format`](self::format)): words of 32 bits, whatever they hold. The bound of `f32` sums is
-//! derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
+//! One tile serves all three ([`tile`], [`mod@format`]): words of 32 bits, whatever they hold. The bound of `f32` sums
+//! is derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
 //! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training,
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
 //! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
@@ -119,10 +119,11 @@ pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBound
 /// The relative error of one rounding to `f32`.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
-/// A bound that rules out nothing: similarities, screened and exact, lie within -2 and 2 at any dim. An exact one is at
-/// most 1, but for roundings. For a sum in `f32`, of terms t whose magnitudes add up to less than 1 as the rows' norms are
-/// below 1: the sum so far, s, is an `f32`, so that rounding moves s + t by at most |t|, which would bring it back to s.
-/// Each step changes the sum by at most 2 |t|, and all of them together by less than 2.
+/// A bound that rules out nothing: similarities, screened and exact, lie between -2 and 2 at any dim, so that an interval
+/// of 4 on both sides holds them all. An exact one exceeds 1 by roundings only. A screened one is a sum in `f32` of terms
+/// whose magnitudes add up to less than 1, by Cauchy-Schwarz, as the norms of the screen's rows are below 1. When a term
+/// t is added to the sum so far, s, rounding moves s + t no farther than to s, which is an `f32` itself: by |t| at most.
+/// So the sum changes by at most 2 |t|, and by less than 2 in all.
 const ANYTHING: f32 = 4.0;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
@@ -136,7 +137,7 @@ const ANYTHING: f32 = 4.0;
 /// | positives among the negatives, as before training | `I16` |
 ///
 /// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
-/// `F32` on `portable`. Every screen can be had on every [`Backend`](crate::Backend). The memory for `Auto` is that for
+/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for
 /// `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it.
 ///
 /// ```

@@ -16,15 +16,18 @@
 //! 2. *What is left out*: `(u - b).(v - b) - p.q = p.f + e.(v - b)`, so by Cauchy-Schwarz the error is at most
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any step and any rounding, also of
 //!    rows with one element that dwarfs the others; a good step only makes it small.
-//! 3. *The sum* of integer products is exact. No lane overflows: bytes reach `128 * 127 * dim + 127^2 * dim < 2^31` up
-//!    to [`MAX_DIM`]; 16-bit integers `|p| |q| < (46000 * 513 / 512 + 91)^2 < 2^31` in units of the steps by
-//!    Cauchy-Schwarz, and sums that leave the range on the way come back, as they wrap around. This needs norms that
-//!    were measured well. Where squares of elements underflow, some of them or all, the measured norm may be too small
-//!    by more than [`SLACK`]: only rows whose distance from the center is below `dim * 2^-63` can be so. If the sum of
-//!    such a row leaves the range for good, the step makes nothing of it: it is below `2^-48 / 127` (or zero), a sum
-//!    that has wrapped is off by a multiple of `2^32` steps of both rows, of which the other's is at most `2.01 /
-//!    LARGEST`; and rows that near their center have a sum that is in range for bytes, and for 16-bit integers a step of
-//!    at least `largest / 32767`, so that no element exceeds 32767 and the product is below `2^-48`, far below `g`.
+//! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
+//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`]. The sum of 16-bit products is at most the product of the
+//!    norms of both rows in steps, which are `46000` ([`Integers::LARGEST_NORM`]) at most, and half a step for each
+//!    element by rounding: `(46000 + 1 + 91)^2 < 2^31`. A sum that leaves the range on the way comes back, as it wraps
+//!    around.
+//!
+//! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up to
+//! `dim` roundings loses at most `2^-150` more, so that a norm may still be too small if it is below
+//! `sqrt(dim) 2^-70 < 2^-62`. What 2 says of such a row holds all the same, as far more than that is added by 4. Its
+//! 16-bit sums may leave the range for good, but its step is below `2^-76` then, and that of the other row below `2^-13`:
+//! what the screen makes of an `i32` is at most `2^31 2^-76 2^-13 = 2^-58`, and the product `p.q` in whose place it
+//! stands is below `2^-60`. Both are nothing beside the `g` of the roundings.
 //!
 //! The rest is roundings, with `g = 2^-24` (the relative error of one `f32` rounding). `|u| = 1`, and a center, a mean
 //! of unit rows, has a norm of at most `1 + 64 g`; so `|u - b| < 2.01`.
@@ -36,7 +39,8 @@
 //!    `dim / 4 + 4` roundings, `2^-10` up to [`MAX_DIM`], half as much after the root. They are increased by [`SLACK`],
 //!    `2^-9`.
 //! 6. *Products with the center.* Four sums of `dim / 4` products: `(dim / 4 + 8) g` times the norms of both factors,
-//!    and `8 g` times the center's for the elements' own errors. This is what [`Center::slack`] adds for both sides.
+//!    and `8 g` times the center's for the elements' own errors. Both sides have such a product, with the same center.
+//!    [`Center::slack`] adds what the two may be off by: `|u - b|` is measured, `|v - b|` is at most `1 + |b|`.
 //! 7. *The tile's last steps.* The sum becomes an `f32`, is multiplied by two steps, and three products are added, of
 //!    numbers that stay below 16: conversion and products are off by `3 g` of at most `4.1`, and three results by `8 g`
 //!    each, or twice as much where products are rounded first. The shift and its difference with an exact similarity

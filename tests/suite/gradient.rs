@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use hardneg::{
-    Backend, Batch, Error, Forward, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, Threads,
-    TripletLoss, Workspace, reference,
+    Backend, Batch, Error, Forward, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Side, TripletLoss,
+    Workspace, reference,
 };
 
 use crate::common::{
@@ -214,11 +214,11 @@ fn every_number_of_threads_gives_the_same_bits() {
     // So many elements that the work is divided.
     let input = input(Data::CommonMean, 5, 500, 700, 450);
     assert!(input.anchors.len() + input.candidates.len() > 1 << 19);
-    let (_, expected) = run(TripletLoss::new().threads(Threads::Serial), input.batch(), None);
+    let (_, expected) = run(TripletLoss::new().threads(hardneg::Threads::Serial), input.batch(), None);
     for threads in [1, 2, 3, 8] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for backend in Backend::available() {
-            let plan = TripletLoss::new().backend(backend).threads(Threads::Rayon);
+            let plan = TripletLoss::new().backend(backend).threads(hardneg::Threads::Rayon);
             let (_, pair) = pool.install(|| run(plan, input.batch(), None));
             assert_pair(&expected, &pair, &format!("{backend}, {threads} threads"));
         }
@@ -582,8 +582,8 @@ fn a_backward_pass_on_other_threads_than_the_forward_pass() {
         [a, c]
     };
     let [one, two] = &mut workspaces;
-    let expected = backward(&mut plan.threads(Threads::Serial).forward(batch, one).unwrap());
-    let parallel = plan.threads(Threads::Rayon);
+    let expected = backward(&mut plan.threads(hardneg::Threads::Serial).forward(batch, one).unwrap());
+    let parallel = plan.threads(hardneg::Threads::Rayon);
     let mut forward = pool(1).install(|| parallel.forward(batch, two)).unwrap();
     let actual = pool(8).install(|| backward(&mut forward));
     assert_pair(&expected, &actual, "8 threads after 1");

@@ -10,6 +10,7 @@ mod bad_input;
 mod forward;
 mod golden;
 mod gradient;
+mod options;
 mod properties;
 mod screens;
 mod splits;

@@ -1,6 +1,6 @@
 //! However the anchors are split into calls, threads and pairings: the same bits.
 
-use hardneg::{Backend, Batch, Positives, RowStats, Threads, TripletLoss, Workspace, reference};
+use hardneg::{Batch, Positives, RowStats, TripletLoss, Workspace};
 use proptest::prelude::*;
 
 use crate::common::{
@@ -82,6 +82,8 @@ fn many_rows_in_few_pieces() {
 #[cfg(feature = "rayon")]
 #[test]
 fn any_number_of_threads() {
+    use hardneg::{Backend, Threads, reference};
+
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let pools = [1, 2, 3, 8].map(pool);
     for (data, rows, candidates, dim) in [

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use hardneg::{Backend, RowStats, Screen, Threads, TripletLoss, Workspace};
 
 use crate::args::Args;
-use crate::common::{Call, Pairs, Rotation, Turns, in_turns};
+use crate::common::{Call, OwnedBatch, Rotation, Turns, in_turns};
 use crate::inputs::Input;
 use crate::plot::{self, Chart, Series};
 use crate::units::Unit;
@@ -82,7 +82,7 @@ Differences and quotients:
 fn measure(args: &Args, input: &Input) -> Turns {
     let plan = TripletLoss::new().threads(Threads::Serial);
     let (backend, sets) = (Backend::detect(), &input.sets);
-    let smallest: Vec<Pairs> = (0..16).map(|seed| Pairs::trained(seed, 2, DIM)).collect();
+    let smallest: Vec<OwnedBatch> = (0..16).map(|seed| OwnedBatch::trained(seed, 2, DIM)).collect();
     let stats: Vec<Vec<RowStats>> = sets.iter().map(|pairs| row_stats(plan, pairs)).collect();
     let (mut norms, mut dots, mut rows) = (Rotation::new(sets), Rotation::new(sets), Rotation::new(&stats));
     let calls: Vec<Call<'_>> = vec![
@@ -90,12 +90,12 @@ fn measure(args: &Args, input: &Input) -> Turns {
         forward(plan, sets),
         Box::new(move || {
             let pairs = norms.turn();
-            let rows = pairs.anchors.chunks_exact(DIM).chain(pairs.positives.chunks_exact(DIM));
+            let rows = pairs.anchors.chunks_exact(DIM).chain(pairs.candidates.chunks_exact(DIM));
             rows.for_each(|row| _ = black_box(backend.norm(row)));
         }),
         Box::new(move || {
             let pairs = dots.turn();
-            let rows = pairs.anchors.chunks_exact(DIM).zip(pairs.positives.chunks_exact(DIM));
+            let rows = pairs.anchors.chunks_exact(DIM).zip(pairs.candidates.chunks_exact(DIM));
             rows.for_each(|(anchor, positive)| _ = black_box(backend.dot(anchor, positive)));
         }),
         Box::new(move || _ = black_box(plan.reduce(rows.turn()))),
@@ -107,16 +107,16 @@ fn measure(args: &Args, input: &Input) -> Turns {
 }
 
 /// The rows of a batch, which are seen to be right.
-fn row_stats(plan: TripletLoss, pairs: &Pairs) -> Vec<RowStats> {
+fn row_stats(plan: TripletLoss, pairs: &OwnedBatch) -> Vec<RowStats> {
     let mut workspace = Workspace::new();
-    plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
-    pairs.check(workspace.row_stats(), "the default screen");
-    workspace.row_stats().to_vec()
+    let forward = plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
+    pairs.check(forward.row_stats(), "the default screen");
+    forward.row_stats().to_vec()
 }
 
-fn forward(plan: TripletLoss, sets: &[Pairs]) -> Call<'_> {
+fn forward(plan: TripletLoss, sets: &[OwnedBatch]) -> Call<'_> {
     let (mut sets, mut workspace) = (Rotation::new(sets), Workspace::new());
-    Box::new(move || _ = black_box(plan.forward(sets.turn().batch(), &mut workspace)))
+    Box::new(move || _ = black_box(plan.forward(sets.turn().batch(), &mut workspace).expect("finite rows").loss()))
 }
 
 fn print_line(input: &Input, turns: &Turns, gigahertz: f64) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hardneg_cli::npy;
 
 use crate::args::Args;
-use crate::common::{Pairs, random_rows, sets};
+use crate::common::{OwnedBatch, random_rows, sets};
 
 /// The folder of the sample.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data");
@@ -13,7 +13,7 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data")
 /// Batches of one kind and shape: several of them if they are small.
 pub(crate) struct Input {
     pub label: String,
-    pub sets: Vec<Pairs>,
+    pub sets: Vec<OwnedBatch>,
 }
 
 impl Input {
@@ -30,19 +30,19 @@ impl Input {
         (self.rows() * self.rows() * self.dim()) as u64
     }
 
-    fn random(rows: usize, dim: usize, kind: &str, pairs: fn(u64, usize, usize) -> Pairs) -> Input {
+    fn random(rows: usize, dim: usize, kind: &str, pairs: fn(u64, usize, usize) -> OwnedBatch) -> Input {
         let sets = (0..sets(rows, dim)).map(|seed| pairs(seed, rows, dim)).collect();
         Input { label: format!("{rows} x {dim}{kind}"), sets }
     }
 
     /// Random pairs as after training.
     pub(crate) fn trained(rows: usize, dim: usize) -> Input {
-        Input::random(rows, dim, "", Pairs::trained)
+        Input::random(rows, dim, "", OwnedBatch::trained)
     }
 
     /// Random pairs as before training.
     fn independent(rows: usize, dim: usize) -> Input {
-        Input::random(rows, dim, ", positives in the bulk", Pairs::independent)
+        Input::random(rows, dim, ", positives in the bulk", OwnedBatch::independent)
     }
 
     fn files(paths: [&Path; 2], kind: &str) -> Result<Input, String> {
@@ -52,10 +52,7 @@ impl Input {
             return Err("the two files must have the same shape, of two rows at least".to_owned());
         }
         let label = format!("{} x {}, {kind}", anchors.rows, anchors.dim);
-        Ok(Input {
-            label,
-            sets: vec![Pairs { anchors: anchors.values, positives: positives.values, dim: anchors.dim }],
-        })
+        Ok(Input { label, sets: vec![OwnedBatch::pairs(anchors.values, positives.values, anchors.dim)] })
     }
 
     /// The sample's pairs, and then `rows - 256` mixtures of them: of two pairs at random, anchor with anchor and
@@ -63,7 +60,7 @@ impl Input {
     fn mixtures(rows: usize) -> Result<Input, String> {
         let sample = ["anchors", "positives"].map(|name| Path::new(SAMPLE).join(name).with_extension("npy"));
         let Input { sets, .. } = Input::files([&sample[0], &sample[1]], "")?;
-        let Pairs { anchors, positives, dim } = &sets[0];
+        let OwnedBatch { anchors, candidates: positives, dim, .. } = &sets[0];
         let choices = random_rows(1, rows, 3);
         let mixed = |side: &[f32], seed| {
             let noise = random_rows(seed, rows, *dim);
@@ -73,7 +70,7 @@ impl Input {
             }
             values
         };
-        let pairs = Pairs { anchors: mixed(anchors, 2), positives: mixed(positives, 3), dim: *dim };
+        let pairs = OwnedBatch::pairs(mixed(anchors, 2), mixed(positives, 3), *dim);
         Ok(Input { label: format!("{rows} x {dim}, 256 real pairs and mixtures of them"), sets: vec![pairs] })
     }
 }

@@ -1,17 +1,18 @@
 //! What is right: the rows that everybody should find, and how far somebody is from them.
 
-use hardneg::{Screen, TripletLoss, Workspace};
+use hardneg::{Screen, Threads, TripletLoss, Workspace};
 
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 /// The rows of a batch as they are by definition: those of the exact path without a screen, after it was seen to have
 /// the reference's bits in as many rows as there is time for.
-pub(crate) fn expected(pairs: &Pairs) -> Vec<Row> {
+pub(crate) fn expected(pairs: &OwnedBatch) -> Vec<Row> {
     let mut workspace = Workspace::new();
-    TripletLoss::new().screen(Screen::Off).forward(pairs.batch(), &mut workspace).expect("finite rows");
-    pairs.check(workspace.row_stats(), "the exact path");
-    workspace.row_stats().iter().map(Row::from).collect()
+    let plan = TripletLoss::new().screen(Screen::Off).threads(Threads::Rayon);
+    let forward = plan.forward(pairs.batch(), &mut workspace).expect("finite rows");
+    pairs.check(forward.row_stats(), "the exact path");
+    forward.row_stats().iter().map(Row::from).collect()
 }
 
 /// How wrong somebody is.

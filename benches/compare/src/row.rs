@@ -14,9 +14,9 @@ pub(crate) struct Row {
 impl From<&RowStats> for Row {
     fn from(stats: &RowStats) -> Row {
         Row {
-            positive: stats.positive,
-            mean_negative: stats.mean_negative,
-            closest: stats.closest_negative.map(|closest| (closest.index, closest.similarity)),
+            positive: stats.positive(),
+            mean_negative: stats.mean_negative(),
+            closest: stats.closest_negative().map(|closest| (closest.index(), closest.similarity())),
         }
     }
 }

@@ -7,10 +7,10 @@ use hardneg::{TripletLoss, Workspace};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::Args;
-use crate::common::{Call, Pairs, Rotation, in_turns};
+use crate::common::{Call, OwnedBatch, Rotation, in_turns};
 use crate::inputs::Input;
 use crate::plot::{self, Chart, Series};
-use crate::rivals::{Entrant, Rival, finalists};
+use crate::rivals::{Entrant, Rival, finalists, threads_for};
 use crate::units::Unit;
 use crate::{ceilings, memory, table};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 /// The speed-up of one batch.
 fn by_threads(args: &Args) -> Result<Chart, String> {
-    let pairs = if args.test { Pairs::trained(0, 128, 64) } else { Pairs::trained(0, 2048, DIM) };
+    let pairs = if args.test { OwnedBatch::trained(0, 128, 64) } else { OwnedBatch::trained(0, 2048, DIM) };
     println!("\nThreads: {} x {}, the default screen", pairs.rows(), pairs.dim);
     let most = if cfg!(feature = "rayon") { rayon::current_num_threads() } else { 1 };
     let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string());
@@ -62,10 +62,10 @@ fn by_threads(args: &Args) -> Result<Chart, String> {
     })
 }
 
-fn in_pool<'a>(pool: &'a ThreadPool, pairs: &'a Pairs) -> Call<'a> {
-    let mut workspace = Workspace::new();
+fn in_pool<'a>(pool: &'a ThreadPool, pairs: &'a OwnedBatch) -> Call<'a> {
+    let (plan, mut workspace) = (TripletLoss::new().threads(threads_for(pool.current_num_threads())), Workspace::new());
     Box::new(move || {
-        pool.install(|| TripletLoss::new().forward(pairs.batch(), &mut workspace).expect("finite rows"));
+        _ = pool.install(|| plan.forward(pairs.batch(), &mut workspace).expect("finite rows").loss());
     })
 }
 

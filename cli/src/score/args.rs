@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::value_parser;
-use hardneg::{Backend, TripletLoss};
+use hardneg::{Backend, Negatives, Reduction, Screen, TripletLoss};
 
-use crate::options::{BackendArg, NegativesArg, ReductionArg, ScreenArg};
+use crate::options::{self, named};
 use crate::pool::Pool;
 
 /// The modified triplet loss of two files of embeddings, and what it is made of.
@@ -23,17 +23,17 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.25, allow_hyphen_values = true)]
     pub margin: f32,
     /// Which negatives may be the closest: those less similar than the positive, also those as similar, or all
-    #[arg(long, value_enum, default_value_t = NegativesArg::Below)]
-    pub negatives: NegativesArg,
+    #[arg(long, value_parser = named::<Negatives>(), default_value_t)]
+    pub negatives: Negatives,
     /// How the losses of the rows become one number
-    #[arg(long, value_enum, default_value_t = ReductionArg::Sum)]
-    pub reduction: ReductionArg,
+    #[arg(long, value_parser = named::<Reduction>(), default_value_t)]
+    pub reduction: Reduction,
     /// The instruction set
-    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
-    pub backend: BackendArg,
+    #[arg(long, value_parser = options::backend(), default_value = options::BEST_BACKEND)]
+    pub backend: Backend,
     /// How pairs that cannot matter are ruled out; off: every pair is computed exactly
-    #[arg(long, value_enum, default_value_t = ScreenArg::Auto)]
-    pub screen: ScreenArg,
+    #[arg(long, value_parser = named::<Screen>(), default_value_t)]
+    pub screen: Screen,
     /// The number of threads, at most 1024; without it one for each core
     // More than these help nowhere, and soon more than the system can start, which ends the process.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
@@ -51,13 +51,13 @@ pub(crate) struct Args {
 
 impl Args {
     /// The options as the library takes them.
-    pub(crate) fn plan(&self, backend: Backend, pool: &Pool) -> TripletLoss {
+    pub(crate) fn plan(&self, pool: &Pool) -> TripletLoss {
         TripletLoss::new()
             .margin(self.margin)
-            .negatives(self.negatives.into())
-            .reduction(self.reduction.into())
-            .backend(backend)
-            .screen(self.screen.into())
+            .negatives(self.negatives)
+            .reduction(self.reduction)
+            .backend(self.backend)
+            .screen(self.screen)
             .threads(pool.threads())
     }
 }

@@ -1,18 +1,16 @@
 //! The forward pass in calls of some anchors each, so that long work can show how far it is. Each row and the loss have
 //! the same bits however the anchors are split.
 
-use hardneg::{Batch, Error, Gradients, Loss, Positives, RowStats, Screening, Side, TripletLoss, Workspace};
+use hardneg::{Batch, Error, Forward, Gradients, Loss, Positives, RowStats, Screening, Side, TripletLoss, Workspace};
 
 use crate::npy::Embeddings;
 
 /// The result of all calls.
 pub struct Scored {
-    /// The loss over all anchors.
+    /// The loss over all anchors, with the anchors and candidates of norm 0.
     pub loss: Loss,
     /// The numbers of every anchor.
     pub stats: Vec<RowStats>,
-    /// Anchors and candidates of norm 0.
-    pub zero_rows: usize,
     /// How the screens did.
     pub screening: Screening,
 }
@@ -39,7 +37,7 @@ impl Work<'_> {
         for rows in self.anchors.values.chunks(self.chunk * self.anchors.dim) {
             let first = parts.stats.len();
             let part = self.plan.forward(self.batch(rows, first)?, workspace).map_err(|error| in_file(error, first))?;
-            parts.add(&part, workspace);
+            parts.add(&part);
             done(parts.stats.len() - first);
         }
         parts.scored(self.plan)
@@ -54,10 +52,11 @@ impl Work<'_> {
     ) -> Result<Scored, Error> {
         let batch = self.batch(&self.anchors.values, 0)?;
         let mut parts = Parts::new(self.anchors.rows);
-        parts.add(&self.plan.forward(batch, workspace)?, workspace);
+        let mut forward = self.plan.forward(batch, workspace)?;
+        parts.add(&forward);
         let scored = parts.scored(self.plan)?;
         between();
-        self.plan.backward(batch, gradients, workspace)?;
+        forward.backward(gradients)?;
         Ok(scored)
     }
 
@@ -70,8 +69,8 @@ impl Work<'_> {
 /// What the calls so far have come to.
 struct Parts {
     stats: Vec<RowStats>,
-    zero_anchors: usize,
-    zero_candidates: usize,
+    zero_anchors: Option<usize>,
+    zero_candidates: Option<usize>,
     screening: Screening,
 }
 
@@ -79,26 +78,25 @@ impl Parts {
     /// No call yet; there will be so many rows.
     fn new(rows: usize) -> Parts {
         let stats = Vec::with_capacity(rows);
-        Parts { stats, zero_anchors: 0, zero_candidates: 0, screening: Screening::default() }
+        Parts { stats, zero_anchors: Some(0), zero_candidates: None, screening: Screening::default() }
     }
 
-    /// Adds a call, whose rows the workspace holds.
-    fn add(&mut self, part: &Loss, workspace: &Workspace) {
-        self.stats.extend_from_slice(workspace.row_stats());
-        self.zero_anchors += part.zero_anchors;
+    /// Adds a call.
+    fn add(&mut self, part: &Forward<'_, '_>) {
+        let Loss { zero_anchors, zero_candidates, .. } = part.loss();
+        self.stats.extend_from_slice(part.row_stats());
+        self.zero_anchors = self.zero_anchors.zip(zero_anchors).map(|(sum, more)| sum + more);
         // The same candidates in every call.
-        self.zero_candidates = part.zero_candidates;
-        let screening = workspace.screening();
-        self.screening.survivors += screening.survivors;
-        self.screening.i8_rows += screening.i8_rows;
-        self.screening.i16_rows += screening.i16_rows;
-        self.screening.f32_rows += screening.f32_rows;
+        self.zero_candidates = zero_candidates;
+        self.screening += part.screening();
     }
 
     /// The loss of all rows, and the rest.
     fn scored(self, plan: &TripletLoss) -> Result<Scored, Error> {
         let Parts { stats, zero_anchors, zero_candidates, screening } = self;
-        Ok(Scored { loss: plan.reduce(&stats)?, stats, zero_rows: zero_anchors + zero_candidates, screening })
+        let mut loss = plan.reduce(&stats)?;
+        (loss.zero_anchors, loss.zero_candidates) = (zero_anchors, zero_candidates);
+        Ok(Scored { loss, stats, screening })
     }
 }
 

@@ -15,7 +15,7 @@ mod timed;
 
 use std::num::NonZeroUsize;
 
-use hardneg::{Backend, Error, Side, TripletLoss};
+use hardneg::{Error, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::npy::{self, Embeddings};
@@ -36,9 +36,8 @@ const CALLS: usize = 100;
 
 /// Scores two files.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    let backend = args.backend.backend()?;
     let pool = Pool::new(args.threads)?;
-    let job = Job::read(args, args.plan(backend, &pool))?;
+    let job = Job::read(args, args.plan(&pool))?;
     let table = args.rows.clone().map(Output::open).transpose()?;
     let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
     Output::check_distinct([&args.anchors, &args.positives], table.iter().chain(gradients.iter().flatten()))?;
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     if let Some((files, values)) = gradients.as_ref().zip(timed.gradients.as_ref()) {
         gradients::write(files, values, job.anchors.dim)?;
     }
-    job.report(&timed, args, backend, pool.size()).print()?;
+    job.report(&timed, pool.size()).print()?;
     table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
     Ok(())
 }
@@ -106,15 +105,14 @@ impl Job {
             .with_finish(ProgressFinish::AndClear)
     }
 
-    fn report(&self, timed: &Timed, args: &Args, backend: Backend, threads: usize) -> Report {
+    fn report(&self, timed: &Timed, threads: usize) -> Report {
         Report {
             rows: self.anchors.rows,
             candidates: self.candidates.rows,
             dim: self.anchors.dim,
             loss: timed.scored.loss,
-            zero_rows: timed.scored.zero_rows,
-            backend,
-            screen: args.screen.into(),
+            backend: self.plan.backend,
+            screen: self.plan.screen,
             screening: timed.scored.screening,
             threads,
             seconds: timed.forward,

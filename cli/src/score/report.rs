@@ -11,7 +11,6 @@ pub(crate) struct Report {
     pub candidates: usize,
     pub dim: usize,
     pub loss: Loss,
-    pub zero_rows: usize,
     pub backend: Backend,
     pub screen: Screen,
     pub screening: Screening,
@@ -33,6 +32,7 @@ impl Report {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let Report { loss, seconds, .. } = self;
+        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates].iter().flatten().sum();
         let lines: [(&str, &dyn Display); 17] = [
             ("rows", &self.rows),
             ("candidates", &self.candidates),
@@ -43,9 +43,9 @@ impl Report {
             ("active_mean", &loss.active_mean),
             ("active_closest", &loss.active_closest),
             ("without_closest_negative", &loss.without_closest_negative),
-            ("zero_rows", &self.zero_rows),
+            ("zero_rows", &zero_rows),
             ("backend", &self.backend),
-            ("screen", &self.screen.name()),
+            ("screen", &self.screen),
             ("survivors_per_row", &format!("{:.1}", self.screening.survivors as f64 / self.rows as f64)),
             ("screened_rows", &self.screened_rows()),
             ("threads", &self.threads),

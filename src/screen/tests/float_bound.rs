@@ -210,21 +210,28 @@ fn sums_that_begin_near_the_largest() {
     }
 }
 
-/// Short rows that are parallel or nearly: nothing is added up, and all of the error is due to their normalisation.
+/// Short rows of equal elements, of those sizes that normalisation makes too large by the most, and too small: hardly
+/// anything is added up, and nearly all of the error is due to their normalisation.
 #[test]
 fn rows_that_normalisation_gets_wrong() {
-    let mut random = Random(1);
-    for dim in 1..=6 {
-        let anchors = random.rows(64, dim);
-        let mut candidates = anchors.repeat(8);
-        for (index, row) in candidates.chunks_mut(dim).enumerate() {
-            let scale = 1.0 + random.unit() / 3.0;
-            row.iter_mut().for_each(|value| *value *= scale);
-            row.copy_from_slice(&scaled(row, index));
-        }
-        let places = assert_intervals::<Float32>(&anchors, &candidates, dim, &format!("dim {dim}"));
-        assert!(places[1] - places[0] > 0.25, "dim {dim}: from {} to {} of the bound", places[0], places[1]);
+    let (mut random, mut reached) = (Random(1), 0.0_f64);
+    for dim in 1..=16 {
+        // The relative error of an element in units of the roundings.
+        let error = |row: &[f32]| {
+            let norm = reference::norm(row);
+            let element = row[0] * (SHRINK / norm) as f32;
+            (f64::from(element) * norm / f64::from(row[0]) / SHRINK - 1.0) / ROUNDING
+        };
+        let mut rows: Vec<Vec<f32>> = (0..20_000).map(|_| vec![1.5 + random.unit() / 2.0; dim]).collect();
+        rows.sort_by(|x, y| error(x).total_cmp(&error(y)));
+        let (worst, best) = (rows[..8].concat(), rows[rows.len() - 8..].concat());
+        let what = format!("dim {dim}, errors from {} to {}", error(&rows[0]), error(&rows[rows.len() - 1]));
+        let rows = [worst, best].concat();
+        let places = assert_intervals::<Float32>(&rows, &rows, dim, &what);
+        let largest = places[1].max(-places[0]) * f64::from(bound(dim)) / ROUNDING;
+        reached = reached.max(largest);
     }
+    assert!(reached > 3.9, "{reached} roundings only");
 }
 
 /// Rows whose norm is beyond the range of `f32`, so that its inverse has lost most of its digits: a screen that

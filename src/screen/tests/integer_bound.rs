@@ -7,6 +7,8 @@
 //! element brings the exact similarity to within 3 units in the last place of one target. A pair that should win is
 //! then screened too low by nearly the whole bound, and its rivals too high. How much of the bound the errors reach is
 //! asserted, as a harmless batch would prove nothing.
+//!
+//! The proof of the bound rests on numbers that are measured of each row. They are checked against the true ones.
 
 use core::marker::PhantomData;
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::entrant::{Entrant, MARGIN, Rival};
 use super::reduce::{normalize, reduce};
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 /// The anchors in a strip. 64 cost `gemm` up to half of its speed at 4096 x 768; 512 gained little over 256.
@@ -99,10 +99,10 @@ impl<P: Product> Blocked<P> {
         shares.for_each(|(rows, output)| normalize(rows, self.dim, output));
     }
 
-    fn take_strips(&mut self, pairs: &Pairs) {
+    fn take_strips(&mut self, pairs: &OwnedBatch) {
         let Self { product, dim, strip, candidates, rows, slots } = self;
         let (dim, strip) = (*dim, *strip);
-        let candidates = if P::UNIT_ROWS { candidates } else { &pairs.positives };
+        let candidates = if P::UNIT_ROWS { candidates } else { &pairs.candidates };
         let take = |(index, (anchors, rows)): (usize, (&[f32], &mut [Row]))| {
             let slot = rayon::current_thread_index().unwrap_or(0) % slots.len();
             let slot = &mut *slots[slot].lock().expect("no thread panics");
@@ -133,11 +133,11 @@ fn take_strip<P: Product>(product: &P, dim: usize, candidates: &[f32], anchors: 
 }
 
 impl<P: Product> Rival for Blocked<P> {
-    fn run(&mut self, pairs: &Pairs) -> f64 {
+    fn run(&mut self, pairs: &OwnedBatch) -> f64 {
         if P::UNIT_ROWS {
-            self.normalize_candidates(&pairs.positives);
+            self.normalize_candidates(&pairs.candidates);
         }
-        self.product.prepare(if P::UNIT_ROWS { &self.candidates } else { &pairs.positives });
+        self.product.prepare(if P::UNIT_ROWS { &self.candidates } else { &pairs.candidates });
         self.take_strips(pairs);
         let loss = |row: &Row| {
             let closest = row.closest.map_or(0.0, |(_, closest)| triplet_loss(row.positive, closest, MARGIN));
@@ -146,7 +146,8 @@ impl<P: Product> Rival for Blocked<P> {
         self.rows.iter().map(loss).sum()
     }
 
-    fn rows(&self) -> Vec<Row> {
-        self.rows.clone()
+    fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]) {
+        self.run(pairs);
+        rows.copy_from_slice(&self.rows);
     }
 }

@@ -1,6 +1,6 @@
 //! What a contender has to do, and how it is made.
 
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 /// The margin of all measurements.
@@ -8,11 +8,11 @@ pub(crate) const MARGIN: f32 = 0.25;
 
 /// A contender with all its memory, for batches of one shape.
 pub(crate) trait Rival: Send {
-    /// The loss of a batch; the rows are kept.
-    fn run(&mut self, pairs: &Pairs) -> f64;
+    /// The loss of a batch.
+    fn run(&mut self, pairs: &OwnedBatch) -> f64;
 
-    /// The rows of the last batch.
-    fn rows(&self) -> Vec<Row>;
+    /// Does the same, and writes the rows of the batch.
+    fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]);
 }
 
 /// Makes the contender for so many rows of so many elements.

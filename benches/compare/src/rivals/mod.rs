@@ -12,6 +12,8 @@ mod reduce;
 
 pub(crate) use entrant::{Entrant, Rival};
 
+use hardneg::Threads;
+
 use crate::common::all_threads;
 
 /// One thread, and all of them where there are more.
@@ -19,6 +21,11 @@ pub(crate) fn thread_counts() -> Vec<usize> {
     let mut counts = vec![1, all_threads()];
     counts.dedup();
     counts
+}
+
+/// Where this crate's calls run with so many threads, in a pool of as many where there are several.
+pub(crate) fn threads_for(count: usize) -> Threads {
+    if count == 1 { Threads::Serial } else { Threads::Rayon }
 }
 
 /// Everybody, for each number of threads: this crate with its default screen first, which the others are compared with.

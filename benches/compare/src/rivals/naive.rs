@@ -4,7 +4,7 @@
 use hardneg::triplet_loss;
 
 use super::entrant::{Entrant, MARGIN, Rival};
-use crate::common::Pairs;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 struct Naive {
@@ -35,9 +35,9 @@ fn normalize(rows: &[f32], dim: usize, output: &mut [f32]) {
 }
 
 impl Rival for Naive {
-    fn run(&mut self, pairs: &Pairs) -> f64 {
+    fn run(&mut self, pairs: &OwnedBatch) -> f64 {
         normalize(&pairs.anchors, pairs.dim, &mut self.anchors);
-        normalize(&pairs.positives, pairs.dim, &mut self.positives);
+        normalize(&pairs.candidates, pairs.dim, &mut self.positives);
         let mut loss = 0.0;
         for (i, anchor) in self.anchors.chunks_exact(pairs.dim).enumerate() {
             let positive = dot(anchor, &self.positives[i * pairs.dim..][..pairs.dim]);
@@ -57,7 +57,8 @@ impl Rival for Naive {
         loss
     }
 
-    fn rows(&self) -> Vec<Row> {
-        self.rows.clone()
+    fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]) {
+        self.run(pairs);
+        rows.copy_from_slice(&self.rows);
     }
 }

@@ -1,9 +1,10 @@
 //! This crate, with each of its screens.
 
-use hardneg::{Screen, Threads, TripletLoss, Workspace};
+use hardneg::{Screen, TripletLoss, Workspace};
 
 use super::entrant::{Entrant, MARGIN, Rival};
-use crate::common::Pairs;
+use super::threads_for;
+use crate::common::OwnedBatch;
 use crate::row::Row;
 
 struct Ours {
@@ -12,12 +13,13 @@ struct Ours {
 }
 
 impl Rival for Ours {
-    fn run(&mut self, pairs: &Pairs) -> f64 {
-        self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows").loss
+    fn run(&mut self, pairs: &OwnedBatch) -> f64 {
+        self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows").loss().loss
     }
 
-    fn rows(&self) -> Vec<Row> {
-        self.workspace.row_stats().iter().map(Row::from).collect()
+    fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]) {
+        let forward = self.plan.forward(pairs.batch(), &mut self.workspace).expect("finite rows");
+        rows.iter_mut().zip(forward.row_stats()).for_each(|(row, stats)| *row = Row::from(stats));
     }
 }
 
@@ -29,10 +31,9 @@ pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
 }
 
 fn entrant(screen: Screen, threads: usize) -> Entrant {
-    let plan = TripletLoss::new().margin(MARGIN).screen(screen);
-    let plan = if threads == 1 { plan.threads(Threads::Serial) } else { plan };
+    let plan = TripletLoss::new().margin(MARGIN).screen(screen).threads(threads_for(threads));
     let default = if screen == Screen::default() { " (default)" } else { "" };
-    let name = format!("hardneg, screen {}{default}", screen.name());
+    let name = format!("hardneg, screen {screen}{default}");
     // Beyond this a call without a screen takes many seconds.
     let most_work = if screen == Screen::Off { 1 << 34 } else { u64::MAX };
     Entrant {
