@@ -115,7 +115,7 @@ impl Case {
             let rows = rows.chunks(*dim).zip(expected.chunks(*dim));
             for ((row, expected), actual) in rows.zip(actual.chunks(*dim)) {
                 let norm = reference::norm(row);
-                let noise = if norm == 0.0 { 0.0 } else { 1e-12 * scale / norm };
+                let noise = if norm == 0.0 { 0.0 } else { 5e-15 * scale / norm };
                 for (&expected, &actual) in expected.iter().zip(actual) {
                     let before = if self.accumulate { f64::from(PATTERN) } else { 0.0 };
                     assert_near(before + expected, f32::from_bits(actual), noise + before * 1e-15);
