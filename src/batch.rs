@@ -2,10 +2,20 @@
 
 use core::fmt;
 
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 use crate::rows::Rows;
 
-/// Which candidate is the positive of each anchor.
+/// Which candidate is the positive of each of m anchors.
+///
+/// ```
+/// use hardneg::{Batch, Positives};
+///
+/// let (anchors, candidates) = ([1.0, 0.0], [0.0, 1.0, 0.6, 0.8, 1.0, 0.1]);
+/// let batch = Batch::new(&anchors, &candidates, 2, Positives::IndicesI64(&[2]))?;
+/// assert_eq!((batch.rows(), batch.candidates()), (1, 3));
+/// assert!(Batch::new(&anchors, &candidates, 2, Positives::Offset(3)).is_err());
+/// # Ok::<(), hardneg::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Positives<'a> {
@@ -13,7 +23,7 @@ pub enum Positives<'a> {
     Identity,
     /// The positive of anchor `i` is candidate `offset + i`: the anchors are a run of rows of a larger paired batch.
     Offset(usize),
-    /// The positive of anchor `i` is candidate `indices[i]`. Indices may repeat.
+    /// The positive of anchor `i` is candidate `indices[i]`: m indices, which may repeat.
     Indices(&'a [usize]),
     /// The same with indices of 32 bits.
     IndicesU32(&'a [u32]),
@@ -70,9 +80,7 @@ fn check_run(offset: usize, rows: usize, candidates: usize) -> Result<(), Error>
 }
 
 fn check_indices<T: Copy + TryInto<i128>>(indices: &[T], rows: usize, candidates: usize) -> Result<(), Error> {
-    if indices.len() != rows {
-        return Err(Error::Length { side: Side::PositiveIndices, expected: rows, actual: indices.len() });
-    }
+    check_length(Side::PositiveIndices, rows, indices.len())?;
     let limit = candidates as i128;
     for (row, &index) in indices.iter().enumerate() {
         let index = index.try_into().unwrap_or(i128::MAX);
@@ -97,7 +105,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The paired batch: as many positives as anchors, row `i` of one belonging to row `i` of the other. Every other
+    /// The paired batch of m anchors and m positives, m * dim elements each: row `i` of one belonging to row `i` of the other. Every other
     /// row of `positives` is a negative of anchor `i`.
     ///
     /// ```
@@ -114,15 +122,13 @@ impl<'a> Batch<'a> {
     /// `dim` is 0; a slice is empty or not a whole number of rows; the two disagree; there is one row only.
     pub fn paired(anchors: &'a [f32], positives: &'a [f32], dim: usize) -> Result<Batch<'a>, Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
-        if positives.len() != anchors.data().len() {
-            let (expected, actual) = (anchors.data().len(), positives.len());
-            return Err(Error::Length { side: Side::Positives, expected, actual });
-        }
+        check_length(Side::Positives, anchors.data().len(), positives.len())?;
         let batch = Batch::new(anchors.data(), positives, dim, Positives::Identity)?;
         Ok(Batch { candidate_side: Side::Positives, ..batch })
     }
 
-    /// The rectangular batch: any number of candidates, and for each anchor the candidate that is its positive.
+    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor the
+    /// candidate that is its positive. See [`Positives`] for an example.
     ///
     /// # Errors
     /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only; the index slice has

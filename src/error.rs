@@ -138,7 +138,7 @@ impl fmt::Display for Error {
             Error::SizeOverflow { side, rows, columns } => {
                 write!(f, "{side}: {rows} rows of {columns} elements do not fit into memory")
             }
-            Error::NoNegative => write!(f, "candidates: a single row leaves no negative"),
+            Error::NoNegative => write!(f, "a single row to choose from leaves no negative"),
             Error::PositiveOutOfRange { row, index, candidates } => {
                 write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
             }
@@ -151,3 +151,8 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// Fails unless a slice of `side` is as long as the other arguments ask for.
+pub(crate) fn check_length(side: Side, expected: usize, actual: usize) -> Result<(), Error> {
+    if actual == expected { Ok(()) } else { Err(Error::Length { side, expected, actual }) }
+}

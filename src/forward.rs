@@ -28,7 +28,6 @@ use crate::workspace::Workspace;
 /// assert!(by_anchors[1] != 0.0 && by_anchors[2] == 0.0);
 /// # Ok::<(), hardneg::Error>(())
 /// ```
-#[must_use]
 pub struct Forward<'w, 'b> {
     /// How a backward pass is to be computed.
     plan: GradientPlan,
@@ -62,7 +61,13 @@ impl<'w, 'b> Forward<'w, 'b> {
         self.workspace.mining.stats(self.batch.rows())
     }
 
-    /// How the screens did.
+    /// The statistics of each anchor, for as long as the workspace is borrowed.
+    #[must_use]
+    pub fn into_row_stats(self) -> &'w [RowStats] {
+        self.workspace.mining.stats(self.batch.rows())
+    }
+
+    /// Counts of the screens' work.
     #[must_use]
     pub fn screening(&self) -> Screening {
         self.screening
@@ -73,8 +78,8 @@ impl<'w, 'b> Forward<'w, 'b> {
     ///
     /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of the
     /// closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows of norm
-    /// 1e-39 may have, is infinite. It is right to about 3e-15 times the sum of the absolute derivatives by the row's
-    /// similarities over its norm, which shows where it should be 0.
+    /// 1e-39 may have, is infinite. Before it is rounded to `f32`, a gradient is within 3e-15 times
+    /// the sum of the absolute derivatives by the row's similarities, over its norm, of the true one.
     ///
     /// # Errors
     /// A buffer or the slice of weights has another length than the batch asks for; a weight is not finite; the workspace

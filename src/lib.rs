@@ -121,7 +121,8 @@
 //! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
 //! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
 //! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
-//! not finite; and shapes for which there is no memory. A zero row is no error: its similarities are 0, and it is counted
+//! not finite; similarities of [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
+//! there is no memory. A zero row is no error: its similarities are 0, and it is counted
 //! in the [`Loss`]. A backward pass is a method of its forward pass, so that it cannot be that of another.
 //!
 //! # Allocation
@@ -142,7 +143,7 @@
 //! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread, with
 //!   the same results. No default depends on a feature.
 //! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`] and
-//!   [`Screening`]; what is read is validated.
+//!   [`Screening`]. Statistics that are read are validated as their constructors do it.
 //!
 //! The minimum Rust version is 1.89.
 //!

@@ -123,7 +123,7 @@ impl TripletLoss {
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
-        let plan = MinePlan { negatives, backend, screen, join: threads.join() };
+        let plan = MinePlan { negatives, backend, screen, threads };
         let mined = mine::mine(plan, batch, &mut workspace.mining)?;
         let loss = Loss {
             zero_anchors: Some(mined.zero_anchors),

@@ -50,6 +50,11 @@ impl<T: Default> AlignedVec<T> {
         Ok(&mut self.aligned()[..length])
     }
 
+    /// How many elements there are, those that alignment costs among them.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All elements from a cache line on.
     pub(crate) fn aligned(&mut self) -> &mut [T] {
         // `align_offset` may decline to answer; then the slice is unaligned, which costs time only.

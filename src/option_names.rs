@@ -68,8 +68,8 @@ trait Named: Copy + PartialEq + 'static {
     const VALUES: &'static [Self];
 
     fn write_name(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let index = Self::VALUES.iter().position(|&value| value == self);
-        f.pad(index.map_or("", |index| Self::NAMES[index]))
+        let named = Self::VALUES.iter().zip(Self::NAMES).find(|(value, _)| **value == self);
+        f.pad(named.map_or("unnamed", |(_, name)| name))
     }
 
     fn from_name(name: &str) -> Result<Self, ParseOptionError> {

@@ -22,11 +22,12 @@ pub enum Threads {
 }
 
 impl Threads {
-    /// How a call with this option runs its halves.
-    pub(crate) fn join(self) -> Join {
+    /// How a call with this option runs its halves. Rayon is asked, which may start its pool, only where there is so much
+    /// work that several threads gain something.
+    pub(crate) fn join(self, is_much: bool) -> Join {
         match self {
             #[cfg(feature = "rayon")]
-            Threads::Rayon if ambient::is_usable() => Join::Rayon,
+            Threads::Rayon if is_much && ambient::is_usable() => Join::Rayon,
             _ => Join::Serial,
         }
     }
@@ -78,25 +79,17 @@ impl Join {
 #[cfg(feature = "rayon")]
 mod ambient {
     //! Whether there is a pool to work in. Where the system refuses threads (a limit on memory or on processes, a
-    //! `RAYON_NUM_THREADS` beyond it) rayon panics at the first use of its global pool.
+    //! `RAYON_NUM_THREADS` beyond it) rayon panics at the first use of its global pool, and at every later one.
 
-    use std::error::Error;
     use std::panic::catch_unwind;
     use std::sync::OnceLock;
 
-    /// Whether the calling thread belongs to a pool, or the global pool is there or can be started.
+    /// Whether the calling thread belongs to a pool, or the global pool is there or can be started. The first call that
+    /// finds that it cannot prints rayon's message.
     pub(super) fn is_usable() -> bool {
-        rayon::current_thread_index().is_some() || global_pool_starts()
-    }
-
-    fn global_pool_starts() -> bool {
-        static STARTS: OnceLock<bool> = OnceLock::new();
-        *STARTS.get_or_init(|| match rayon::ThreadPoolBuilder::new().build_global() {
-            Ok(()) => true,
-            // An error without a source says that a start was made before, perhaps in vain: the only way to find out is
-            // to use the pool.
-            Err(error) => error.source().is_none() && catch_unwind(rayon::current_num_threads).is_ok(),
-        })
+        static GLOBAL: OnceLock<bool> = OnceLock::new();
+        rayon::current_thread_index().is_some()
+            || *GLOBAL.get_or_init(|| catch_unwind(rayon::current_num_threads).is_ok())
     }
 }
 

@@ -5,7 +5,7 @@ use core::ops::AddAssign;
 use crate::exact::sum_in_order;
 use crate::row_stats::RowStats;
 
-/// How the losses of the rows become one number.
+/// How the losses of the rows become one number. The names are `sum` and `mean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reduction {
@@ -43,7 +43,7 @@ pub struct Loss {
     pub mean_term: f64,
     /// The sum (or mean) over the rows of the hinge on the closest negative.
     pub closest_term: f64,
-    /// Rows.
+    /// How many rows were added up.
     pub rows: usize,
     /// Rows in which the hinge on the mean negative is above 0.
     pub active_mean: usize,
@@ -83,11 +83,12 @@ impl AddAssign for Loss {
         self.loss += other.loss;
         self.mean_term += other.mean_term;
         self.closest_term += other.closest_term;
-        self.rows += other.rows;
-        self.active_mean += other.active_mean;
-        self.active_closest += other.active_closest;
-        self.without_closest_negative += other.without_closest_negative;
-        let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours? + theirs?);
+        // Counts that were read from elsewhere may be anything.
+        self.rows = self.rows.saturating_add(other.rows);
+        self.active_mean = self.active_mean.saturating_add(other.active_mean);
+        self.active_closest = self.active_closest.saturating_add(other.active_closest);
+        self.without_closest_negative = self.without_closest_negative.saturating_add(other.without_closest_negative);
+        let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours?.saturating_add(theirs?));
         self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
         self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
     }

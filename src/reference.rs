@@ -125,7 +125,7 @@ fn positive_of(batch: Batch<'_>, row: usize) -> usize {
     }
 }
 
-/// The statistics that [`crate::TripletLoss::forward`] leaves in the workspace.
+/// The statistics that [`crate::Forward::row_stats`] returns.
 ///
 /// # Errors
 /// A row is not finite.
@@ -153,7 +153,7 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
         .collect())
 }
 
-/// The statistics that [`crate::TripletLoss::forward_from_similarities`] leaves in the workspace, of a matrix of finite
+/// The statistics that [`crate::ForwardFromSimilarities::row_stats`] returns, of a matrix of finite
 /// similarities with a row for each index in `positives`.
 ///
 /// # Panics

@@ -50,7 +50,7 @@ impl ClosestNegative {
     /// # Errors
     /// The similarity is not finite.
     pub fn new(index: usize, similarity: f32) -> Result<ClosestNegative, Error> {
-        Ok(ClosestNegative { index, similarity: finite(similarity)? })
+        Ok(ClosestNegative { index, similarity: checked(similarity)? })
     }
 
     /// The candidate; the lowest index where several are equally similar.
@@ -153,14 +153,14 @@ impl RowStats {
         mean_negative: f32,
         closest_negative: Option<ClosestNegative>,
     ) -> Result<RowStats, Error> {
-        Ok(RowStats { positive: finite(positive)?, mean_negative: finite(mean_negative)?, closest_negative })
+        Ok(RowStats { positive: checked(positive)?, mean_negative: checked(mean_negative)?, closest_negative })
     }
 
     /// A row of zeros: what memory for statistics is filled with.
     pub(crate) const ZERO: RowStats = RowStats { positive: 0.0, mean_negative: 0.0, closest_negative: None };
 
-    /// Statistics that the crate computed. They are not finite where a row is not, which is found later, before anybody
-    /// sees them.
+    /// Statistics that the crate computed. They are not finite where a row is not: the call finds that later and fails, so
+    /// that no user gets them.
     #[inline(always)]
     pub(crate) fn computed(positive: f32, mean_negative: f32, closest_negative: Option<ClosestNegative>) -> RowStats {
         RowStats { positive, mean_negative, closest_negative }
@@ -206,7 +206,7 @@ impl RowStats {
     }
 }
 
-fn finite(similarity: f32) -> Result<f32, Error> {
+fn checked(similarity: f32) -> Result<f32, Error> {
     if similarity.is_finite() { Ok(similarity) } else { Err(Error::SimilarityNotFinite { similarity }) }
 }
 

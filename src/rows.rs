@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 
 /// A row-major view of at least one row of at least one `f32`.
 #[derive(Clone, Copy)]
@@ -31,9 +31,7 @@ impl<'a> Rows<'a> {
         if x.is_empty() {
             return Err(Error::ZeroDim);
         }
-        if x.len() != y.len() {
-            return Err(Error::Length { side: Side::Candidates, expected: x.len(), actual: y.len() });
-        }
+        check_length(Side::Candidates, x.len(), y.len())?;
         Ok((Rows { data: x, dim: x.len() }, Rows { data: y, dim: x.len() }))
     }
 
@@ -73,7 +71,7 @@ impl<'a> Rows<'a> {
 
     /// The rows in blocks of `size`, the last of which may have fewer.
     pub(crate) fn blocks(self, size: usize) -> impl Iterator<Item = Rows<'a>> {
-        self.data.chunks(size * self.dim).map(move |data| Rows { data, dim: self.dim })
+        self.data.chunks(size.saturating_mul(self.dim)).map(move |data| Rows { data, dim: self.dim })
     }
 
     /// The rows in order.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::arch::{Simd, WithSimd};
 use crate::batch::Positives;
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
 use crate::loss::TripletLoss;
 use crate::reduction::Loss;
@@ -57,9 +57,7 @@ impl<'a> SimilarityMatrix<'a> {
             return Err(Error::Empty { side: Side::Candidates });
         }
         let expected = rows.checked_mul(columns).ok_or(Error::SizeOverflow { side, rows, columns })?;
-        if data.len() != expected {
-            return Err(Error::Length { side, expected, actual: data.len() });
-        }
+        check_length(side, expected, data.len())?;
         if columns == 1 {
             return Err(Error::NoNegative);
         }

@@ -44,8 +44,13 @@ impl Workspace {
 }
 
 impl fmt::Debug for Workspace {
-    /// Nothing of the contents, which are megabytes of numbers.
+    /// Sizes in place of the contents, which are megabytes of numbers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workspace").finish_non_exhaustive()
+        let (anchors, candidates, panel_words) = self.mining.sizes();
+        f.debug_struct("Workspace")
+            .field("anchors", &anchors)
+            .field("candidates", &candidates)
+            .field("panel_words", &panel_words)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Sums over rows: blocks in ascending order, combined as a tree that depends on the number of blocks alone.
 
-use super::inverse;
+use super::similarity::inverse;
 use crate::arch::Simd;
 
 /// The rows in a block of the candidates' sum, and of the anchors' sum in a backward pass. It is part of the definition

@@ -10,11 +10,12 @@
 //!    a1 -> . . . .   [lanes of a1 c0] [lanes of a1 c1] [lanes of a1 c2]
 //! ```
 //!
-//! A pair has all its 16 virtual lanes in registers, as [`dots`](super::dots) has: REGISTERS of them at a time, and where
+//! A pair has all its 16 virtual lanes in registers, as [`dots`](super::lanes::dots) has: REGISTERS of them at a time, and where
 //! that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens it to `f64`,
 //! serves all rows of the other side. The lanes of several pairs are folded together.
 
 use super::lanes::{LANES, padded};
+use super::similarity::cosine;
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
 
@@ -67,8 +68,8 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
         const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
         let Self { anchors, first, candidates, sink } = self;
         let mut rows = [&[][..]; ANCHORS];
-        for a in 0..ANCHORS {
-            rows[a] = anchors.rows.row(first + a);
+        for (a, row) in rows.iter_mut().enumerate() {
+            *row = anchors.rows.row(first + a);
         }
         let count = candidates.rows.count();
         for start in (0..count).step_by(CANDIDATES) {
@@ -85,7 +86,7 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
                 let norm = anchors.norms[first + a];
                 let mut similarities = [0.0; CANDIDATES];
                 for c in 0..CANDIDATES {
-                    similarities[c] = super::cosine(dots[a * CANDIDATES + c], norm, norms[c]) as f32;
+                    similarities[c] = cosine(dots[a * CANDIDATES + c], norm, norms[c]) as f32;
                 }
                 sink.take(first + a, start, &similarities[..present]);
             }
@@ -135,8 +136,7 @@ fn add_block<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGIS
     anchors: &[&[f32; LANES]; ANCHORS],
     candidates: &[&[f32; LANES]; CANDIDATES],
 ) {
-    for r in 0..REGISTERS {
-        let at = (part + r) * S::F64_LANES;
+    for (r, at) in (0..REGISTERS).map(|r| (r, (part + r) * S::F64_LANES)) {
         let mut widened = [simd.splat64(0.0); ANCHORS];
         for a in 0..ANCHORS {
             widened[a] = simd.widen(&anchors[a][at..]);

@@ -1,8 +1,9 @@
 //! The exact similarity of single vectors and of all pairs of two small batches, as users call it.
 
-use super::{NormedRows, PairSink, cosine_rows, dot_rows, for_all_pairs, inverse, norm_row, norm_rows};
+use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
+use super::tile::{NormedRows, PairSink, for_all_pairs};
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 use crate::rows::Rows;
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
@@ -112,21 +113,12 @@ pub(crate) fn check_finite(backend: Backend, side: Side, rows: Rows<'_>) -> Resu
 }
 
 /// A number computed from two rows, unless one of them is not finite, which shows in the number.
-fn finite(backend: Backend, value: f64, x: Rows<'_>, y: Rows<'_>) -> Result<f64, Error> {
+fn unless_not_finite(backend: Backend, value: f64, x: Rows<'_>, y: Rows<'_>) -> Result<f64, Error> {
     if !value.is_finite() {
         check_finite(backend, Side::Anchors, x)?;
         check_finite(backend, Side::Candidates, y)?;
     }
     Ok(value)
-}
-
-/// Checks the length of a buffer to be written.
-fn check_output(expected: usize, output: &[f32]) -> Result<(), Error> {
-    if output.len() == expected {
-        Ok(())
-    } else {
-        Err(Error::Length { side: Side::Output, expected, actual: output.len() })
-    }
 }
 
 /// The exact similarity of vectors: the same bits on every backend. Nothing is allocated, and everything runs on the
@@ -146,7 +138,7 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        finite(self, self.run(Dot(x.data(), y.data())), x, y)
+        unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y)
     }
 
     /// The Euclidean norm of a vector, in `f64`: `sqrt(dot(x, x))`. It is right for every finite `f32`, however small
@@ -182,7 +174,7 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+        unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
     }
 
     /// Writes `row` scaled to norm 1, `f32(f64(x_k) * (1 / norm))`, into `output`; a zero row stays zero.
@@ -202,7 +194,7 @@ impl Backend {
         if row.is_empty() {
             return Err(Error::ZeroDim);
         }
-        check_output(row.len(), output)?;
+        check_length(Side::Output, row.len(), output.len())?;
         let norm = self.norm(row)?;
         self.run(Normalize { row, norm, output });
         Ok(())
@@ -239,7 +231,7 @@ impl Backend {
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
         let (rows, columns) = (anchors.count(), candidates.count());
         let overflow = Error::SizeOverflow { side: Side::Output, rows, columns };
-        check_output(rows.checked_mul(columns).ok_or(overflow)?, output)?;
+        check_length(Side::Output, rows.checked_mul(columns).ok_or(overflow)?, output.len())?;
         check_finite(self, Side::Anchors, anchors)?;
         check_finite(self, Side::Candidates, candidates)?;
         self.run(AllPairs { anchors, candidates, output });

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! h1_i = g_i where the hinge on the mean negative is above 0, else 0        p_i = h1_i / (n - 1)
-//! h2_i = g_i where the hinge on the closest negative is above 0, else 0     k_i = h1_i + h2_i + p_i
+//! h2_i = g_i where the hinge on the closest negative is above 0, else 0     k_i = h1_i + h2_i
 //!
-//! d loss / d s_ij  =  p_i  +  S_ij          S is sparse: -k_i at the positive of row i, h2_i at its closest negative
+//! d loss / d s_ij  =  p_i  +  S_ij          S is sparse: -(k_i + p_i) at the positive of row i, h2_i at its closest negative
 //! ```
 //!
 //! A row of equal numbers times all `v_j` is a multiple of their sum, which the forward pass has left behind, and `S`
@@ -41,7 +41,7 @@ use core::fmt;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 use crate::mine::MineResults;
 use crate::parallel::{Join, Threads};
 
@@ -83,12 +83,13 @@ pub struct Gradients<'a> {
 }
 
 impl<'a> Gradients<'a> {
-    /// Gradients with respect to the anchors and to the candidates, to be overwritten.
+    /// Gradients with respect to the anchors (m * dim elements) and to the candidates (n * dim elements), to be
+    /// overwritten.
     pub fn new(anchors: &'a mut [f32], candidates: &'a mut [f32]) -> Gradients<'a> {
         Gradients { anchors, candidates: Some(candidates), weights: None, accumulate: false }
     }
 
-    /// Gradients with respect to the anchors alone, to be overwritten: for candidates that are not trained, such as a
+    /// Gradients with respect to the anchors alone (m * dim elements), to be overwritten: for candidates that are not trained, such as a
     /// queue of negatives.
     pub fn of_anchors(anchors: &'a mut [f32]) -> Gradients<'a> {
         Gradients { anchors, candidates: None, weights: None, accumulate: false }
@@ -104,13 +105,13 @@ impl<'a> Gradients<'a> {
     /// after every call: it differs by at most half a unit in the last place of each partial sum, and of the result.
     ///
     /// The weight that [`Reduction::Mean`](crate::Reduction::Mean) gives to each row is that of the call, 1 over its own
-    /// number of anchors: to split a mean of m anchors over calls, give [weights](Gradients::weights) of k/m to a call
-    /// with k of them, or sum up and give weights of 1/m.
+    /// number of anchors: to split a mean of m anchors over calls, give [weights](Gradients::weights) of k/m, as `f32` has
+    /// it, to a call with k of them.
     pub fn accumulate(self) -> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
-    /// A factor for each row, by which its loss counts: sample weights, or the derivative of a larger loss by the loss of
+    /// A factor for each of the m anchors, by which its loss counts: sample weights, or the derivative of a larger loss by the loss of
     /// each row, as autograd passes it back.
     ///
     /// It multiplies the weight that the [`Reduction`](crate::Reduction) gives to each row, which is 1 for the sum and
@@ -122,13 +123,13 @@ impl<'a> Gradients<'a> {
 
     /// Checks the lengths of all slices, and that weights are finite.
     pub(crate) fn check(&self, batch: Batch<'_>) -> Result<(), Error> {
-        check_length(Side::AnchorGradients, batch.anchor_rows().data().len(), self.anchors)?;
+        check_length(Side::AnchorGradients, batch.anchor_rows().data().len(), self.anchors.len())?;
         if let Some(candidates) = &self.candidates {
-            check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), candidates)?;
+            check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), candidates.len())?;
         }
         let weights = self.weights.unwrap_or_default();
         if self.weights.is_some() {
-            check_length(Side::Weights, batch.rows(), weights)?;
+            check_length(Side::Weights, batch.rows(), weights.len())?;
         }
         match weights.iter().position(|weight| !weight.is_finite()) {
             Some(row) => Err(Error::NotFinite { side: Side::Weights, row }),
@@ -147,11 +148,6 @@ impl fmt::Debug for Gradients<'_> {
             .field("accumulate", &self.accumulate)
             .finish()
     }
-}
-
-fn check_length(side: Side, expected: usize, slice: &[f32]) -> Result<(), Error> {
-    let actual = slice.len();
-    if actual == expected { Ok(()) } else { Err(Error::Length { side, expected, actual }) }
 }
 
 /// What the gradient depends on beyond the batch and its statistics, and how it is computed.
@@ -175,7 +171,7 @@ pub(crate) fn backward(
 ) -> Result<(), Error> {
     let (backend, accumulate) = (plan.backend, gradients.accumulate);
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
-    let join = if elements < SERIAL_ELEMENTS { Join::Serial } else { plan.threads.join() };
+    let join = plan.threads.join(elements >= SERIAL_ELEMENTS);
     let mut buffers = memory.grow(batch, join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
     let row = buffers.row;

@@ -16,7 +16,7 @@ pub(super) struct Weights<'a> {
 struct RowDerivative {
     /// `p_i`: by every similarity of the row.
     share: f64,
-    /// `-k_i`: by the positive's, beyond the share.
+    /// `-(k_i + p_i)`: by the positive's, beyond the share.
     positive: f64,
     /// `h2_i`: by the closest negative's, beyond the share.
     closest: f64,

@@ -10,7 +10,7 @@ use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
 
 /// The rows that a thread takes at a time.
-const ROW_BLOCK: usize = 32;
+const ROWS_AT_ONCE: usize = 32;
 
 /// What the gradients of one side's rows are made of.
 ///
@@ -57,9 +57,9 @@ impl Pullback<'_> {
         accumulate: bool,
     ) {
         let dim = self.rows.dim();
-        for_each_block(join, Chunks::new(output, ROW_BLOCK * dim), &|block, output| {
+        for_each_block(join, Chunks::new(output, ROWS_AT_ONCE.saturating_mul(dim)), &|block, output| {
             let gradient = &mut scratch.of(join)[..dim];
-            let (first, output) = (block * ROW_BLOCK, output.slice);
+            let (first, output) = (block * ROWS_AT_ONCE, output.slice);
             backend.run(RowBlock { pullback: self, first, output, accumulate, gradient });
         });
     }

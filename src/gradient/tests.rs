@@ -3,6 +3,7 @@
 use super::*;
 use crate::arch::{Simd, WithSimd};
 use crate::batch::Positives;
+use crate::common::Random;
 use crate::exact::inverse;
 use crate::mine::{MineMemory, MinePlan, mine};
 use crate::reference;
@@ -25,22 +26,11 @@ impl WithSimd for AllRows<'_> {
     }
 }
 
-/// Reproducible numbers in -1..1 (splitmix64).
-fn random(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
 /// The gradients of both sides in `f64` on a backend.
 fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -> [Vec<f64>; 2] {
     let (mut mining, mut memory) = (MineMemory::default(), GradientMemory::default());
-    let plan = MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), join: Join::Serial };
+    let plan =
+        MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     mine(plan, batch, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
@@ -82,14 +72,14 @@ fn rows_before_rounding_are_those_of_the_reference() {
         (33, 33, 131, 0.1),
         (60, 50, 3, -0.5),
     ] {
-        let (mut a, c) = (random(1, rows * dim), random(2, candidates * dim));
+        let (mut a, c) = (Random(1).rows(1, rows * dim), Random(2).rows(1, candidates * dim));
         // Rows of all norms, and one of norm 0.
         a.chunks_mut(dim).enumerate().for_each(|(row, values)| {
             let scale = if row % 7 == 5 { 0.0 } else { 2.0_f32.powi(row as i32 % 80 - 40) };
             values.iter_mut().for_each(|value| *value *= scale);
         });
         let indices: Vec<usize> = (0..rows).map(|row| row * row % candidates).collect();
-        let weights = random(3, rows);
+        let weights = Random(3).rows(1, rows);
         let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
         let batch = Batch::new(&a, &c, dim, Positives::Indices(&indices)).unwrap();
         let negatives = Negatives::default();

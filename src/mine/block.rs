@@ -2,16 +2,16 @@
 
 use core::marker::PhantomData;
 
-use super::PassContext;
 use super::direct::search_pairs;
+use super::pass::PassContext;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
 use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine};
 use crate::memory::{AlignedVec, grow};
 use crate::row_stats::{ClosestSearch, RowStats};
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, MAX_LANES, PanelWriter, Precision, Prefetch, PrefetchPlan,
-    RawRows, ScreenTile, ScreenUnits, Shortlist, Tile, TileBounds, Window, is_checkpoint, scratch_len, survivor_cost,
+    AnchorConstants, Format, MAX_LANES, PanelWriter, Precision, RawRows, ScreenUnits, Shortlist, TileBounds, Window,
+    scratch_len, survivor_cost,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -19,10 +19,6 @@ pub(super) const ROW_UNIT: usize = MAX_LANES;
 
 /// The most anchors in a block.
 const MAX_BLOCK: usize = 96;
-
-/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product in
-/// `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
-const FORCED_SHARE: f64 = 0.25;
 
 /// The words of a block of anchors, which should stay in the second-level cache while the candidates are read: 256 KiB
 /// in `f32`, less in integers.
@@ -57,13 +53,13 @@ impl BlockScratch {
     /// rounded to integers.
     pub(super) fn grow(&mut self, shortlists: usize, words: usize, quantised_dim: usize) -> Result<(), Error> {
         self.words.grow(Side::Anchors, words, 1)?;
-        self.rows.grow(Side::Anchors, if quantised_dim == 0 { 0 } else { scratch_len(quantised_dim) }, 1)?;
+        self.rows.grow(Side::Anchors, scratch_len(quantised_dim), 1)?;
         grow(&mut self.shortlists, Side::Anchors, shortlists, 1)?;
         Ok(())
     }
 }
 
-/// How far a block of anchors has come.
+/// The precision that a block of anchors waits for, and whether its rows are complete.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BlockState {
     /// What it is to be screened in.
@@ -75,22 +71,22 @@ pub(super) struct BlockState {
 
 /// One block of anchors with its thread's scratch.
 pub(super) struct AnchorBlock<'a> {
-    context: &'a PassContext<'a>,
+    pub(super) context: &'a PassContext<'a>,
     /// The index of the first anchor.
-    first: usize,
+    pub(super) first: usize,
     /// The raw rows.
-    rows: &'a [f32],
-    norms: &'a mut [f64],
-    stats: &'a mut [RowStats],
-    state: &'a mut BlockState,
-    windows: [Window; MAX_BLOCK],
-    constants: [AnchorConstants; MAX_BLOCK],
-    bounds: TileBounds,
+    pub(super) rows: &'a [f32],
+    pub(super) norms: &'a mut [f64],
+    pub(super) stats: &'a mut [RowStats],
+    pub(super) state: &'a mut BlockState,
+    pub(super) windows: [Window; MAX_BLOCK],
+    pub(super) constants: [AnchorConstants; MAX_BLOCK],
+    pub(super) bounds: TileBounds,
     /// The pairs that were computed exactly as a shortlist was full.
-    forced: usize,
-    words: &'a mut [u32],
-    scratch: &'a mut [f32],
-    shortlists: &'a mut [Shortlist],
+    pub(super) forced: usize,
+    pub(super) words: &'a mut [u32],
+    pub(super) scratch: &'a mut [f32],
+    pub(super) shortlists: &'a mut [Shortlist],
 }
 
 impl<'a> AnchorBlock<'a> {
@@ -103,11 +99,11 @@ impl<'a> AnchorBlock<'a> {
         state: &'a mut BlockState,
         scratch: &'a mut BlockScratch,
     ) -> AnchorBlock<'a> {
-        let dim = context.batch.dim();
+        let dim = context.candidates.rows.dim();
         AnchorBlock {
             context,
             first,
-            rows: &context.batch.anchor_rows().data()[first * dim..][..norms.len() * dim],
+            rows: &context.anchors.data()[first * dim..][..norms.len() * dim],
             norms,
             stats,
             state,
@@ -121,29 +117,29 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// Screens the block against all candidates, and completes its statistics; or leaves it to a finer precision. Where
-    /// the screen leaves too many pairs, all of them are computed exactly.
+    /// Screens the block against all candidates, and completes its statistics; or sets the finer precision of the pass
+    /// that will complete it. Where the screen leaves too many pairs, all of them are computed exactly.
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
-        backend.run(Open(&mut self, PhantomData::<F>));
-        let outcome = match backend.run(Screen(&mut self, PhantomData::<F>)) {
-            Outcome::Screened => backend.run(Finish(&mut self)),
+        backend.run(OpenBlock(&mut self, PhantomData::<F>));
+        let outcome = match backend.run(ScreenBlock(&mut self, PhantomData::<F>)) {
+            Outcome::Screened => backend.run(FinishBlock(&mut self)),
             outcome => outcome,
         };
         if outcome == Outcome::Hopeless {
-            backend.run(SearchExactly(&mut self));
+            backend.run(SearchBlock(&mut self));
         }
     }
 
     /// Computes all pairs exactly, and completes the block's statistics.
     pub(super) fn mine_exactly(mut self, backend: Backend) {
-        backend.run(OpenExactly(&mut self));
-        backend.run(SearchExactly(&mut self));
+        backend.run(MeasureBlock(&mut self));
+        backend.run(SearchBlock(&mut self));
     }
 }
 
 /// How the screen of a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// What is left of the pairs is on the shortlists, or was computed.
     Screened,
     /// The block waits for a finer precision.
@@ -153,13 +149,13 @@ enum Outcome {
 }
 
 // The steps of a block, each compiled as a function of its own.
-struct Open<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
-struct Screen<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
-struct Finish<'b, 'a>(&'b mut AnchorBlock<'a>);
-struct OpenExactly<'b, 'a>(&'b mut AnchorBlock<'a>);
-struct SearchExactly<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct OpenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
+struct ScreenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
+struct FinishBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct MeasureBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct SearchBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
 
-impl<F: Format> WithSimd for Open<'_, '_, F> {
+impl<F: Format> WithSimd for OpenBlock<'_, '_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -171,7 +167,7 @@ impl<F: Format> WithSimd for Open<'_, '_, F> {
     }
 }
 
-impl<F: Format> WithSimd for Screen<'_, '_, F> {
+impl<F: Format> WithSimd for ScreenBlock<'_, '_, F> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
@@ -179,7 +175,7 @@ impl<F: Format> WithSimd for Screen<'_, '_, F> {
     }
 }
 
-impl WithSimd for Finish<'_, '_> {
+impl WithSimd for FinishBlock<'_, '_> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
@@ -187,7 +183,7 @@ impl WithSimd for Finish<'_, '_> {
     }
 }
 
-impl WithSimd for OpenExactly<'_, '_> {
+impl WithSimd for MeasureBlock<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -197,7 +193,7 @@ impl WithSimd for OpenExactly<'_, '_> {
     }
 }
 
-impl WithSimd for SearchExactly<'_, '_> {
+impl WithSimd for SearchBlock<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -206,18 +202,18 @@ impl WithSimd for SearchExactly<'_, '_> {
 }
 
 impl<'a> AnchorBlock<'a> {
-    /// The norm and the first two numbers of every row, which need no pass over candidates. A row that is not finite is
+    /// The norm, the positive and the mean negative of every row, which need no pass over candidates. A row that is not finite is
     /// found by its norm when all blocks are done; until then its similarities are NaN or anything else, and decide
     /// nothing.
     #[inline(always)]
     fn measure_rows<S: Simd>(&mut self, simd: S) {
-        let PassContext { batch, candidates, .. } = *self.context;
-        let negatives = (batch.candidates() - 1) as f64;
+        let PassContext { positives, candidates, .. } = *self.context;
+        let (dim, negatives) = (candidates.rows.dim(), (candidates.rows.count() - 1) as f64);
         for (row, stats) in self.stats.iter_mut().enumerate() {
-            let anchor = &self.rows[row * batch.dim()..][..batch.dim()];
-            let positive = batch.positives().of(self.first + row);
-            let [square, dot, total] = anchor_dots(simd, anchor, candidates.rows.row(positive), candidates.sum);
-            let norm = square.sqrt();
+            let anchor = &self.rows[row * dim..][..dim];
+            let positive = positives.of(self.first + row);
+            let [squared_norm, dot, total] = anchor_dots(simd, anchor, candidates.rows.row(positive), candidates.sum);
+            let norm = squared_norm.sqrt();
             let similarity = cosine(dot, norm, candidates.norms[positive]);
             let mean = if norm == 0.0 { 0.0 } else { (total / norm - similarity) / negatives };
             self.norms[row] = norm;
@@ -232,7 +228,7 @@ impl<'a> AnchorBlock<'a> {
             assert!(ROW_UNIT.is_multiple_of(S::F32_LANES) && ROW_UNIT.is_multiple_of(S::TILE_ANCHORS));
             assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
         }
-        let dim = self.context.batch.dim();
+        let dim = self.context.candidates.rows.dim();
         let padded = self.norms.len().next_multiple_of(S::F32_LANES);
         let rows = RawRows { rows: self.rows, norms: self.norms, dim };
         for (first, group) in rows.row_groups(S::F32_LANES) {
@@ -245,11 +241,11 @@ impl<'a> AnchorBlock<'a> {
     /// Opens the window of every row.
     #[inline(always)]
     fn open_rows<F: Format>(&mut self) {
-        let PassContext { batch, negatives, candidates, .. } = *self.context;
+        let PassContext { positives, negatives, candidates, .. } = *self.context;
         for (row, stats) in self.stats.iter().enumerate() {
             let (constants, shortlist) = (&self.constants[row], &mut self.shortlists[row]);
             let units = ScreenUnits { unit: F::UNIT, shift: constants.shift };
-            let positive = batch.positives().of(self.first + row);
+            let positive = positives.of(self.first + row);
             let longest = constants.longest(candidates.extremes);
             self.windows[row] = shortlist.open(negatives, positive, stats.positive(), units, longest);
             if self.norms[row] == 0.0 {
@@ -258,134 +254,18 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// Computes every tile of this block's anchors and all candidates: panel by panel, so that a panel is read from far
-    /// away once and from the cache for the other anchors.
-    #[inline(always)]
-    fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
-        let dim = self.context.batch.dim();
-        let width = S::TILE_REGISTERS * S::F32_LANES;
-        let forced_limit = self.pair_limit(FORCED_SHARE);
-        let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
-        for (panel, words) in panels.clone().enumerate() {
-            let next_panel = panels.clone().nth(panel + 1);
-            let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
-            self.screen_panel::<S, F>(simd, words, panel * width, prefetch);
-            if self.forced > forced_limit {
-                return Outcome::Hopeless;
-            }
-            let seen = panel + 1;
-            if is_checkpoint(seen) {
-                let outcome = self.compare_costs::<S, F>(seen * width);
-                if outcome != Outcome::Screened {
-                    return outcome;
-                }
-            }
-        }
-        Outcome::Screened
-    }
-
     /// The pairs that may be computed exactly, one by one, before the block gives up its screen.
     #[inline(always)]
-    fn pair_limit(&self, share_of_product: f64) -> usize {
-        let PassContext { batch, finest, .. } = *self.context;
+    pub(super) fn pair_limit(&self, share_of_product: f64) -> usize {
+        let PassContext { candidates, finest, .. } = *self.context;
         if finest < Precision::Exact {
             return usize::MAX;
         }
-        let product = self.norms.len() as f64 * batch.candidates() as f64;
-        (share_of_product * product / survivor_cost(batch.dim() as f64)) as usize
+        let product = self.norms.len() as f64 * candidates.rows.count() as f64;
+        (share_of_product * product / survivor_cost(candidates.rows.dim() as f64)) as usize
     }
 
-    /// What the tiles on one panel fetch.
-    #[inline(always)]
-    fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let PassContext { batch, candidates, .. } = *self.context;
-        let (dim, rows) = (batch.dim(), self.norms.len());
-        let next = self.first + rows;
-        let next_positive = if next < batch.rows() { batch.positives().of(next) } else { batch.candidates() };
-        PrefetchPlan {
-            next_panel,
-            panels_left,
-            next_rows: [&batch.anchor_rows().data()[next * dim..], &candidates.rows.data()[next_positive * dim..]],
-            block_len: rows * dim,
-            steps: F::steps(dim),
-            tiles: rows.div_ceil(S::TILE_ANCHORS),
-        }
-    }
-
-    /// Whether the block had better wait for a finer screen or take none, after so many candidates.
-    fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { batch, candidates, finest, .. } = *self.context;
-        if F::PRECISION == finest || screened >= batch.candidates() {
-            return Outcome::Screened;
-        }
-        let rows = self.norms.len();
-        let (mut doubtful, mut scored) = (0, 0);
-        for shortlist in &self.shortlists[..rows] {
-            doubtful += shortlist.doubtful();
-            scored += shortlist.scored();
-        }
-        let mean = |sum: usize| sum as f64 / rows as f64;
-        let (screened, candidates_count) = (screened as f64, batch.candidates() as f64);
-        let model = CostModel {
-            precision: F::PRECISION,
-            dim: batch.dim() as f64,
-            screened,
-            candidates: candidates_count,
-            doubtful: mean(doubtful) * candidates_count / screened,
-            scored: mean(scored),
-            int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, batch.dim()),
-            float32_share: F::float32_share(
-                &self.constants[..rows],
-                candidates.extremes,
-                candidates.params.float_bound,
-            ),
-            exact_cost: S::DOT_COST,
-        };
-        match model.cheapest(finest) {
-            Precision::Exact => Outcome::Hopeless,
-            precision if precision == F::PRECISION => Outcome::Screened,
-            precision => {
-                self.state.precision = precision;
-                Outcome::Deferred
-            }
-        }
-    }
-
-    /// Computes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
-    #[inline(always)]
-    fn screen_panel<S: Simd, F: Format>(
-        &mut self,
-        simd: S,
-        panel: &[u32],
-        first_candidate: usize,
-        prefetch: PrefetchPlan<'_>,
-    ) {
-        let dim = self.context.batch.dim();
-        let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
-        let (candidates, constants) = panel.split_at(steps * width);
-        let tiles = self.norms.len().div_ceil(S::TILE_ANCHORS);
-        for (tile, anchors) in self.words.chunks_exact(S::TILE_ANCHORS * steps).take(tiles).enumerate() {
-            let row = tile * S::TILE_ANCHORS;
-            let prefetch = prefetch.of_tile::<S>(tile).unwrap_or(Prefetch::nothing(anchors));
-            let mut sink = ShortlistSink {
-                simd,
-                context: self.context,
-                rows: &self.rows[row * dim..],
-                norms: &self.norms[row..],
-                shortlists: &mut self.shortlists[row..],
-                windows: &mut self.windows[row..row + S::TILE_ANCHORS],
-                constants: &self.constants[row..row + S::TILE_ANCHORS],
-                first_candidate,
-                forced: &mut self.forced,
-            };
-            let tile = Tile { anchors, candidates, constants, prefetch };
-            let bounds = &mut self.bounds;
-            let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(width / S::F32_LANES, kernel);
-        }
-    }
-
-    /// The last number of every row: exact scores of what the screen left. First the best two pairs of every row, which
+    /// Finds the closest negative of every row from its shortlist. First the best two pairs of every row, which
     /// rule out most of the others, then those that are left; each while the next row's are fetched.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
@@ -415,64 +295,35 @@ impl<'a> AnchorBlock<'a> {
         Outcome::Screened
     }
 
-    /// The last number of every row, from exact tiles of all pairs.
+    /// Finds the closest negative of every row among all pairs, in exact tiles.
     #[inline(always)]
     fn search_exactly<S: Simd>(&mut self, simd: S) {
-        let PassContext { batch, negatives, candidates, .. } = *self.context;
+        let PassContext { anchors, positives, negatives, candidates, .. } = *self.context;
         let mut searches = [ClosestSearch::EMPTY; MAX_BLOCK];
         for (row, stats) in self.stats.iter().enumerate() {
-            let positive = batch.positives().of(self.first + row);
+            let positive = positives.of(self.first + row);
             searches[row] = ClosestSearch::new(negatives, stats.positive(), positive);
         }
-        let anchors = NormedRows { rows: batch.anchor_rows().range(self.first, self.norms.len()), norms: self.norms };
-        let candidates = NormedRows { rows: candidates.rows, norms: candidates.norms };
-        search_pairs(simd, anchors, candidates, &mut searches);
+        let anchors = NormedRows { rows: anchors.range(self.first, self.norms.len()), norms: self.norms };
+        let others = NormedRows { rows: candidates.rows, norms: candidates.norms };
+        search_pairs(simd, anchors, others, &mut searches);
         for (stats, search) in self.stats.iter_mut().zip(&searches) {
             stats.set_closest_negative(search.found());
         }
-        let scored = self.stats.len() * (batch.candidates() - 1);
+        let scored = self.stats.len() * (candidates.rows.count() - 1);
         *self.state = BlockState { precision: Precision::Exact, done: true, scored };
     }
 }
 
 /// What is needed to compute pairs of row `row` of `rows` exactly.
 #[inline(always)]
-fn exact_row<'a>(context: &PassContext<'a>, rows: &'a [f32], norms: &[f64], row: usize) -> ExactRow<'a> {
-    let (dim, candidates) = (context.batch.dim(), context.candidates);
+pub(super) fn exact_row<'a>(context: &PassContext<'a>, rows: &'a [f32], norms: &[f64], row: usize) -> ExactRow<'a> {
+    let candidates = context.candidates;
+    let dim = candidates.rows.dim();
     ExactRow {
         row: &rows[row * dim..][..dim],
         norm: norms[row],
         others: candidates.rows,
         other_norms: candidates.norms,
-    }
-}
-
-/// Puts the hits of a tile on the shortlists of its rows.
-struct ShortlistSink<'a, 'b, S> {
-    simd: S,
-    context: &'b PassContext<'a>,
-    rows: &'a [f32],
-    norms: &'b [f64],
-    shortlists: &'b mut [Shortlist],
-    windows: &'b mut [Window],
-    constants: &'b [AnchorConstants],
-    first_candidate: usize,
-    /// The pairs that were computed exactly.
-    forced: &'b mut usize,
-}
-
-impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
-    #[inline(always)]
-    fn rows(&self) -> (&[AnchorConstants], &[Window]) {
-        (self.constants, self.windows)
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, intervals: Intervals<'_>) {
-        let exact = exact_row(self.context, self.rows, self.norms, row);
-        let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
-        let before = shortlist.scored();
-        shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
-        *self.forced += shortlist.scored() - before;
     }
 }

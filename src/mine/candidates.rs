@@ -28,10 +28,8 @@ pub(crate) struct Candidates<'a> {
 /// How much memory candidates need, in rows and elements a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CandidateSizes {
-    pub(crate) rows: usize,
     /// The rows, rounded up to whole registers.
     pub(crate) padded_rows: usize,
-    pub(crate) dim: usize,
     /// Words of a row in the format that has the most.
     pub(crate) words_per_row: usize,
     /// The length of the longest rows that may be rounded to integers, or 0.
@@ -54,25 +52,30 @@ impl CandidateMemory {
     /// Grows to `sizes`, and lends the memory out, for the center apart. The contents are whatever was there.
     pub(crate) fn grow<'a>(
         &'a mut self,
+        side: Side,
         rows: Rows<'a>,
         sizes: CandidateSizes,
     ) -> Result<(CandidateBuffers<'a>, &'a mut [f32]), Error> {
-        let side = Side::Candidates;
-        let scratch = if sizes.quantised_dim == 0 { 0 } else { scratch_len(sizes.quantised_dim) };
+        let scratch = scratch_len(sizes.quantised_dim);
         let buffers = CandidateBuffers {
             rows,
-            norms: grow(&mut self.norms, side, sizes.rows, 1)?,
-            sums: grow(&mut self.sums, side, sizes.rows.div_ceil(SUM_BLOCK), sizes.dim)?,
+            norms: grow(&mut self.norms, side, rows.count(), 1)?,
+            sums: grow(&mut self.sums, side, rows.count().div_ceil(SUM_BLOCK), rows.dim())?,
             panels: self.panels.grow(side, sizes.padded_rows, sizes.words_per_row)?,
             scratch: self.scratch.grow(sizes.threads, |buffer| buffer.grow(side, scratch, 1).map(|_| ()))?,
         };
         Ok((buffers, grow(&mut self.center, side, center_len(sizes.quantised_dim), 1)?))
     }
 
+    /// How many rows and words of panels there is memory for.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.norms.len(), self.panels.len())
+    }
+
     /// Grows the norms of `rows` and the blocks of their sum, and lends both out.
-    pub(crate) fn grow_measures(&mut self, rows: Rows<'_>) -> Result<(&mut [f64], &mut [f64]), Error> {
-        let norms = grow(&mut self.norms, Side::Candidates, rows.count(), 1)?;
-        Ok((norms, grow(&mut self.sums, Side::Candidates, rows.count().div_ceil(SUM_BLOCK), rows.dim())?))
+    pub(crate) fn grow_measures(&mut self, side: Side, rows: Rows<'_>) -> Result<(&mut [f64], &mut [f64]), Error> {
+        let norms = grow(&mut self.norms, side, rows.count(), 1)?;
+        Ok((norms, grow(&mut self.sums, side, rows.count().div_ceil(SUM_BLOCK), rows.dim())?))
     }
 
     /// The norms and the sum of the candidates that were prepared last, `rows` of them.
@@ -102,7 +105,8 @@ impl CandidateBuffers<'_> {
         measured: bool,
     ) -> Result<Candidates<'b>, Error> {
         let (rows, dim, scratch) = (self.rows, self.rows.dim(), self.scratch);
-        let panel_words = SUM_BLOCK * F::words_per_candidate(dim);
+        // More than there are, where there is less than a block.
+        let panel_words = SUM_BLOCK.saturating_mul(F::words_per_candidate(dim));
         let norms = Chunks::new(&mut *self.norms, SUM_BLOCK);
         let panels = Chunks::new(&mut self.panels[..padded_words::<F>(backend, rows)], panel_words);
         let sums = Chunks::new(&mut *self.sums, dim);
@@ -202,8 +206,8 @@ impl<F: Format> WithSimd for PrepareBlock<'_, F> {
         if !measured {
             sum.fill(0.0);
         }
-        let panels = panels.chunks_mut(width * F::words_per_candidate(dim));
-        for ((rows, norms), panel) in rows.chunks(width * dim).zip(norms.chunks_mut(width)).zip(panels) {
+        let panels = panels.chunks_mut(width.saturating_mul(F::words_per_candidate(dim)));
+        for ((rows, norms), panel) in rows.chunks(width.saturating_mul(dim)).zip(norms.chunks_mut(width)).zip(panels) {
             if !measured {
                 norm_rows(simd, rows, dim, norms);
                 add_unit_rows(simd, rows, norms, sum);
@@ -227,7 +231,7 @@ impl WithSimd for MeasureBlock<'_> {
         let Self { rows, norms, sum } = self;
         let dim = sum.len();
         sum.fill(0.0);
-        for (rows, norms) in rows.chunks(MOST_ROWS * dim).zip(norms.chunks_mut(MOST_ROWS)) {
+        for (rows, norms) in rows.chunks(MOST_ROWS.saturating_mul(dim)).zip(norms.chunks_mut(MOST_ROWS)) {
             norm_rows(simd, rows, dim, norms);
             add_unit_rows(simd, rows, norms, sum);
         }

@@ -1,7 +1,7 @@
 //! Mining without screens, for small batches and few anchors: one pass over the candidates computes their norms, their
 //! sum, and every pair exactly, a group of rows at a time while it is in the first-level cache. Nothing is packed.
 
-use super::{MinePlan, Mined};
+use super::plan::{MinePlan, Mined};
 use crate::arch::{Simd, WithSimd};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
@@ -76,9 +76,10 @@ impl Direct<'_> {
         for row in 0..anchors.count() {
             let index = self.batch.positives().of(row);
             let (anchor, positive) = (anchors.row(row), candidates.row(index));
-            let [square, dot, positive_square] = dots(simd, [anchor, anchor, positive], [anchor, positive, positive]);
-            let norm = square.sqrt();
-            let similarity = cosine(dot, norm, positive_square.sqrt());
+            let [squared_norm, dot, positive_squared_norm] =
+                dots(simd, [anchor, anchor, positive], [anchor, positive, positive]);
+            let norm = squared_norm.sqrt();
+            let similarity = cosine(dot, norm, positive_squared_norm.sqrt());
             self.anchor_norms[row] = norm;
             self.positives[row] = similarity;
             self.searches[row] = ClosestSearch::new(self.negatives, similarity as f32, index);

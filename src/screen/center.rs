@@ -6,8 +6,8 @@
 //! It is removed from the anchors, too, in place of a center of their own: so nothing that is kept of the candidates
 //! depends on the anchors; and where both sides come from one model the two means are about the same.
 
-use super::ROUNDING;
 use super::pack::MAX_LANES;
+use super::rounding::ROUNDING;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{inverse, norm_row};
 use crate::rows::Rows;
@@ -27,7 +27,7 @@ pub(crate) struct Center<'a> {
     /// Filled up with zeros to whole registers; empty where nothing is removed.
     values: &'a [f32],
     /// Its dot product with itself.
-    square: f64,
+    squared_norm: f64,
 }
 
 /// The elements that a center of `dim` elements needs.
@@ -37,14 +37,14 @@ pub(crate) fn center_len(dim: usize) -> usize {
 
 impl<'a> Center<'a> {
     /// The center of screens that remove nothing.
-    pub(crate) const NONE: Center<'static> = Center { values: &[], square: 0.0 };
+    pub(crate) const NONE: Center<'static> = Center { values: &[], squared_norm: 0.0 };
 
     /// The center of `rows`, written into `buffer`. Rows that are not finite make it useless, but then the call fails
     /// anyhow.
     pub(crate) fn of(backend: Backend, rows: Rows<'_>, buffer: &'a mut [f32]) -> Center<'a> {
         backend.run(Mean { rows, mean: buffer });
-        let square = buffer.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-        Center { values: buffer, square }
+        let squared_norm = buffer.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        Center { values: buffer, squared_norm }
     }
 
     pub(super) fn values(self) -> &'a [f32] {
@@ -52,14 +52,14 @@ impl<'a> Center<'a> {
     }
 
     /// Its dot product with itself.
-    pub(super) fn square(self) -> f64 {
-        self.square
+    pub(super) fn squared_norm(self) -> f64 {
+        self.squared_norm
     }
 
     /// What the bound must allow for roundings, beside the residuals, in a row whose distance from the center is `norm`.
     /// See [`quantize`](super::quantize).
     pub(super) fn slack(self, dim: usize, norm: f32) -> f32 {
-        let center = self.square.sqrt();
+        let center = self.squared_norm.sqrt();
         let along = (dim / 4 + 8) as f64;
         let products = (f64::from(norm) + 1.01 + center) * center;
         ((96.0 + along * products + 16.0 * center) * ROUNDING) as f32

@@ -1,9 +1,9 @@
 //! The choice of a precision: by a sample of similarities before the call, and again by the counts of the first panels.
 //!
-//! A cheaper screen leaves more pairs to be computed exactly. Which ones? Those that compete for the largest similarity
-//! below the positive are few, and the fewer of a panel the more panels there were. But all pairs whose interval
-//! reaches over the positive itself are left, and any candidate's does with about the same probability: next to none
-//! where the positive stands above the bulk of the similarities, many where it stands inside.
+//! A cheaper screen leaves more pairs to be computed exactly, of two kinds. Those that compete for the largest similarity
+//! below the positive are few, and each further panel adds fewer. But all pairs whose interval contains the positive are
+//! left, too, and any candidate's does with about the same probability: next to none where the positive stands above the
+//! bulk of the similarities, many where it stands inside.
 //!
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`first_precision`]), since preparing the candidates for a screen that does not pay is the larger part of what a
@@ -12,9 +12,10 @@
 //! screen if what is left of its work would cost less there.
 
 use super::center::Center;
+use super::format::Params;
 use super::integer::int16_residual;
+use super::precision::Precision;
 use super::quantize::MAX_DIM;
-use super::{Precision, ScreenPlan};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
@@ -29,18 +30,18 @@ pub(crate) fn survivor_cost(dim: f64) -> f64 {
 /// Batches with fewer rows on a side are screened in `f32`: there, rounding rows to integers costs more than it saves.
 const LEAST_ROWS: usize = 128;
 
-/// So are shorter rows,
+/// Batches with shorter rows are screened in `f32`.
 const LEAST_DIM: usize = 32;
 
-/// and batches with fewer elements on a side.
+/// Batches with fewer elements on a side are screened in `f32`.
 const LEAST_ELEMENTS: usize = 1 << 15;
 
 /// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
 /// these rows' are larger, the blocks will notice.
 const INT8_ERROR: f64 = 0.016;
 
-/// By how much the sample must exceed what speaks for a finer screen: a small sample errs, and blocks can change to a
-/// finer screen, but not back.
+/// The divisor of the sampled number of doubtful pairs before costs are compared: a small sample errs, and blocks can
+/// change to a finer screen, but not back.
 const CAUTION: f64 = 1.25;
 
 /// The candidates of the sample.
@@ -140,13 +141,13 @@ impl WithSimd for Fastest {
     }
 }
 
-/// The precision with which the blocks of a batch had better begin.
+/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample.
 pub(crate) fn first_precision(
     backend: Backend,
     batch: Batch<'_>,
     negatives: Negatives,
-    center: Center<'_>,
-    ScreenPlan { coarsest, finest, float_bound, .. }: ScreenPlan,
+    Params { center, float_bound }: Params<'_>,
+    (coarsest, finest): (Precision, Precision),
 ) -> Precision {
     if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
         coarsest
@@ -207,16 +208,16 @@ impl Sample<'_> {
     /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
-        let (anchors, dim, square) = (self.batch.anchor_rows(), self.batch.dim(), self.center.square());
+        let (anchors, dim, squared_norm) = (self.batch.anchor_rows(), self.batch.dim(), self.center.squared_norm());
         let Some(center) = self.center.values().get(..dim) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
         for row in self.anchors() {
             let anchor = anchors.row(row);
-            sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + square;
+            sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + squared_norm;
             count += 1.0;
         }
         let of_anchors = (sum / count).max(0.0).sqrt();
-        of_anchors * (1.0 - square).max(0.0).sqrt()
+        of_anchors * (1.0 - squared_norm).max(0.0).sqrt()
     }
 
     /// The shares of pairs whose similarity is within each error of that of the anchor's positive.

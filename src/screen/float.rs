@@ -2,7 +2,8 @@
 
 use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};
 use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
-use super::{ANYTHING, Precision, ROUNDING};
+use super::precision::Precision;
+use super::rounding::{ANYTHING, ROUNDING};
 use crate::arch::Simd;
 
 /// Elements as they are, in rows of norm [`SHRINK`].

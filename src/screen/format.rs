@@ -1,9 +1,9 @@
 //! The contract of a format: what a word of a panel holds, and how sums of products of words become intervals in which
 //! the exact similarities lie. [`float`](super::float) and [`integer`](super::integer) implement it.
 
-use super::Precision;
 use super::center::Center;
 use super::pack::{MAX_LANES, PanelWriter, RawRows};
+use super::precision::Precision;
 use crate::arch::Simd;
 
 /// What the rows of a call are packed with, beside their elements.

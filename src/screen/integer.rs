@@ -1,9 +1,9 @@
 //! The formats of integers: rows of 16-bit integers and rows of bytes. How rows become integers, and why the intervals
 //! hold, stands in [`quantize`].
 
-use super::Precision;
 use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};
 use super::pack::{MAX_LANES, PanelWriter, RawRows};
+use super::precision::Precision;
 use super::quantize::{self, Integers};
 use crate::arch::Simd;
 

@@ -14,7 +14,7 @@ pub(crate) enum Precision {
 }
 
 /// Counts of the screens' work in a forward pass, for tuning. They are no part of the answer, depend on the instruction
-/// set, and may change between versions. Values of several calls add up.
+/// set and the number of threads, and may change between versions. Values of several calls add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -46,10 +46,10 @@ impl Screening {
 
 impl AddAssign for Screening {
     fn add_assign(&mut self, other: Screening) {
-        self.survivors += other.survivors;
-        self.i8_rows += other.i8_rows;
-        self.i16_rows += other.i16_rows;
-        self.f32_rows += other.f32_rows;
-        self.exact_rows += other.exact_rows;
+        self.survivors = self.survivors.saturating_add(other.survivors);
+        self.i8_rows = self.i8_rows.saturating_add(other.i8_rows);
+        self.i16_rows = self.i16_rows.saturating_add(other.i16_rows);
+        self.f32_rows = self.f32_rows.saturating_add(other.f32_rows);
+        self.exact_rows = self.exact_rows.saturating_add(other.exact_rows);
     }
 }

@@ -52,7 +52,8 @@
 use super::center::Center;
 use super::format::AnchorConstants;
 use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
-use super::{Precision, ROUNDING};
+use super::precision::Precision;
+use super::rounding::ROUNDING;
 use crate::arch::Simd;
 
 /// Integers of some size.
@@ -128,7 +129,7 @@ pub(super) fn anchors<S: Simd, I: Integers>(
             norm,
             residual: row.residual,
             length: 2.0 * slack,
-            shift: (f64::from(row.center_dot) + center.square()) as f32 + slack,
+            shift: (f64::from(row.center_dot) + center.squared_norm()) as f32 + slack,
         };
     }
     known
@@ -165,7 +166,7 @@ fn measure<S: Simd>(
     scratch: &mut [f32],
 ) -> [QuantizedRow; MAX_LANES] {
     let mut largest = simd.splat(0.0);
-    let (mut squares, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
+    let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
     for start in (0..group.dim()).step_by(S::F32_LANES) {
         let columns = group.columns(simd, start);
         // By fours, as there are four sums of each kind: a constant number of them stays in registers.
@@ -178,16 +179,16 @@ fn measure<S: Simd>(
                 let element = simd.sub(columns[quad + k], center);
                 simd.store(element, &mut scratch[k * S::F32_LANES..]);
                 largest = simd.max_abs(largest, element);
-                squares[k] = simd.mul_add(element, element, squares[k]);
+                squared_norms[k] = simd.mul_add(element, element, squared_norms[k]);
                 center_dots[k] = simd.mul_add(element, center, center_dots[k]);
             }
         }
     }
-    let (largest, squares, center_dots) =
-        (lanes(simd, largest), lanes(simd, sum(simd, squares)), lanes(simd, sum(simd, center_dots)));
+    let (largest, squared_norms, center_dots) =
+        (lanes(simd, largest), lanes(simd, sum(simd, squared_norms)), lanes(simd, sum(simd, center_dots)));
     let mut measured = [QuantizedRow::default(); MAX_LANES];
     for (lane, row) in measured.iter_mut().enumerate() {
-        let norm = squares[lane].sqrt() * (1.0 + SLACK);
+        let norm = squared_norms[lane].sqrt() * (1.0 + SLACK);
         *row = QuantizedRow { largest: largest[lane], center_dot: center_dots[lane], norm, ..QuantizedRow::default() };
     }
     measured

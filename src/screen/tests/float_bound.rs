@@ -11,8 +11,9 @@ use crate::Workspace;
 use crate::common::near_ties::{NearTies, aim, cosine, disturb, scaled, sign};
 use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, check_forward};
 use crate::reference;
+use crate::screen::Float32;
 use crate::screen::float::{LAST_BELOW_ONE, SHRINK, bound};
-use crate::screen::{Float32, ROUNDING};
+use crate::screen::rounding::ROUNDING;
 
 /// The last two are where the formula of the bound changes.
 const DIMS: [usize; 16] =

@@ -21,8 +21,10 @@ use crate::exact::norm_row;
 use crate::rows::Rows;
 use crate::screen::center::sample_size;
 use crate::screen::quantize::Integers;
+use crate::screen::quantize::MAX_DIM;
 use crate::screen::quantize::{self, SLACK, scratch_len};
-use crate::screen::{Center, Format, Int8, Int16, MAX_DIM, PanelWriter, Precision, ROUNDING, RawRows, center_len};
+use crate::screen::rounding::ROUNDING;
+use crate::screen::{Center, Format, Int8, Int16, PanelWriter, Precision, RawRows, center_len};
 use crate::{Workspace, reference};
 
 /// An integer format, as the screen's source has it.

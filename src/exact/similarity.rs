@@ -1,0 +1,80 @@
+//! The similarity of two rows, and its parts.
+
+use super::lanes::dots;
+use crate::arch::Simd;
+use crate::error::{Error, Side};
+use crate::rows::Rows;
+
+/// The exact dot product of two rows of one length.
+#[inline(always)]
+pub(crate) fn dot_rows<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f64 {
+    let [dot] = dots(simd, [x], [y]);
+    dot
+}
+
+/// The norm of a row. Not finite if, and only if, an element is not.
+#[inline(always)]
+pub(crate) fn norm_row<S: Simd>(simd: S, x: &[f32]) -> f64 {
+    dot_rows(simd, x, x).sqrt()
+}
+
+/// The norms of rows of `dim` elements, two at a time, which hide each other's latency.
+#[inline(always)]
+pub(crate) fn norm_rows<S: Simd>(simd: S, rows: &[f32], dim: usize, norms: &mut [f64]) {
+    for (rows, norms) in rows.chunks(2 * dim).zip(norms.chunks_mut(2)) {
+        let (first, second) = rows.split_at(dim);
+        let pair = [first, if norms.len() == 2 { second } else { first }];
+        for (norm, squared_norm) in norms.iter_mut().zip(dots(simd, pair, pair)) {
+            *norm = squared_norm.sqrt();
+        }
+    }
+}
+
+/// Checks the norms of a side's rows. A norm is finite if, and only if, its row is.
+pub(crate) fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
+    match norms.iter().position(|norm| !norm.is_finite()) {
+        Some(row) => Err(Error::NotFinite { side, row }),
+        None => Ok(()),
+    }
+}
+
+/// `1 / norm`, and 0 for a zero row.
+#[inline(always)]
+pub(crate) fn inverse(norm: f64) -> f64 {
+    if norm == 0.0 { 0.0 } else { 1.0 / norm }
+}
+
+/// The cosine similarity of two rows whose dot product and norms are known, before it is rounded to `f32`.
+#[inline(always)]
+pub(crate) fn cosine(dot: f64, x_norm: f64, y_norm: f64) -> f64 {
+    let norms = x_norm * y_norm;
+    if norms == 0.0 { 0.0 } else { dot / norms }
+}
+
+/// The cosine similarity of two rows whose norms are known, before it is rounded to `f32`.
+#[inline(always)]
+pub(crate) fn cosine_rows<S: Simd>(simd: S, x: &[f32], x_norm: f64, y: &[f32], y_norm: f64) -> f64 {
+    cosine(dot_rows(simd, x, y), x_norm, y_norm)
+}
+
+/// A row with what its exact similarities need: one side of several pairs.
+#[derive(Clone, Copy)]
+pub(crate) struct ExactRow<'a> {
+    pub(crate) row: &'a [f32],
+    pub(crate) norm: f64,
+    pub(crate) others: Rows<'a>,
+    pub(crate) other_norms: &'a [f64],
+}
+
+impl ExactRow<'_> {
+    /// The exact similarities with some of the other rows.
+    #[inline(always)]
+    pub(crate) fn cosines<S: Simd, const PAIRS: usize>(&self, simd: S, others: [usize; PAIRS]) -> [f32; PAIRS] {
+        let dots = dots(simd, [self.row; PAIRS], others.map(|index| self.others.row(index)));
+        let mut cosines = [0.0; PAIRS];
+        for pair in 0..PAIRS {
+            cosines[pair] = cosine(dots[pair], self.norm, self.other_norms[others[pair]]) as f32;
+        }
+        cosines
+    }
+}

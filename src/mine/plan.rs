@@ -1,0 +1,34 @@
+//! How a batch is mined, and what is found beside the statistics of its rows.
+
+use crate::arch::Backend;
+use crate::batch::Batch;
+use crate::parallel::Threads;
+use crate::row_stats::Negatives;
+use crate::screen::{Precision, Screen, Screening};
+
+/// How a batch is mined. Only `negatives` affects the result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MinePlan {
+    pub(crate) negatives: Negatives,
+    pub(crate) backend: Backend,
+    pub(crate) screen: Screen,
+    pub(crate) threads: Threads,
+}
+
+/// What a call found beside the statistics of the rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mined {
+    pub(crate) zero_anchors: usize,
+    pub(crate) zero_candidates: usize,
+    pub(crate) screening: Screening,
+}
+
+impl Mined {
+    /// The counts of a call without screens.
+    pub(super) fn without_screens(batch: Batch<'_>, anchor_norms: &[f64], candidate_norms: &[f64]) -> Mined {
+        let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
+        let mut screening = Screening::default();
+        screening.count(Precision::Exact, batch.rows(), batch.rows() * (batch.candidates() - 1));
+        Mined { zero_anchors: zeros(anchor_norms), zero_candidates: zeros(candidate_norms), screening }
+    }
+}

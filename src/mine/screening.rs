@@ -1,0 +1,164 @@
+//! The screen of a block of anchors: its tiles with all candidates, panel by panel, and the decisions on the way.
+
+use core::marker::PhantomData;
+
+use super::block::{AnchorBlock, Outcome, exact_row};
+use super::pass::PassContext;
+use crate::arch::Simd;
+use crate::screen::{
+    AnchorConstants, CostModel, Format, HitSink, Intervals, Precision, Prefetch, PrefetchPlan, ScreenTile, Shortlist,
+    Tile, Window, is_checkpoint,
+};
+
+/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product in
+/// `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
+const FORCED_SHARE: f64 = 0.25;
+
+impl<'a> AnchorBlock<'a> {
+    /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
+    #[inline(always)]
+    pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
+        let dim = self.context.candidates.rows.dim();
+        let width = S::TILE_REGISTERS * S::F32_LANES;
+        let forced_limit = self.pair_limit(FORCED_SHARE);
+        let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
+        for (panel, words) in panels.clone().enumerate() {
+            let next_panel = panels.clone().nth(panel + 1);
+            let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
+            self.screen_panel::<S, F>(simd, words, panel * width, prefetch);
+            if self.forced > forced_limit {
+                return Outcome::Hopeless;
+            }
+            let seen = panel + 1;
+            if is_checkpoint(seen) {
+                let outcome = self.compare_costs::<S, F>(seen * width);
+                if outcome != Outcome::Screened {
+                    return outcome;
+                }
+            }
+        }
+        Outcome::Screened
+    }
+
+    /// What the tiles on one panel fetch.
+    #[inline(always)]
+    fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
+        let PassContext { anchors, positives, candidates, .. } = *self.context;
+        let (dim, rows) = (candidates.rows.dim(), self.norms.len());
+        let next = self.first + rows;
+        let next_positive = if next < anchors.count() { positives.of(next) } else { candidates.rows.count() };
+        PrefetchPlan {
+            next_panel,
+            panels_left,
+            next_rows: [&anchors.data()[next * dim..], &candidates.rows.data()[next_positive * dim..]],
+            block_len: rows * dim,
+            steps: F::steps(dim),
+            tiles: rows.div_ceil(S::TILE_ANCHORS),
+        }
+    }
+
+    /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
+    /// precision and wait for its pass, or to compute all pairs exactly.
+    fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
+        let PassContext { candidates, finest, .. } = *self.context;
+        let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
+        if F::PRECISION == finest || screened >= count {
+            return Outcome::Screened;
+        }
+        let rows = self.norms.len();
+        let (mut doubtful, mut scored) = (0, 0);
+        for shortlist in &self.shortlists[..rows] {
+            doubtful += shortlist.doubtful();
+            scored += shortlist.scored();
+        }
+        let mean = |sum: usize| sum as f64 / rows as f64;
+        let (screened, count) = (screened as f64, count as f64);
+        let model = CostModel {
+            precision: F::PRECISION,
+            dim: dim as f64,
+            screened,
+            candidates: count,
+            doubtful: mean(doubtful) * count / screened,
+            scored: mean(scored),
+            int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, dim),
+            float32_share: F::float32_share(
+                &self.constants[..rows],
+                candidates.extremes,
+                candidates.params.float_bound,
+            ),
+            exact_cost: S::DOT_COST,
+        };
+        match model.cheapest(finest) {
+            Precision::Exact => Outcome::Hopeless,
+            precision if precision == F::PRECISION => Outcome::Screened,
+            precision => {
+                self.state.precision = precision;
+                Outcome::Deferred
+            }
+        }
+    }
+
+    /// Computes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
+    #[inline(always)]
+    fn screen_panel<S: Simd, F: Format>(
+        &mut self,
+        simd: S,
+        panel: &[u32],
+        first_candidate: usize,
+        prefetch: PrefetchPlan<'_>,
+    ) {
+        let dim = self.context.candidates.rows.dim();
+        let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
+        let (candidates, constants) = panel.split_at(steps * width);
+        let tiles = self.norms.len().div_ceil(S::TILE_ANCHORS);
+        for (tile, anchors) in self.words.chunks_exact(S::TILE_ANCHORS * steps).take(tiles).enumerate() {
+            let row = tile * S::TILE_ANCHORS;
+            let prefetch = prefetch.of_tile::<S>(tile).unwrap_or(Prefetch::nothing(anchors));
+            let mut sink = ShortlistSink {
+                simd,
+                context: self.context,
+                rows: &self.rows[row * dim..],
+                norms: &self.norms[row..],
+                shortlists: &mut self.shortlists[row..],
+                windows: &mut self.windows[row..row + S::TILE_ANCHORS],
+                constants: &self.constants[row..row + S::TILE_ANCHORS],
+                first_candidate,
+                forced: &mut self.forced,
+            };
+            let tile = Tile { anchors, candidates, constants, prefetch };
+            let bounds = &mut self.bounds;
+            let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
+            simd.run_tile(width / S::F32_LANES, kernel);
+        }
+    }
+}
+
+/// Puts the hits of a tile on the shortlists of its rows.
+struct ShortlistSink<'a, 'b, S> {
+    simd: S,
+    context: &'b PassContext<'a>,
+    rows: &'a [f32],
+    norms: &'b [f64],
+    shortlists: &'b mut [Shortlist],
+    windows: &'b mut [Window],
+    constants: &'b [AnchorConstants],
+    first_candidate: usize,
+    /// The pairs that were computed exactly.
+    forced: &'b mut usize,
+}
+
+impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
+    #[inline(always)]
+    fn rows(&self) -> (&[AnchorConstants], &[Window]) {
+        (self.constants, self.windows)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: usize, intervals: Intervals<'_>) {
+        let exact = exact_row(self.context, self.rows, self.norms, row);
+        let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
+        let before = shortlist.scored();
+        shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
+        *self.forced += shortlist.scored() - before;
+    }
+}

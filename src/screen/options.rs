@@ -1,0 +1,112 @@
+//! `Screen`: the option of users, and what it means for a batch.
+
+use super::cost;
+use super::float::{self, Float32};
+use super::format::Format;
+use super::integer::{Int8, Int16};
+use super::precision::Precision;
+use super::quantize::MAX_DIM;
+use crate::arch::Backend;
+use crate::batch::Batch;
+
+/// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
+///
+/// The names are `auto`, `f32`, `i16`, `i8` and `off`. Leave it at `Auto`, which decides by itself, unless you know better:
+///
+/// | your batches | what pays |
+/// |---|---|
+/// | under 128 rows on a side, `dim` under 32, or fewer than 2^15 elements on the smaller side | `F32` |
+/// | positives more similar than nearly all negatives, as after training | `I8` |
+/// | positives among the negatives, as before training | `I16` |
+///
+/// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
+/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for
+/// `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it.
+///
+/// ```
+/// use hardneg::{Batch, Screen, TripletLoss, Workspace};
+///
+/// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
+/// let (batch, mut workspace) = (Batch::paired(&rows, &rows, 2)?, Workspace::new());
+/// let expected = TripletLoss::new().forward(batch, &mut workspace)?.loss();
+/// for screen in Screen::all() {
+///     assert_eq!(TripletLoss::new().screen(screen).forward(batch, &mut workspace)?.loss(), expected);
+/// }
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Screen {
+    /// By the cheapest of the others that pays: chosen anew for each call and each block of anchors.
+    #[default]
+    Auto,
+    /// By similarities computed in `f32`.
+    F32,
+    /// By similarities of rows rounded to 16-bit integers. Rows longer than 2^15 take `F32`.
+    I16,
+    /// By similarities of rows rounded to 8-bit integers. Rows longer than 2^15 take `F32`.
+    I8,
+    /// Not at all: every pair is computed exactly. Several times slower; to check that the answer is the same.
+    Off,
+}
+
+impl Screen {
+    pub(crate) const ALL: [Screen; 5] = [Screen::Auto, Screen::F32, Screen::I16, Screen::I8, Screen::Off];
+
+    /// All of them.
+    pub fn all() -> impl ExactSizeIterator<Item = Screen> + Clone {
+        Screen::ALL.into_iter()
+    }
+
+    /// What a call may need of the screens, whatever its rows hold.
+    pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
+        let dim = batch.dim();
+        let (coarsest, finest) = match self {
+            Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
+            Screen::Auto => (cost::coarsest_that_pays(backend, batch), Precision::Exact),
+            Screen::Off => (Precision::Exact, Precision::Exact),
+            Screen::F32 => (Precision::Float32, Precision::Float32),
+            Screen::I16 => (Precision::Int16, Precision::Int16),
+            Screen::I8 => (Precision::Int8, Precision::Int8),
+        };
+        // A smaller shape may be quantised where a larger one is not, for the length of its rows.
+        let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
+        ScreenPlan {
+            coarsest,
+            finest,
+            quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
+            float_bound: float::bound(dim),
+        }
+    }
+}
+
+/// What a call may need of the screens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScreenPlan {
+    /// The precision to begin with, if a sample of the rows does not speak against it.
+    pub(crate) coarsest: Precision,
+    /// The finest precision that a block may change to.
+    pub(crate) finest: Precision,
+    /// The length of the longest rows that memory for integers is needed for; 0 for none.
+    pub(crate) quantised_dim: usize,
+    /// The error that a sum in `f32` may have.
+    pub(crate) float_bound: f32,
+}
+
+impl ScreenPlan {
+    /// Whether rows may be rounded to integers.
+    pub(crate) fn is_quantised(self) -> bool {
+        self.coarsest < Precision::Float32
+    }
+
+    /// The most words of a candidate of `dim` elements in any of the formats.
+    pub(crate) fn most_words_per_candidate(self, dim: usize) -> usize {
+        let formats = [
+            (Precision::Int8, Int8::words_per_candidate(dim)),
+            (Precision::Int16, Int16::words_per_candidate(dim)),
+            (Precision::Float32, Float32::words_per_candidate(dim)),
+        ];
+        let needed = formats.into_iter().filter(|(precision, _)| (self.coarsest..=self.finest).contains(precision));
+        needed.map(|(_, words)| words).max().unwrap_or(0)
+    }
+}
