@@ -105,8 +105,8 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The paired batch of m anchors and m positives, m * dim elements each: row `i` of one belonging to row `i` of the other. Every other
-    /// row of `positives` is a negative of anchor `i`.
+    /// The paired batch of m anchors and m positives, m * dim elements each: row `i` of one belonging to row `i` of the
+    /// other. Every other row of `positives` is a negative of anchor `i`.
     ///
     /// ```
     /// use hardneg::Batch;

@@ -74,16 +74,17 @@ impl<'w, 'b> Forward<'w, 'b> {
     }
 
     /// The backward pass: the gradients of the loss with respect to the anchors and the candidates as they are, not
-    /// normalised, from O((m + n) * dim) operations, with the options of the forward pass. It may be called several times.
+    /// normalised, from O((m + n) * dim) operations, with the options of the forward pass. It may be called several
+    /// times.
     ///
-    /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of the
-    /// closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows of norm
-    /// 1e-39 may have, is infinite. Before it is rounded to `f32`, a gradient is within 3e-15 times
-    /// the sum of the absolute derivatives by the row's similarities, over its norm, of the true one.
+    /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of
+    /// the closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows
+    /// of norm 1e-39 may have, is infinite. Before it is rounded to `f32`, a gradient is within 3e-15 times the sum of
+    /// the absolute derivatives by the row's similarities, over its norm, of the true one.
     ///
     /// # Errors
-    /// A buffer or the slice of weights has another length than the batch asks for; a weight is not finite; the workspace
-    /// cannot grow. Then neither buffer was written.
+    /// A buffer or the slice of weights has another length than the batch asks for; a weight is not finite; the
+    /// workspace cannot grow. Then neither buffer was written.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].

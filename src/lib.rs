@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Which negatives qualify as the closest is the choice of [`Negatives`]: those less similar than the positive
-//! (`Below`, the default: negatives harder than the positive are skipped), also those as similar (`AtOrBelow`), or all of
-//! them (`Any`, batch-hard mining).
+//! (`Below`, the default: negatives harder than the positive are skipped), also those as similar (`AtOrBelow`), or all
+//! of them (`Any`, batch-hard mining).
 //!
 //! # Shapes and units
 //!
@@ -121,7 +121,7 @@
 //! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
 //! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
 //! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
-//! not finite; similarities of [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
+//! not finite; similarities of a [`SimilarityMatrix`], [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
 //! there is no memory. A zero row is no error: its similarities are 0, and it is counted
 //! in the [`Loss`]. A backward pass is a method of its forward pass, so that it cannot be that of another.
 //!
@@ -134,14 +134,14 @@
 //!
 //! # Threads
 //!
-//! A call runs on the calling thread, unless [`Threads::Rayon`] is chosen: then on rayon's ambient pool, which is the pool
-//! the call is made in or else the global one. Calls too small to gain from others stay on the calling thread by
+//! A call runs on the calling thread, unless [`Threads::Rayon`] is chosen: then on rayon's ambient pool, which is the
+//! pool the call is made in or else the global one. Calls too small to gain from others stay on the calling thread by
 //! themselves. A server whose requests are spread over threads already keeps the default, with one workspace a thread.
 //!
 //! # Features
 //!
-//! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread, with
-//!   the same results. No default depends on a feature.
+//! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread,
+//!   with the same results. No default depends on a feature.
 //! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`] and
 //!   [`Screening`]. Statistics that are read are validated as their constructors do it.
 //!

@@ -23,10 +23,10 @@ use crate::workspace::Workspace;
 /// loss         = sum (or mean) over the anchors of (mean term + closest term)
 /// ```
 ///
-/// The defaults are a margin of 0.25, [`Negatives::Below`] (which skips negatives that are more similar than the positive),
-/// [`Reduction::Sum`], [`Threads::Serial`], the CPU's best backend, and [`Screen::Auto`]. For all cores, chain
-/// `.threads(Threads::Rayon)`. The value is small and `Copy`: change an option for one call by chaining, and read one back
-/// from the field of its name.
+/// The defaults are a margin of 0.25, [`Negatives::Below`] (which skips negatives that are more similar than the
+/// positive), [`Reduction::Sum`], [`Threads::Serial`], the CPU's best backend, and [`Screen::Auto`]. For all cores,
+/// chain `.threads(Threads::Rayon)`. The value is small and `Copy`: change an option for one call by chaining, and read
+/// one back from the field of its name.
 ///
 /// ```
 /// use hardneg::{Batch, Negatives, Reduction, TripletLoss, Workspace};
@@ -111,9 +111,9 @@ impl TripletLoss {
 
     /// The forward pass over a batch: m anchors and n candidates of `dim` elements, m * n * dim multiply-adds.
     ///
-    /// The result borrows the workspace, in which the statistics of each row stay: [`Forward::row_stats`]. The same input
-    /// gives the same bits on every backend, with every screen, on any number of threads, and however the anchors are
-    /// split into calls (add up the rows of several calls with [`TripletLoss::reduce`]).
+    /// The result borrows the workspace, in which the statistics of each row stay: [`Forward::row_stats`]. The same
+    /// input gives the same bits on every backend, with every screen, on any number of threads, and however the anchors
+    /// are split into calls (add up the rows of several calls with [`TripletLoss::reduce`]).
     ///
     /// # Errors
     /// The margin is not finite; a row is not finite; the workspace cannot grow to the size of the batch.

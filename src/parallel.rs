@@ -1,7 +1,7 @@
-//! Work divided over threads or done on one, by the same function with a parameter that joins; and the scratch memory of
-//! each thread.
+//! Work divided over threads or done on one, by the same function with a parameter that joins; and the scratch memory
+//! of each thread.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::error::{Error, Side};
 use crate::memory::grow;
@@ -22,8 +22,8 @@ pub enum Threads {
 }
 
 impl Threads {
-    /// How a call with this option runs its halves. Rayon is asked, which may start its pool, only where there is so much
-    /// work that several threads gain something.
+    /// How a call with this option runs its halves. Rayon is asked, which may start its pool, only where there is so
+    /// much work that several threads gain something.
     pub(crate) fn join(self, is_much: bool) -> Join {
         match self {
             #[cfg(feature = "rayon")]
@@ -137,8 +137,8 @@ impl<A: Divide, B: Divide> Divide for (A, B) {
     }
 }
 
-/// Calls `body` once for each block of `work`, with the block's index. Nothing is allocated; the order is ascending when
-/// serial.
+/// Calls `body` once for each block of `work`, with the block's index. Nothing is allocated; the order is ascending
+/// when serial.
 pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usize, D) + Sync)) {
     divide(join, 0, work, body);
 }
@@ -177,6 +177,8 @@ impl<T: Default> PerThread<T> {
     /// The scratch of the calling thread, for one block. The lock is always free: a thread's index in its pool is its
     /// place here, and it takes the lock for one block at a time. What a thread that panicked left does not matter.
     pub(crate) fn of(&self, join: Join) -> MutexGuard<'_, T> {
-        self.0[join.thread()].lock().unwrap_or_else(PoisonError::into_inner)
+        let scratch = &self.0[join.thread()];
+        debug_assert!(!matches!(scratch.try_lock(), Err(TryLockError::WouldBlock)), "two threads share their scratch");
+        scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

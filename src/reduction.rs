@@ -19,7 +19,8 @@ pub enum Reduction {
 /// The loss of some rows and what it is made of.
 ///
 /// Values add up, field by field: the totals of several batches. Means become a sum of means, which the number of calls
-/// divides. (To split one batch over calls with the bits of one call, put the rows together: [`TripletLoss::reduce`](crate::TripletLoss::reduce).)
+/// divides. (To split one batch over calls with the bits of one call, put the rows together:
+/// [`TripletLoss::reduce`](crate::TripletLoss::reduce).)
 ///
 /// ```
 /// use hardneg::{Batch, Loss, TripletLoss, Workspace};

@@ -1,5 +1,5 @@
-//! The statistics of a row of similarities, and the rules that decide them. Ties, absence and hinges are defined in this
-//! file alone.
+//! The statistics of a row of similarities, and the rules that decide them. Ties, absence and hinges are defined in
+//! this file alone.
 
 use crate::error::Error;
 
@@ -101,8 +101,8 @@ impl ClosestSearch {
         }
     }
 
-    /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the run is
-    /// found without a branch for each candidate: hardly any run of a long row holds a better one.
+    /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the
+    /// run is found without a branch for each candidate: hardly any run of a long row holds a better one.
     #[inline(always)]
     pub(crate) fn offer_run(&mut self, first: usize, similarities: &[f32]) {
         let mut best = f32::NEG_INFINITY;
@@ -159,8 +159,8 @@ impl RowStats {
     /// A row of zeros: what memory for statistics is filled with.
     pub(crate) const ZERO: RowStats = RowStats { positive: 0.0, mean_negative: 0.0, closest_negative: None };
 
-    /// Statistics that the crate computed. They are not finite where a row is not: the call finds that later and fails, so
-    /// that no user gets them.
+    /// Statistics that the crate computed. They are not finite where a row is not: the call finds that later and fails,
+    /// so that no user gets them.
     #[inline(always)]
     pub(crate) fn computed(positive: f32, mean_negative: f32, closest_negative: Option<ClosestNegative>) -> RowStats {
         RowStats { positive, mean_negative, closest_negative }

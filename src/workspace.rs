@@ -9,9 +9,9 @@ use crate::mine::MineMemory;
 ///
 /// It holds about `n * dim` words of 32 bits for `n` candidates (less with an integer screen), a block of anchors for
 /// each thread, and a few numbers for each row; never the m x n matrix. A backward pass needs a few more numbers for
-/// each row. It grows when a larger shape arrives and does not shrink; what an earlier call left in it does not matter to
-/// a later one. After the first call of a shape, a serial call of that or a smaller shape with the same screen and backend
-/// allocates nothing.
+/// each row. It grows when a larger shape arrives and does not shrink; what an earlier call left in it does not matter
+/// to a later one. After the first call of a shape, a serial call of that or a smaller shape with the same screen and
+/// backend allocates nothing.
 ///
 /// On several threads this crate allocates nothing either, but rayon may: entering its pool from a thread outside of it
 /// makes rayon's own queue allocate a block every 63 entries.

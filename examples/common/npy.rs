@@ -1,4 +1,5 @@
-//! Reads the sample, and any other `.npy` file of version 1.0 as NumPy writes it, with nothing but the standard library.
+//! Reads the sample, and any other `.npy` file of version 1.0 as NumPy writes it, with nothing but the standard
+//! library.
 
 use std::fs;
 use std::path::Path;

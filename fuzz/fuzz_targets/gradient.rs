@@ -101,9 +101,17 @@ impl Case {
         }
     }
 
-    /// Panics unless the gradients are the reference's, up to `f64` rounding and one rounding to `f32`.
+    /// Panics unless the gradients have the reference's bits, where they are not added to something, and are its more
+    /// accurate ones up to `f64` rounding and one rounding to `f32`.
     fn check(&self, pair: &Pair) {
         let (options, weights) = (self.input.options, self.weights());
+        if !self.accumulate {
+            let batch = self.input.batch.batch();
+            let rows = reference::row_stats(batch, options.negatives).expect("finite rows");
+            let (anchors, candidates) = reference::gradients(batch, &rows, options.margin, &weights);
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+            assert_eq!(pair, &Pair([bits(anchors), bits(candidates)]), "not the reference's bits");
+        }
         let OwnedBatch { anchors: anchor_rows, candidates: candidate_rows, dim, .. } = &self.input.batch;
         let batch = self.input.batch.batch();
         let (anchors, candidates) =

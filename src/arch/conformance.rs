@@ -1,5 +1,5 @@
-//! Every operation of [`Simd`], on every instruction set of this CPU, against scalar code: in every lane, on values that
-//! make trouble.
+//! Every operation of [`Simd`], on every instruction set of this CPU, against scalar code: in every lane, on values
+//! that make trouble.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,14 +1,14 @@
-//! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only those
-//! that this crate needs. Each instruction set implements them in a file of its own.
+//! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only
+//! those that this crate needs. Each instruction set implements them in a file of its own.
 
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
 /// that calls it runs inside [`Backend::run`](super::Backend::run), which is where the instruction set is switched on.
 ///
-/// Registers are loaded from slices and stored to slices. A method that loads or stores reads or writes exactly one register's
-/// worth from the start of the slice and panics if the slice is shorter; callers pass `chunks_exact` or constant
-/// ranges, from which the compiler sees that it never is.
+/// Registers are loaded from slices and stored to slices. A method that loads or stores reads or writes exactly one
+/// register's worth from the start of the slice and panics if the slice is shorter; callers pass `chunks_exact` or
+/// constant ranges, from which the compiler sees that it never is.
 ///
 /// Kernels do without closures around these methods: a closure is a function of its own, compiled without the
 /// instruction set, and an intrinsic that is not inlined costs a call through memory.
@@ -45,8 +45,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// constants to the kernel. It is inlined into the caller.
     fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
 
-    /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits them.
-    /// It is inlined into the caller.
+    /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits
+    /// them. It is inlined into the caller.
     fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K);
 
     /// Prefetches the cache line at `address`, which may be anything, into the second-level cache. Only a hint.
@@ -68,8 +68,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max_abs(self, best: Self::F32, value: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`; it is not where one of them is NaN.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
-    /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`, and there neither is NaN; elsewhere
-    /// `best`, as where `key` or `limit` is NaN.
+    /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`, and there neither is NaN;
+    /// elsewhere `best`, as where `key` or `limit` is NaN.
     fn max_where(self, best: Self::F32, value: Self::F32, key: Self::F32, limit: Self::F32) -> Self::F32;
     /// Lane by lane the larger one; neither is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -125,8 +125,8 @@ pub(crate) trait TileKernel {
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);
 }
 
-/// The inner computation of a tile of dot products: `ANCHORS` rows by `CANDIDATES` rows, both as they lie in memory, with
-/// `REGISTERS` accumulators of `f64` for each pair.
+/// The inner computation of a tile of dot products: `ANCHORS` rows by `CANDIDATES` rows, both as they lie in memory,
+/// with `REGISTERS` accumulators of `f64` for each pair.
 pub(crate) trait DotKernel {
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S);

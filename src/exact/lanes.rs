@@ -13,8 +13,8 @@ pub(super) const LANES: usize = 16;
 /// The elements of a row that are added at once, one to each lane.
 type Block<T> = [T; LANES];
 
-/// A sum in its virtual lanes: `LANES` numbers in registers of `f64`. An instruction set with more than four numbers in a
-/// register uses the first few registers.
+/// A sum in its virtual lanes: `LANES` numbers in registers of `f64`. An instruction set with more than four numbers in
+/// a register uses the first few registers.
 #[derive(Clone, Copy)]
 struct Lanes<S: Simd>([S::F64; LANES / 4]);
 

@@ -10,9 +10,9 @@
 //!    a1 -> . . . .   [lanes of a1 c0] [lanes of a1 c1] [lanes of a1 c2]
 //! ```
 //!
-//! A pair has all its 16 virtual lanes in registers, as [`dots`](super::lanes::dots) has: REGISTERS of them at a time, and where
-//! that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens it to `f64`,
-//! serves all rows of the other side. The lanes of several pairs are folded together.
+//! A pair has all its 16 virtual lanes in registers, as [`dots`](super::lanes::dots) has: REGISTERS of them at a time,
+//! and where that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens
+//! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
 use super::lanes::{LANES, padded};
 use super::similarity::cosine;

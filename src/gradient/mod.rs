@@ -89,8 +89,8 @@ impl<'a> Gradients<'a> {
         Gradients { anchors, candidates: Some(candidates), weights: None, accumulate: false }
     }
 
-    /// Gradients with respect to the anchors alone (m * dim elements), to be overwritten: for candidates that are not trained, such as a
-    /// queue of negatives.
+    /// Gradients with respect to the anchors alone (m * dim elements), to be overwritten: for candidates that are not
+    /// trained, such as a queue of negatives.
     pub fn of_anchors(anchors: &'a mut [f32]) -> Gradients<'a> {
         Gradients { anchors, candidates: None, weights: None, accumulate: false }
     }
@@ -104,15 +104,15 @@ impl<'a> Gradients<'a> {
     /// an anchor is made by one call alone. The gradient of a candidate is a sum over all anchors, which now is rounded
     /// after every call: it differs by at most half a unit in the last place of each partial sum, and of the result.
     ///
-    /// The weight that [`Reduction::Mean`](crate::Reduction::Mean) gives to each row is that of the call, 1 over its own
-    /// number of anchors: to split a mean of m anchors over calls, give [weights](Gradients::weights) of k/m, as `f32` has
-    /// it, to a call with k of them.
+    /// The weight that [`Reduction::Mean`](crate::Reduction::Mean) gives to each row is that of the call, 1 over its
+    /// own number of anchors: to split a mean of m anchors over calls, give [weights](Gradients::weights) of k/m, as
+    /// `f32` has it, to a call with k of them.
     pub fn accumulate(self) -> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
-    /// A factor for each of the m anchors, by which its loss counts: sample weights, or the derivative of a larger loss by the loss of
-    /// each row, as autograd passes it back.
+    /// A factor for each of the m anchors, by which its loss counts: sample weights, or the derivative of a larger loss
+    /// by the loss of each row, as autograd passes it back.
     ///
     /// It multiplies the weight that the [`Reduction`](crate::Reduction) gives to each row, which is 1 for the sum and
     /// 1/m for the mean; the product is rounded to `f64`. Factors may be negative. The loss of the forward pass does

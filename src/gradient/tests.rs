@@ -43,7 +43,8 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
 /// How far a gradient may be from the truth, relative to the size of what adds up to it: twice what is measured here.
 const TOLERANCE: f64 = 8e-16;
 
-/// Fails unless each row is within [`TOLERANCE`] of what the reference says, relative to the size of what adds up to it.
+/// Fails unless each row is within [`TOLERANCE`] of what the reference says, relative to the size of what adds up to
+/// it.
 fn assert_near(expected: &[f64], actual: &[f64], scales: &[f64], what: &str) {
     let dim = actual.len() / scales.len();
     for (row, (expected, actual)) in expected.chunks(dim).zip(actual.chunks(dim)).enumerate() {

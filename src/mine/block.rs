@@ -202,9 +202,9 @@ impl WithSimd for SearchBlock<'_, '_> {
 }
 
 impl<'a> AnchorBlock<'a> {
-    /// The norm, the positive and the mean negative of every row, which need no pass over candidates. A row that is not finite is
-    /// found by its norm when all blocks are done; until then its similarities are NaN or anything else, and decide
-    /// nothing.
+    /// The norm, the positive and the mean negative of every row, which need no pass over candidates. A row that is not
+    /// finite is found by its norm when all blocks are done; until then its similarities are NaN or anything else, and
+    /// decide nothing.
     #[inline(always)]
     fn measure_rows<S: Simd>(&mut self, simd: S) {
         let PassContext { positives, candidates, .. } = *self.context;

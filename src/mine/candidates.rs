@@ -126,8 +126,8 @@ impl CandidateBuffers<'_> {
         Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
     }
 
-    /// Computes the norm of each row and the sum of all, for pairs that are computed exactly. Fails with the first row that
-    /// is not finite.
+    /// Computes the norm of each row and the sum of all, for pairs that are computed exactly. Fails with the first row
+    /// that is not finite.
     pub(crate) fn measure<'b>(
         &'b mut self,
         backend: Backend,

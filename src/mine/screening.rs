@@ -10,8 +10,8 @@ use crate::screen::{
     Tile, Window, is_checkpoint,
 };
 
-/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product in
-/// `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
+/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product
+/// in `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
 const FORCED_SHARE: f64 = 0.25;
 
 impl<'a> AnchorBlock<'a> {

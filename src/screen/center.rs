@@ -1,10 +1,10 @@
 //! The vector that is removed from the rows of both sides before they are rounded to integers: about the mean of the
 //! candidates.
 //!
-//! Embeddings often share a strong direction. What is common to all rows does not distinguish them, but it takes most of
-//! the range of an 8-bit integer. Any vector may be removed, as it is added again exactly; the mean of a sample serves.
-//! It is removed from the anchors, too, in place of a center of their own: so nothing that is kept of the candidates
-//! depends on the anchors; and where both sides come from one model the two means are about the same.
+//! Embeddings often share a strong direction. What is common to all rows does not distinguish them, but it takes most
+//! of the range of an 8-bit integer. Any vector may be removed, as it is added again exactly; the mean of a sample
+//! serves. It is removed from the anchors, too, in place of a center of their own: so nothing that is kept of the
+//! candidates depends on the anchors; and where both sides come from one model the two means are about the same.
 
 use super::pack::MAX_LANES;
 use super::rounding::ROUNDING;
@@ -20,6 +20,16 @@ const SAMPLE: usize = 64;
 pub(super) fn sample_size(count: usize) -> usize {
     (count / 8).clamp(16, SAMPLE).min(count)
 }
+
+/// The roundings of a tile's last steps, by step 7 of the proof in [`quantize`](super::quantize).
+const LAST_STEPS: f64 = {
+    let (conversion, sums, shift, length, exact_side) = (13.0, 2.0 * 3.0 * 8.0, 8.0, 8.0, 1.0);
+    let spare = 18.0;
+    conversion + sums + shift + length + exact_side + spare
+};
+
+/// The roundings of the elements of both sides in their products with the center, a norm of the center each: step 6.
+const OF_CENTER: f64 = 8.0 + 8.0;
 
 /// The center of the candidates.
 #[derive(Clone, Copy)]
@@ -56,13 +66,13 @@ impl<'a> Center<'a> {
         self.squared_norm
     }
 
-    /// What the bound must allow for roundings, beside the residuals, in a row whose distance from the center is `norm`.
-    /// See [`quantize`](super::quantize).
+    /// What the bound must allow for roundings, beside the residuals, in a row whose distance from the center is
+    /// `norm`. See [`quantize`](super::quantize).
     pub(super) fn slack(self, dim: usize, norm: f32) -> f32 {
         let center = self.squared_norm.sqrt();
         let along = (dim / 4 + 8) as f64;
         let products = (f64::from(norm) + 1.01 + center) * center;
-        ((96.0 + along * products + 16.0 * center) * ROUNDING) as f32
+        ((LAST_STEPS + along * products + OF_CENTER * center) * ROUNDING) as f32
     }
 }
 

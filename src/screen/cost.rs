@@ -1,15 +1,15 @@
 //! The choice of a precision: by a sample of similarities before the call, and again by the counts of the first panels.
 //!
-//! A cheaper screen leaves more pairs to be computed exactly, of two kinds. Those that compete for the largest similarity
-//! below the positive are few, and each further panel adds fewer. But all pairs whose interval contains the positive are
-//! left, too, and any candidate's does with about the same probability: next to none where the positive stands above the
-//! bulk of the similarities, many where it stands inside.
+//! A cheaper screen leaves more pairs to be computed exactly, of two kinds. Those that compete for the largest
+//! similarity below the positive are few, and each further panel adds fewer. But all pairs whose interval contains the
+//! positive are left, too, and any candidate's does with about the same probability: next to none where the positive
+//! stands above the bulk of the similarities, many where it stands inside.
 //!
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`first_precision`]), since preparing the candidates for a screen that does not pay is the larger part of what a
-//! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of anchors
-//! compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a finer
-//! screen if what is left of its work would cost less there.
+//! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of
+//! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a
+//! finer screen if what is left of its work would cost less there.
 
 use super::center::Center;
 use super::format::Params;
@@ -108,8 +108,8 @@ impl CostModel {
     }
 }
 
-/// The rows of a square batch up to which no screen pays: preparing rows for one costs more than the screen saves. Other
-/// shapes are as large as the square with the same ratio of pairs to rows.
+/// The rows of a square batch up to which no screen pays: preparing rows for one costs more than the screen saves.
+/// Other shapes are as large as the square with the same ratio of pairs to rows.
 const EXACT_ROWS: usize = 32;
 
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.

@@ -116,6 +116,14 @@ fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
     }
 }
 
+/// The roundings of a similarity beside those of its sum, by the steps of [`bound`].
+const ROUNDINGS: f64 = {
+    let (normalisation, products, exact_side, window) = (4.0, 1.0, 1.0, 3.0);
+    // The small terms, those that stand in the proof as t, as dots and as errors in `f64`, and the rounding of the bound.
+    let spare = 3.0;
+    normalisation + products + exact_side + window + spare
+};
+
 /// The largest `|sum - SHRINK^2 * cosine|` over all pairs of rows of `dim` elements, whatever they hold.
 ///
 /// With `g = 2^-24` (the relative error of one `f32` rounding), `u` and `v` the exact unit rows of a pair times
@@ -140,10 +148,9 @@ fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
 /// 4. *The window.* Its ends are made of one product and at most two sums or differences in `f32` of numbers below 2,
 ///    each rounded by at most `g`: three `g`.
 ///
-/// Together `dim g / 2 + g + 4 g + g + 3 g`. The 12 below leaves three more `g` for the small terms, those that stand
-/// above as t, as dots and as errors in `f64`, and for the rounding of the bound itself. Rows of [`TOO_LONG`] elements
-/// or more get a bound that rules out nothing.
+/// Together `dim g / 2` and the roundings of [`ROUNDINGS`]. Rows of [`TOO_LONG`] elements or more get a bound that rules
+/// out nothing.
 pub(super) fn bound(dim: usize) -> f32 {
     let in_sum = if dim <= LAST_BELOW_ONE { dim as f64 / 2.0 } else { dim as f64 };
-    if dim < TOO_LONG { ((in_sum + 12.0) * ROUNDING) as f32 } else { ANYTHING }
+    if dim < TOO_LONG { ((in_sum + ROUNDINGS) * ROUNDING) as f32 } else { ANYTHING }
 }

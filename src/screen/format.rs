@@ -63,8 +63,8 @@ pub(crate) trait Format: 'static {
     );
     /// The extremes of the candidates in panels of `width` candidates, the last of which may be narrower.
     fn extremes(panels: &[u32], width: usize, dim: usize) -> Extremes;
-    /// About how much shorter intervals of 16-bit integers would be than those of this format: the share of the doubtful
-    /// pairs that would be left to them.
+    /// About how much shorter intervals of 16-bit integers would be than those of this format: the share of the
+    /// doubtful pairs that would be left to them.
     fn int16_share(rows: &[AnchorConstants], extremes: Extremes, dim: usize) -> f64;
     /// About how much shorter the intervals of `f32` would be, whose error is `float_bound`.
     fn float32_share(rows: &[AnchorConstants], extremes: Extremes, float_bound: f32) -> f64;

@@ -11,7 +11,8 @@ use crate::batch::Batch;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
 ///
-/// The names are `auto`, `f32`, `i16`, `i8` and `off`. Leave it at `Auto`, which decides by itself, unless you know better:
+/// The names are `auto`, `f32`, `i16`, `i8` and `off`. Leave it at `Auto`, which decides by itself, unless you know
+/// better:
 ///
 /// | your batches | what pays |
 /// |---|---|

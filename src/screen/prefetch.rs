@@ -1,7 +1,7 @@
 //! Prefetching: what a tile asks for while it computes, so that the memory is near when a later tile reads it.
 //!
-//! A tile reads one panel of candidates and a few anchors, and asks for one cache line in each of its steps. The tiles of
-//! a block of anchors on one panel share what there is to fetch:
+//! A tile reads one panel of candidates and a few anchors, and asks for one cache line in each of its steps. The tiles
+//! of a block of anchors on one panel share what there is to fetch:
 //!
 //! ```text
 //!                panel p                            panel p + 1
@@ -15,8 +15,8 @@
 //!    ...                         its anchors, and then their positives among the candidates
 //! ```
 //!
-//! The panel is read from the second-level cache then, not from memory: at 4096 x 768 this took the `f32` tile from 88 % to
-//! 99 % of the multiply-add ceiling.
+//! The panel is read from the second-level cache then, not from memory: at 4096 x 768 this took the `f32` tile from 88
+//! % to 99 % of the multiply-add ceiling.
 
 use crate::arch::Simd;
 
@@ -83,8 +83,8 @@ impl PrefetchPlan<'_> {
         }
     }
 
-    /// Part `part`, a line for each step, of the rows that the next block reads first. The parts are counted from the end
-    /// of the call's last panel backwards, so that the rows arrive just before they are needed.
+    /// Part `part`, a line for each step, of the rows that the next block reads first. The parts are counted from the
+    /// end of the call's last panel backwards, so that the rows arrive just before they are needed.
     #[inline(always)]
     fn next_rows(&self, part: usize) -> Option<Prefetch> {
         let parts = self.block_len.div_ceil(LINE * self.steps);

@@ -1,5 +1,5 @@
-//! Rows as integers: the center is removed, what is left is rounded to multiples of a step, and what the rounding leaves
-//! out is measured, row by row.
+//! Rows as integers: the center is removed, what is left is rounded to multiples of a step, and what the rounding
+//! leaves out is measured, row by row.
 //!
 //! # The bound
 //!
@@ -17,17 +17,17 @@
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any step and any rounding, also of
 //!    rows with one element that dwarfs the others; a good step only makes it small.
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
-//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`]. The sum of 16-bit products is at most the product of the
-//!    norms of both rows in steps, which are `46000` ([`Integers::LARGEST_NORM`]) at most, and half a step for each
+//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`]. The sum of 16-bit products is at most the product of
+//!    the norms of both rows in steps, which are `46000` ([`Integers::LARGEST_NORM`]) at most, and half a step for each
 //!    element by rounding: `(46000 + 1 + 91)^2 < 2^31`. A sum that leaves the range on the way comes back, as it wraps
 //!    around.
 //!
-//! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up to
-//! `dim` roundings loses at most `2^-150` more, so that a norm may still be too small if it is below
-//! `sqrt(dim) 2^-70 < 2^-62`. What 2 says of such a row holds all the same, as far more than that is added by 4. Its
-//! 16-bit sums may leave the range for good, but its step is below `2^-76` then, and that of the other row below `2^-13`:
-//! what the screen makes of an `i32` is at most `2^31 2^-76 2^-13 = 2^-58`, and the product `p.q` in whose place it
-//! stands is below `2^-60`. Both are nothing beside the `g` of the roundings.
+//! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up
+//! to `dim` roundings loses at most `2^-150` more, so that a norm may still be too small if it is below `sqrt(dim)
+//! 2^-70 < 2^-62`. What 2 says of such a row holds all the same, as far more than that is added by 4. Its 16-bit sums
+//! may leave the range for good, but its step is below `2^-76` then, and that of the other row below `2^-13`: what the
+//! screen makes of an `i32` is at most `2^31 2^-76 2^-13 = 2^-58`, and the product `p.q` in whose place it stands is
+//! below `2^-60`. Both are nothing beside the `g` of the roundings.
 //!
 //! The rest is roundings, with `g = 2^-24` (the relative error of one `f32` rounding). `|u| = 1`, and a center, a mean
 //! of unit rows, has a norm of at most `1 + 64 g`; so `|u - b| < 2.01`.

@@ -66,8 +66,8 @@ impl Window {
 /// The most anchors of a tile.
 const MAX_ANCHORS: usize = 8;
 
-/// The bounds of the similarities of a tile, less their rows' shifts: room for one tile. Each row starts at a cache line, so
-/// that no store of a register crosses two.
+/// The bounds of the similarities of a tile, less their rows' shifts: room for one tile. Each row starts at a cache
+/// line, so that no store of a register crosses two.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct TileBounds {

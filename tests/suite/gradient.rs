@@ -499,8 +499,10 @@ fn a_backward_pass_on_other_threads_than_the_forward_pass() {
     let expected = backward(&mut plan.threads(hardneg::Threads::Serial).forward(batch, one).unwrap());
     let parallel = plan.threads(hardneg::Threads::Rayon);
     let mut forward = pool(1).install(|| parallel.forward(batch, two)).unwrap();
-    let actual = pool(8).install(|| backward(&mut forward));
-    assert_pair(&expected, &actual, "8 threads after 1");
+    for threads in [8, 1, 3] {
+        let actual = pool(threads).install(|| backward(&mut forward));
+        assert_pair(&expected, &actual, &format!("{threads} threads on one workspace"));
+    }
 }
 
 /// Without the candidates' side, the gradients of the anchors have the same bits, and no buffer of candidates is asked

@@ -1,6 +1,6 @@
 //! However the anchors are split into calls, threads and pairings: the same bits.
 
-use hardneg::{Batch, Positives, RowStats, TripletLoss, Workspace};
+use hardneg::{Batch, Positives, RowStats, Threads, TripletLoss, Workspace};
 use proptest::prelude::*;
 
 use crate::common::{
@@ -19,7 +19,7 @@ fn piece(whole: &OwnedBatch, plan: TripletLoss, from: usize, to: usize, workspac
 /// the one call; every piece takes another way to run.
 fn check(whole: &OwnedBatch, plan: TripletLoss, mut points: Vec<usize>) {
     let mut workspace = Workspace::new();
-    let forward = plan.forward(whole.batch(), &mut workspace).unwrap();
+    let forward = plan.threads(Threads::Rayon).forward(whole.batch(), &mut workspace).unwrap();
     let (loss, rows) = (forward.loss(), forward.row_stats().to_vec());
     points.extend([0, rows.len()]);
     points.sort_unstable();

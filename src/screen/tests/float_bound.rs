@@ -112,7 +112,8 @@ impl Attack {
     }
 }
 
-/// What a sum in `f32` gets wrong: the similarity of rows as the screen has them, added up in order, less the exact one.
+/// What a sum in `f32` gets wrong: the similarity of rows as the screen has them, added up in order, less the exact
+/// one.
 fn error(x: &[f32], y: &[f32]) -> f64 {
     let unit = |row: &[f32]| {
         let scale = (SHRINK / reference::norm(row)) as f32;

@@ -228,7 +228,8 @@ impl Layout {
         None
     }
 
-    /// `count` candidates of nearly one similarity with `anchor`, whose residuals point its way and against it in turns.
+    /// `count` candidates of nearly one similarity with `anchor`, whose residuals point its way and against it in
+    /// turns.
     fn candidates(&self, random: &mut Random, anchor: &[f64], center: &[f64], count: usize) -> Vec<Vec<f32>> {
         let middle = self.integers(random);
         let whole = self.complete(center, &mut middle.clone(), self.aimed()).expect("a row of the middle");
