@@ -1,6 +1,7 @@
 //! A block of anchors: from raw rows, screened against all candidates, to the statistics of each row.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::direct::search_pairs;
 use super::pass::PassContext;
@@ -67,6 +68,8 @@ pub(super) struct BlockState {
     pub(super) done: bool,
     /// The pairs that were computed exactly.
     pub(super) scored: usize,
+    /// The rows all of whose pairs were computed exactly.
+    pub(super) exact_rows: usize,
 }
 
 /// One block of anchors with its thread's scratch.
@@ -82,8 +85,8 @@ pub(super) struct AnchorBlock<'a> {
     pub(super) windows: [Window; MAX_BLOCK],
     pub(super) constants: [AnchorConstants; MAX_BLOCK],
     pub(super) bounds: TileBounds,
-    /// The pairs that were computed exactly as a shortlist was full.
-    pub(super) forced: usize,
+    /// The rows of which many pairs were computed exactly, as their shortlists were full.
+    pub(super) crowded: usize,
     pub(super) words: &'a mut [u32],
     pub(super) scratch: &'a mut [f32],
     pub(super) shortlists: &'a mut [Shortlist],
@@ -110,7 +113,7 @@ impl<'a> AnchorBlock<'a> {
             windows: [Window::CLOSED; MAX_BLOCK],
             constants: [AnchorConstants::default(); MAX_BLOCK],
             bounds: TileBounds::ZERO,
-            forced: 0,
+            crowded: 0,
             words: scratch.words.aligned(),
             scratch: scratch.rows.aligned(),
             shortlists: &mut scratch.shortlists,
@@ -121,19 +124,24 @@ impl<'a> AnchorBlock<'a> {
     /// that will complete it. Where the screen leaves too many pairs, all of them are computed exactly.
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(OpenBlock(&mut self, PhantomData::<F>));
-        let outcome = match backend.run(ScreenBlock(&mut self, PhantomData::<F>)) {
-            Outcome::Screened => backend.run(FinishBlock(&mut self)),
-            outcome => outcome,
-        };
+        let screened = backend.run(ScreenBlock(&mut self, PhantomData::<F>));
+        let outcome = if screened == Outcome::Screened { backend.run(FinishBlock(&mut self)) } else { screened };
         if outcome == Outcome::Hopeless {
-            backend.run(SearchBlock(&mut self));
+            self.search_all(backend);
         }
     }
 
     /// Computes all pairs exactly, and completes the block's statistics.
     pub(super) fn mine_exactly(mut self, backend: Backend) {
         backend.run(MeasureBlock(&mut self));
-        backend.run(SearchBlock(&mut self));
+        self.search_all(backend);
+    }
+
+    /// Computes all pairs exactly.
+    fn search_all(mut self, backend: Backend) {
+        let rows = 0..self.stats.len();
+        *self.state = BlockState { precision: Precision::Exact, done: true, ..BlockState::default() };
+        backend.run(SearchBlock(&mut self, rows));
     }
 }
 
@@ -153,7 +161,7 @@ struct OpenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
 struct ScreenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
 struct FinishBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
 struct MeasureBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
-struct SearchBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
+struct SearchBlock<'b, 'a>(&'b mut AnchorBlock<'a>, Range<usize>);
 
 impl<F: Format> WithSimd for OpenBlock<'_, '_, F> {
     type Output = ();
@@ -197,7 +205,7 @@ impl WithSimd for SearchBlock<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.0.search_exactly(simd);
+        self.0.search_exactly(simd, self.1);
     }
 }
 
@@ -254,64 +262,83 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// The pairs that may be computed exactly, one by one, before the block gives up its screen.
+    /// How many pairs of a row may be computed exactly, one by one, in the time that computing all pairs of a row takes if
+    /// a pair costs `pair_cost`, in multiples of screening it in `f32`.
     #[inline(always)]
-    pub(super) fn pair_limit(&self, share_of_product: f64) -> usize {
+    pub(super) fn pair_limit(&self, pair_cost: f64) -> usize {
         let PassContext { candidates, finest, .. } = *self.context;
         if finest < Precision::Exact {
             return usize::MAX;
         }
-        let product = self.norms.len() as f64 * candidates.rows.count() as f64;
-        (share_of_product * product / survivor_cost(candidates.rows.dim() as f64)) as usize
+        (pair_cost * candidates.rows.count() as f64 / survivor_cost(candidates.rows.dim() as f64)) as usize
     }
 
-    /// Finds the closest negative of every row from its shortlist. First the best two pairs of every row, which
-    /// rule out most of the others, then those that are left; each while the next row's are fetched.
+    /// Finds the closest negative of every row. First the best two pairs of every shortlist, which rule out most of the
+    /// others, then those that are left, each while the next row's are fetched; then the rows without hope.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
         let (rows, candidates) = (self.stats.len(), self.context.candidates.rows);
+        let (limit, mut long_lists) = (self.pair_limit(S::DOT_COST), 0);
         for row in 0..rows {
             if let Some(next) = self.shortlists[..rows].get_mut(row + 1) {
                 next.prune(simd, self.windows[row + 1].low);
                 next.prefetch_best(simd, candidates);
             }
             let exact = exact_row(self.context, self.rows, self.norms, row);
-            self.shortlists[row].score_best(simd, &exact, &mut self.windows[row]);
+            let shortlist = &mut self.shortlists[row];
+            shortlist.score_best(simd, &exact, &mut self.windows[row]);
+            long_lists += usize::from(shortlist.length() > limit);
         }
-        let left: usize = self.shortlists[..rows].iter().map(Shortlist::length).sum();
-        if left > self.pair_limit(S::DOT_COST) {
+        if 2 * long_lists > rows {
             return Outcome::Hopeless;
         }
-        let mut scored = 0;
-        for (row, stats) in self.stats.iter_mut().enumerate() {
+        for row in 0..rows {
             if let Some(next) = self.shortlists[..rows].get(row + 1) {
                 next.prefetch(simd, candidates);
             }
             let exact = exact_row(self.context, self.rows, self.norms, row);
-            stats.set_closest_negative(self.shortlists[row].finish(simd, &exact, &mut self.windows[row]));
-            scored += self.shortlists[row].scored();
+            let shortlist = &mut self.shortlists[row];
+            if !shortlist.is_hopeless() {
+                self.stats[row].set_closest_negative(shortlist.finish(simd, &exact, &mut self.windows[row]));
+                self.state.scored += shortlist.scored();
+            }
         }
-        (self.state.done, self.state.scored) = (true, scored);
+        self.search_hopeless_rows(simd);
+        self.state.done = true;
         Outcome::Screened
     }
 
-    /// Finds the closest negative of every row among all pairs, in exact tiles.
+    /// Searches the rows without hope, those that follow each other together.
     #[inline(always)]
-    fn search_exactly<S: Simd>(&mut self, simd: S) {
+    fn search_hopeless_rows<S: Simd>(&mut self, simd: S) {
+        let mut row = 0;
+        while row < self.stats.len() {
+            let run = self.shortlists[row..self.stats.len()].iter().take_while(|list| list.is_hopeless()).count();
+            if run > 0 {
+                simd.run(SearchBlock(self, row..row + run));
+            }
+            row += run.max(1);
+        }
+    }
+
+    /// Finds the closest negatives of some rows among all pairs, in exact tiles.
+    #[inline(always)]
+    fn search_exactly<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
         let PassContext { anchors, positives, negatives, candidates, .. } = *self.context;
         let mut searches = [ClosestSearch::EMPTY; MAX_BLOCK];
-        for (row, stats) in self.stats.iter().enumerate() {
+        for (search, row) in searches.iter_mut().zip(rows.clone()) {
             let positive = positives.of(self.first + row);
-            searches[row] = ClosestSearch::new(negatives, stats.positive(), positive);
+            *search = ClosestSearch::new(negatives, self.stats[row].positive(), positive);
         }
-        let anchors = NormedRows { rows: anchors.range(self.first, self.norms.len()), norms: self.norms };
+        let norms = &self.norms[rows.clone()];
+        let anchors = NormedRows { rows: anchors.range(self.first + rows.start, rows.len()), norms };
         let others = NormedRows { rows: candidates.rows, norms: candidates.norms };
         search_pairs(simd, anchors, others, &mut searches);
-        for (stats, search) in self.stats.iter_mut().zip(&searches) {
+        for (stats, search) in self.stats[rows.clone()].iter_mut().zip(&searches) {
             stats.set_closest_negative(search.found());
         }
-        let scored = self.stats.len() * (candidates.rows.count() - 1);
-        *self.state = BlockState { precision: Precision::Exact, done: true, scored };
+        self.state.exact_rows += rows.len();
+        self.state.scored += rows.len() * (candidates.rows.count() - 1);
     }
 }
 

@@ -84,7 +84,8 @@ impl Anchors<'_> {
         let mut screening = Screening::default();
         for (block, state) in self.states.iter().enumerate() {
             let rows = (self.norms.len() - block * self.block_rows).min(self.block_rows);
-            screening.count(state.precision, rows, state.scored);
+            screening.count(state.precision, rows - state.exact_rows, state.scored);
+            screening.count(Precision::Exact, state.exact_rows, 0);
         }
         screening
     }

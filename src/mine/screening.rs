@@ -10,9 +10,22 @@ use crate::screen::{
     Tile, Window, is_checkpoint,
 };
 
-/// The pairs of a block that may be computed exactly before it gives up its screen, as a share of the time of a product
-/// in `f32`: enough for blocks with a few crowded rows, and little beside what computing all pairs takes.
-const FORCED_SHARE: f64 = 0.25;
+/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of a
+/// product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that many
+/// are, little time is lost beside what computing all pairs takes.
+const CROWDED_SHARE: f64 = 0.25;
+
+/// How many times as long the pairs of a row alone take in tiles as those of a row among several.
+const ROW_ALONE: f64 = 3.0;
+
+/// How many pairs of a row may be computed one by one.
+#[derive(Clone, Copy)]
+struct PairLimits {
+    /// Beyond it the row is crowded.
+    crowded: usize,
+    /// Beyond it all its pairs are computed in tiles, which would have taken no longer.
+    hopeless: usize,
+}
 
 impl<'a> AnchorBlock<'a> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
@@ -20,13 +33,14 @@ impl<'a> AnchorBlock<'a> {
     pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let forced_limit = self.pair_limit(FORCED_SHARE);
+        let limits =
+            PairLimits { crowded: self.pair_limit(CROWDED_SHARE), hopeless: self.pair_limit(ROW_ALONE * S::DOT_COST) };
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
-            self.screen_panel::<S, F>(simd, words, panel * width, prefetch);
-            if self.forced > forced_limit {
+            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, limits);
+            if 2 * self.crowded > self.norms.len() {
                 return Outcome::Hopeless;
             }
             let seen = panel + 1;
@@ -66,12 +80,13 @@ impl<'a> AnchorBlock<'a> {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
-        let (mut doubtful, mut scored) = (0, 0);
-        for shortlist in &self.shortlists[..rows] {
+        let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
+        for shortlist in self.shortlists[..rows].iter().filter(|shortlist| !shortlist.is_hopeless()) {
             doubtful += shortlist.doubtful();
             scored += shortlist.scored();
+            rows_with_hope += 1;
         }
-        let mean = |sum: usize| sum as f64 / rows as f64;
+        let mean = |sum: usize| sum as f64 / f64::from(rows_with_hope.max(1));
         let (screened, count) = (screened as f64, count as f64);
         let model = CostModel {
             precision: F::PRECISION,
@@ -106,6 +121,7 @@ impl<'a> AnchorBlock<'a> {
         panel: &[u32],
         first_candidate: usize,
         prefetch: PrefetchPlan<'_>,
+        limits: PairLimits,
     ) {
         let dim = self.context.candidates.rows.dim();
         let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
@@ -123,7 +139,8 @@ impl<'a> AnchorBlock<'a> {
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
-                forced: &mut self.forced,
+                limits,
+                crowded: &mut self.crowded,
             };
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
@@ -143,8 +160,9 @@ struct ShortlistSink<'a, 'b, S> {
     windows: &'b mut [Window],
     constants: &'b [AnchorConstants],
     first_candidate: usize,
-    /// The pairs that were computed exactly.
-    forced: &'b mut usize,
+    limits: PairLimits,
+    /// The crowded rows.
+    crowded: &'b mut usize,
 }
 
 impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
@@ -159,6 +177,12 @@ impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
         let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
         let before = shortlist.scored();
         shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
-        *self.forced += shortlist.scored() - before;
+        let (scored, PairLimits { crowded, hopeless }) = (shortlist.scored(), self.limits);
+        if scored > before {
+            *self.crowded += usize::from(before <= crowded && scored > crowded);
+            if scored > hopeless {
+                *window = shortlist.give_up();
+            }
+        }
     }
 }

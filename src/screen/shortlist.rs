@@ -31,6 +31,8 @@ pub(crate) struct Shortlist {
     scored: usize,
     /// The pairs that were added although they may not qualify.
     doubtful: usize,
+    /// Whether the row's pairs are all to be computed in tiles.
+    hopeless: bool,
 }
 
 /// How an exact similarity is compared with the ends of intervals: `similarity * unit - shift`.
@@ -62,6 +64,7 @@ impl Default for Shortlist {
             length: 0,
             scored: 0,
             doubtful: 0,
+            hopeless: false,
         }
     }
 }
@@ -106,6 +109,7 @@ impl Shortlist {
         self.length = 0;
         self.scored = 0;
         self.doubtful = 0;
+        self.hopeless = false;
         Window { low: f32::NEG_INFINITY, high }
     }
 
@@ -113,6 +117,19 @@ impl Shortlist {
     pub(crate) fn settle_zero_row(&mut self) -> Window {
         self.search.offer(usize::from(self.positive == 0), 0.0);
         Window::CLOSED
+    }
+
+    /// Ends a row of which the screen leaves so many pairs that computing all of them in tiles is cheaper.
+    #[inline(always)]
+    pub(crate) fn give_up(&mut self) -> Window {
+        self.length = 0;
+        self.hopeless = true;
+        Window::CLOSED
+    }
+
+    /// Whether the row's pairs are all to be computed in tiles.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.hopeless
     }
 
     /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`.
