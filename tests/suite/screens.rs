@@ -130,7 +130,9 @@ fn blocks_of_one_call_end_at_different_screens() {
                 Screen::F32 => assert_eq!(f32_rows, count, "{what}"),
                 Screen::Off => assert_eq!(exact_rows, count, "{what}"),
                 _ if plan.backend.name() == "avx512" && plan.threads == Threads::Serial => {
-                    assert_eq!((i8_rows, i16_rows, f32_rows, exact_rows), (2 * BLOCK, BLOCK, 0, BLOCK), "{what}");
+                    assert_eq!((i8_rows, f32_rows, i16_rows + exact_rows), (2 * BLOCK, 0, 2 * BLOCK), "{what}");
+                    // A row or two of the second kind may have too many pairs left for 16-bit integers, too.
+                    assert!((BLOCK - 2..=BLOCK).contains(&i16_rows), "{what}");
                 }
                 _ => {}
             }
