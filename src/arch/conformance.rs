@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Backend, Simd, TileKernel, WithSimd};
+use super::{Backend, DotKernel, Simd, TileKernel, WithSimd};
 
 /// More lanes than any register has.
 const MOST_LANES: usize = 64;
@@ -401,6 +401,16 @@ fn doubles<S: Simd>(simd: S) {
             lanes.iter_mut().zip(upper).for_each(|(low, high)| *low += high);
         }
         assert!(folded.same(lanes[0]), "fold: {folded} in place of {}", lanes[0]);
+        // As many registers as lanes, each with numbers of its own; one more, which is not looked at.
+        let register = |first: usize| {
+            let lanes: Vec<f64> = (0..S::F64_LANES).map(|lane| number(first * S::F64_LANES + lane)).collect();
+            simd.load64(&lanes)
+        };
+        let registers: Vec<S::F64> = (0..=S::F64_LANES).map(register).collect();
+        for (lane, folded) in F64(simd.fold_each(&registers)).lanes(simd).into_iter().enumerate() {
+            let expected = simd.fold(registers[lane]);
+            assert!(folded.same(expected), "fold_each, lane {lane}: {folded} in place of {expected}");
+        }
     }
 }
 
@@ -414,12 +424,29 @@ impl TileKernel for Constants<'_> {
     }
 }
 
+impl DotKernel for Constants<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, _simd: S) {
+        self.0.push([ANCHORS, CANDIDATES, REGISTERS, S::F64_LANES]);
+    }
+}
+
 /// The kernel of a tile runs once, with the constants that were asked for, and so does a computation.
 fn tiles<S: Simd>(simd: S) {
     for registers in 1..=S::TILE_REGISTERS {
         let mut given = Vec::new();
         simd.run_tile(registers, Constants(&mut given));
         assert_eq!(given, [[S::TILE_ANCHORS, registers, S::F32_LANES, S::TILE_REGISTERS]], "run_tile");
+    }
+    for anchors in 1..=S::DOT_ANCHORS {
+        let mut given = Vec::new();
+        simd.run_dot_tile(anchors, Constants(&mut given));
+        let [[rows, candidates, registers, lanes]] = given[..] else {
+            panic!("run_dot_tile ran {} times", given.len())
+        };
+        assert_eq!((rows, lanes), (anchors, S::F64_LANES), "run_dot_tile");
+        // Parts of the sixteen lanes, all of the same size.
+        assert!(candidates > 0 && registers > 0 && (16 / lanes).is_multiple_of(registers), "run_dot_tile");
     }
     struct Inner<'a>(&'a mut usize);
     impl WithSimd for Inner<'_> {

@@ -192,6 +192,37 @@ fn similarity_matrices() {
     }
 }
 
+/// Every number of anchors and candidates around the tiles of dot products, of every length around the virtual lanes.
+#[test]
+fn similarity_matrices_around_every_tile() {
+    let dims = (1..=67).chain([127, 128, 129, 383, 384, 385, 767, 768, 769]);
+    for (turn, dim) in dims.enumerate() {
+        for rows in 1..=7 {
+            let columns = 1 + (turn + 5 * rows) % 14;
+            let elements = ALL_ELEMENTS[(turn + rows) % ALL_ELEMENTS.len()];
+            let mut random = Random((turn * 8 + rows) as u64);
+            let (x, y) = (elements.vector(&mut random, rows * dim), elements.vector(&mut random, columns * dim));
+            let expected = bits(&reference::similarity_matrix(&x, &y, dim));
+            for backend in Backend::available() {
+                let mut output = vec![7.0; rows * columns];
+                backend.similarity_matrix_into(&x, &y, dim, &mut output).unwrap();
+                assert_eq!(expected, bits(&output), "{elements:?} {rows} x {columns} x {dim}, {backend}");
+            }
+        }
+    }
+    // More rows than a block of the matrix has, on both sides.
+    for (rows, columns, dim) in [(95, 11, 3), (96, 12, 16), (97, 13, 17), (193, 25, 5)] {
+        let mut random = Random(rows as u64);
+        let (x, y) = (random.rows(rows, dim), random.rows(columns, dim));
+        let expected = bits(&reference::similarity_matrix(&x, &y, dim));
+        for backend in Backend::available() {
+            let mut output = vec![7.0; rows * columns];
+            backend.similarity_matrix_into(&x, &y, dim, &mut output).unwrap();
+            assert_eq!(expected, bits(&output), "{rows} x {columns} x {dim}, {backend}");
+        }
+    }
+}
+
 /// A similarity that is too small for an `f32` and negative is `-0.0`, which is equal to `0.0` and has other bits.
 #[test]
 fn negative_zero() {
