@@ -30,6 +30,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
+    /// Up to so many rows on both sides, a batch of dot products in `f64` takes less time than rows that are packed for a
+    /// tile in `f32`, with the packing.
+    const DOT_SQUARE: usize;
+    /// Up to so many rows on one side, it does so whatever the other side has.
+    const DOT_FEW: usize;
     /// How many times as long as a tile of products in `f32` a tile of dot products in `f64` takes, pair for pair.
     const DOT_COST: f64;
     /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.

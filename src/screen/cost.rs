@@ -27,13 +27,13 @@ pub(crate) fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
-/// Batches with fewer rows on a side are screened in `f32`: there, rounding rows to integers costs more than it saves.
+/// Batches with fewer rows on both sides are screened in `f32`: there, rounding rows to integers costs more than it saves.
 const LEAST_ROWS: usize = 128;
 
 /// Batches with shorter rows are screened in `f32`.
 const LEAST_DIM: usize = 32;
 
-/// Batches with fewer elements on a side are screened in `f32`.
+/// Batches with fewer elements on both sides are screened in `f32`.
 const LEAST_ELEMENTS: usize = 1 << 15;
 
 /// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
@@ -108,31 +108,26 @@ impl CostModel {
     }
 }
 
-/// The rows of a square batch up to which no screen pays: preparing rows for one costs more than the screen saves.
-/// Other shapes are as large as the square with the same ratio of pairs to rows.
-const EXACT_ROWS: usize = 32;
-
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
 pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
-    let (anchors, candidates) = (batch.rows(), batch.candidates());
-    if anchors.saturating_mul(candidates) <= (EXACT_ROWS / 2).saturating_mul(anchors.saturating_add(candidates)) {
-        return Precision::Exact;
-    }
-    let rows = batch.rows().min(batch.candidates());
-    let dim = batch.dim();
-    if rows < LEAST_ROWS || dim < LEAST_DIM || rows * dim < LEAST_ELEMENTS || dim > MAX_DIM {
-        return Precision::Float32;
-    }
-    backend.run(Fastest)
+    backend.run(Coarsest(batch))
 }
 
-/// The precision whose products are the fastest.
-struct Fastest;
+struct Coarsest<'a>(Batch<'a>);
 
-impl WithSimd for Fastest {
+impl WithSimd for Coarsest<'_> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
+        let (anchors, candidates, dim) = (self.0.rows(), self.0.candidates(), self.0.dim());
+        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
+        if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
+            return Precision::Exact;
+        }
+        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
+        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
+            return Precision::Float32;
+        }
         match (S::FAST_I8, S::FAST_I16) {
             (true, _) => Precision::Int8,
             (false, true) => Precision::Int16,
