@@ -117,6 +117,14 @@ impl ClosestSearch {
         }
     }
 
+    /// Considers what a search of other candidates in the same row has found.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, other: &ClosestSearch) {
+        if let Some(found) = other.found() {
+            self.offer(found.index, found.similarity);
+        }
+    }
+
     /// The closest negative among the candidates offered so far.
     #[inline(always)]
     pub(crate) fn found(&self) -> Option<ClosestNegative> {

@@ -1,15 +1,19 @@
 //! Mining without screens, for small batches and few anchors: one pass over the candidates computes their norms, their
 //! sum, and every pair exactly, a group of rows at a time while it is in the first-level cache. Nothing is packed.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::plan::{MinePlan, Mined};
-use crate::arch::{Simd, WithSimd};
+use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
     norm_rows,
 };
+use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::rows::Rows;
 
 /// The bytes of a group of candidates, which stay in the first-level cache while all anchors are multiplied with them.
 const GROUP_BYTES: usize = 24 << 10;
@@ -29,49 +33,81 @@ pub(super) struct DirectBuffers<'a> {
     pub(super) positives: &'a mut [f64],
 }
 
+/// The most anchors for which the candidates are divided over threads.
+const MOST_SHARED: usize = 32;
+
 /// Writes the statistics of every anchor.
-pub(super) fn mine(plan: MinePlan, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
+pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
     let DirectBuffers { anchor_norms, candidate_norms, sums, stats, searches, positives } = buffers;
-    plan.backend.run(Direct {
-        negatives: plan.negatives,
+    let MinePlan { backend, negatives, .. } = plan;
+    backend.run(OpenRows {
+        negatives,
         batch,
-        anchor_norms: &mut *anchor_norms,
-        candidate_norms: &mut *candidate_norms,
-        sums,
-        stats,
-        searches,
+        norms: &mut *anchor_norms,
+        positives: &mut *positives,
+        searches: &mut *searches,
+    });
+    let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
+    if join == Join::Serial || searches.len() > MOST_SHARED {
+        let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
+        backend.run(SearchBlocks { anchors, rows, first: 0, norms, sums, searches: &mut *searches });
+    } else {
+        search_shared(backend, join, anchors, batch.candidate_rows(), candidate_norms, sums, searches);
+    }
+    combine_blocks(sums, batch.dim());
+    backend.run(CloseRows {
+        anchors,
+        sum: &sums[..batch.dim()],
+        negatives: batch.candidates() - 1,
         positives,
+        searches,
+        stats,
     });
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
     Ok(Mined::without_screens(batch, anchor_norms, candidate_norms))
 }
 
-struct Direct<'a> {
+/// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
+fn search_shared(
+    backend: Backend,
+    join: Join,
+    anchors: NormedRows<'_>,
+    candidates: Rows<'_>,
+    norms: &mut [f64],
+    sums: &mut [f64],
+    searches: &mut [ClosestSearch],
+) {
+    let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
+    opened[..searches.len()].copy_from_slice(searches);
+    let found = Mutex::new(searches);
+    let blocks = (Chunks::new(norms, SUM_BLOCK), Chunks::new(sums, candidates.dim()));
+    for_each_block(join, blocks, &|block, (norms, sums)| {
+        let mut own = opened;
+        let searches = &mut own[..anchors.rows.count()];
+        let (first, norms) = (block * SUM_BLOCK, norms.slice);
+        let rows = candidates.range(first, norms.len());
+        backend.run(SearchBlocks { anchors, rows, first, norms, sums: sums.slice, searches: &mut *searches });
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        for (found, own) in found.iter_mut().zip(searches) {
+            found.merge(own);
+        }
+    });
+}
+
+/// Computes the norm of every anchor and its similarity with its positive, and opens the search that this one limits.
+struct OpenRows<'a> {
     negatives: Negatives,
     batch: Batch<'a>,
-    anchor_norms: &'a mut [f64],
-    candidate_norms: &'a mut [f64],
-    sums: &'a mut [f64],
-    stats: &'a mut [RowStats],
-    searches: &'a mut [ClosestSearch],
+    norms: &'a mut [f64],
     positives: &'a mut [f64],
+    searches: &'a mut [ClosestSearch],
 }
 
-impl WithSimd for Direct<'_> {
+impl WithSimd for OpenRows<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        self.open_rows(simd);
-        self.search(simd);
-        self.close_rows(simd);
-    }
-}
-
-impl Direct<'_> {
-    /// The norm of every anchor, its similarity with its positive, and the search that this one limits.
-    #[inline(always)]
-    fn open_rows<S: Simd>(&mut self, simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
         for row in 0..anchors.count() {
             let index = self.batch.positives().of(row);
@@ -80,41 +116,63 @@ impl Direct<'_> {
                 dots(simd, [anchor, anchor, positive], [anchor, positive, positive]);
             let norm = squared_norm.sqrt();
             let similarity = cosine(dot, norm, positive_squared_norm.sqrt());
-            self.anchor_norms[row] = norm;
+            self.norms[row] = norm;
             self.positives[row] = similarity;
             self.searches[row] = ClosestSearch::new(self.negatives, similarity as f32, index);
         }
     }
+}
 
-    /// One pass over the candidates.
+/// One pass over some blocks of candidates: their norms, their sums, and every pair.
+struct SearchBlocks<'a> {
+    anchors: NormedRows<'a>,
+    rows: Rows<'a>,
+    /// The index of the first row.
+    first: usize,
+    norms: &'a mut [f64],
+    sums: &'a mut [f64],
+    searches: &'a mut [ClosestSearch],
+}
+
+impl WithSimd for SearchBlocks<'_> {
+    type Output = ();
     #[inline(always)]
-    fn search<S: Simd>(&mut self, simd: S) {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
-        let dim = self.batch.dim();
-        let (anchors, group) = (NormedRows { rows: anchors, norms: self.anchor_norms }, group_rows(dim));
-        let sums = self.sums.chunks_exact_mut(dim);
-        let blocks = candidates.blocks(SUM_BLOCK).zip(self.candidate_norms.chunks_mut(SUM_BLOCK)).zip(sums);
+    fn run<S: Simd>(self, simd: S) {
+        let Self { anchors, rows, first, norms, sums, searches } = self;
+        let (dim, group) = (rows.dim(), group_rows(rows.dim()));
+        let blocks = rows.blocks(SUM_BLOCK).zip(norms.chunks_mut(SUM_BLOCK)).zip(sums.chunks_exact_mut(dim));
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
             sum.fill(0.0);
             for (part, (rows, norms)) in rows.blocks(group).zip(norms.chunks_mut(group)).enumerate() {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
-                let first = block * SUM_BLOCK + part * group;
-                let mut sink = SearchSink { searches: &mut *self.searches, first };
+                let mut sink = SearchSink { searches: &mut *searches, first: first + block * SUM_BLOCK + part * group };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
-        combine_blocks(self.sums, dim);
     }
+}
 
-    /// The mean and the closest negative of every row.
+/// Completes every row with its mean and its closest negative.
+struct CloseRows<'a> {
+    anchors: NormedRows<'a>,
+    /// The sum of all candidates, each scaled to norm 1.
+    sum: &'a [f64],
+    /// How many negatives a row has.
+    negatives: usize,
+    positives: &'a [f64],
+    searches: &'a [ClosestSearch],
+    stats: &'a mut [RowStats],
+}
+
+impl WithSimd for CloseRows<'_> {
+    type Output = ();
     #[inline(always)]
-    fn close_rows<S: Simd>(&mut self, simd: S) {
-        let (anchors, dim) = (self.batch.anchor_rows(), self.batch.dim());
-        let negatives = (self.batch.candidates() - 1) as f64;
-        for (row, (stats, search)) in self.stats.iter_mut().zip(&*self.searches).enumerate() {
-            let (norm, positive) = (self.anchor_norms[row], self.positives[row]);
-            let total = dot_sum(simd, anchors.row(row), &self.sums[..dim]);
+    fn run<S: Simd>(self, simd: S) {
+        let negatives = self.negatives as f64;
+        for (row, (stats, search)) in self.stats.iter_mut().zip(self.searches).enumerate() {
+            let (norm, positive) = (self.anchors.norms[row], self.positives[row]);
+            let total = dot_sum(simd, self.anchors.rows.row(row), self.sum);
             let mean = if norm == 0.0 { 0.0 } else { (total / norm - positive) / negatives };
             *stats = RowStats::computed(positive as f32, mean as f32, search.found());
         }

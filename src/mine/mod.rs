@@ -33,11 +33,11 @@ const SERIAL_WORK: usize = 5 << 19;
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let screens = plan.screen.plan(plan.backend, batch);
-    if screens.coarsest == Precision::Exact {
-        return direct::mine(plan, batch, memory.grow_direct(batch)?);
-    }
     let work = batch.rows().saturating_mul(batch.candidates()).saturating_mul(batch.dim());
     let join = plan.threads.join(work >= SERIAL_WORK);
+    if screens.is_direct {
+        return direct::mine(plan, join, batch, memory.grow_direct(batch)?);
+    }
     let block_rows = block_rows(batch.rows(), batch.dim(), join.threads());
     let MineBuffers { mut candidates, center, anchor_norms, stats, states, scratch } =
         memory.grow(batch, screens, join.threads())?;

@@ -62,9 +62,10 @@ impl Screen {
     /// What a call may need of the screens, whatever its rows hold.
     pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
         let dim = batch.dim();
+        let pays = cost::coarsest_that_pays(backend, batch);
         let (coarsest, finest) = match self {
             Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
-            Screen::Auto => (cost::coarsest_that_pays(backend, batch), Precision::Exact),
+            Screen::Auto => (pays, Precision::Exact),
             Screen::Off => (Precision::Exact, Precision::Exact),
             Screen::F32 => (Precision::Float32, Precision::Float32),
             Screen::I16 => (Precision::Int16, Precision::Int16),
@@ -73,6 +74,7 @@ impl Screen {
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         ScreenPlan {
+            is_direct: coarsest == Precision::Exact && pays == Precision::Exact,
             coarsest,
             finest,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
@@ -84,6 +86,8 @@ impl Screen {
 /// What a call may need of the screens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScreenPlan {
+    /// Whether all pairs are computed in one pass over the candidates, as the batch is small or has few rows on a side.
+    pub(crate) is_direct: bool,
     /// The precision to begin with, if a sample of the rows does not speak against it.
     pub(crate) coarsest: Precision,
     /// The finest precision that a block may change to.

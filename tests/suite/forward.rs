@@ -60,6 +60,21 @@ fn shapes_around_the_end_of_the_exact_path() {
     }
 }
 
+/// Few anchors against so many candidates that these are divided over threads, block by block: ties between blocks go to
+/// the lowest index, whichever thread is the last.
+#[test]
+fn few_anchors_whose_candidates_are_divided_over_threads() {
+    let mut workspace = Workspace::new();
+    for (turn, data) in [Data::Random, Data::Duplicates, Data::NearTies, Data::ZeroRows].into_iter().enumerate() {
+        for (rows, candidates, dim) in [(1, 3000, 901), (3, 1153, 800), (9, 2000, 160)] {
+            assert!(rows * candidates * dim > 2_700_000, "{rows} x {candidates} x {dim} is not divided");
+            let batch = data.batch(turn as u64, rows, candidates, dim);
+            let negatives = ALL_NEGATIVES[turn % 3];
+            check_forward(batch.batch(), negatives, &mut workspace, &format!("{data:?} {rows} x {candidates} x {dim}"));
+        }
+    }
+}
+
 /// Five blocks of candidates: fewer would be added up in the same order by another tree. Every row but the positive has
 /// its opposite among them, so that nothing is left of the mean but the roundings of the sum, which depend on its
 /// order.
