@@ -3,7 +3,8 @@
 //! # The idea
 //!
 //! The answer is defined by the exact similarity: `f64` sums in a fixed order. Computing it for every pair would cost
-//! several times as much as a matrix product in `f32`. But of a row's n similarities only one matters, the closest
+//! several times as much as a matrix product in `f32`. (Small batches are computed so all the same, and data of which
+//! every screen leaves nearly all pairs.) But of a row's n similarities only one matters, the closest
 //! negative, and an approximation tells where it can be. So every pair is computed in whatever way is fastest, which
 //! gives an interval that holds its exact similarity, and what these intervals cannot decide is computed again,
 //! exactly.
@@ -63,8 +64,9 @@
 //! 2. Then the two pairs with the highest U are computed first, as they raise b the most: from an L, a whole interval
 //!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
 //!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
-//! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once. Data on
-//!    which the screen rules out nothing (all rows alike, say) costs n exact scores a row, and the answer is the same.
+//! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once. A row of
+//!    which so many are computed that tiles of all its pairs would have taken no longer is ended, and computed in tiles;
+//!    and where that begins to happen to half of the rows of a block (all rows alike, say), the block is.
 //! 4. The positive itself falls into its own window. It is dropped by index.
 //!
 //! # What was tried

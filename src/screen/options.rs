@@ -16,13 +16,16 @@ use crate::batch::Batch;
 ///
 /// | your batches | what pays |
 /// |---|---|
-/// | under 128 rows on a side, `dim` under 32, or fewer than 2^15 elements on the smaller side | `F32` |
+/// | up to some ten rows on both sides, or up to three on one (32 and 9 with AVX-512) | `Off` |
+/// | under 128 rows on both sides, `dim` under 32, or fewer than 2^15 elements on the larger side | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
+/// | rows that are alike to the last digits | `Off` |
 ///
 /// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
-/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for
-/// `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it.
+/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
+/// 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes pairs exactly where its
+/// screen leaves too many of them, so that no data makes a call slow: the others do what their name says.
 ///
 /// ```
 /// use hardneg::{Batch, Screen, TripletLoss, Workspace};
@@ -47,7 +50,7 @@ pub enum Screen {
     I16,
     /// By similarities of rows rounded to 8-bit integers. Rows longer than 2^15 take `F32`.
     I8,
-    /// Not at all: every pair is computed exactly. Several times slower; to check that the answer is the same.
+    /// Not at all: every pair is computed exactly, in tiles. On large batches several times slower.
     Off,
 }
 
