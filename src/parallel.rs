@@ -25,9 +25,12 @@ impl Threads {
     /// How a call with this option runs its halves. Rayon is asked, which may start its pool, only where there is so
     /// much work that several threads gain something.
     pub(crate) fn join(self, is_much: bool) -> Join {
+        if !is_much {
+            return Join::Serial;
+        }
         match self {
             #[cfg(feature = "rayon")]
-            Threads::Rayon if is_much && ambient::is_usable() => Join::Rayon,
+            Threads::Rayon if ambient::is_usable() => Join::Rayon,
             _ => Join::Serial,
         }
     }
