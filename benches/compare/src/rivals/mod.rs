@@ -1,16 +1,19 @@
 //! Who competes: everybody does the whole job, from rows that are not normalised to the loss.
 
 mod blocked;
+mod buffer;
 mod entrant;
 mod gemm;
+mod lean;
 mod naive;
 mod ndarray;
 #[cfg(feature = "numkong")]
 mod numkong;
 mod ours;
 mod reduce;
+mod vectorised;
 
-pub(crate) use entrant::{Entrant, Rival};
+pub(crate) use entrant::{Entrant, MARGIN, Rival};
 
 use hardneg::Threads;
 

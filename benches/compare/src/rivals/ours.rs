@@ -39,6 +39,6 @@ fn entrant(screen: Screen, threads: usize) -> Entrant {
     Entrant {
         ours: true,
         most_work,
-        ..Entrant::new(name, threads, move |_, _| Ours { plan, workspace: Workspace::new() })
+        ..Entrant::new(name, threads, move |_| Ours { plan, workspace: Workspace::new() })
     }
 }
