@@ -31,7 +31,7 @@ struct Training {
 
 impl Training {
     fn new(rows: usize, dim: usize) -> Training {
-        let sets = (0..sets(rows, dim)).map(|seed| pairs(seed, rows, dim)).collect();
+        let sets = (0..sets(2 * rows * dim)).map(|seed| pairs(seed, rows, dim)).collect();
         let [by_anchors, by_positives] = [0, 1].map(|_| vec![0.0; rows * dim]);
         Training { sets, turn: 0, by_anchors, by_positives, workspace: Workspace::new() }
     }

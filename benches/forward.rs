@@ -58,7 +58,7 @@ fn report_group(criterion: &mut Criterion, name: &str, shapes: impl Iterator<Ite
 }
 
 fn inputs(rows: usize, dim: usize) -> Vec<OwnedBatch> {
-    (0..sets(rows, dim)).map(|seed| OwnedBatch::trained(seed, rows, dim)).collect()
+    (0..sets(2 * rows * dim)).map(|seed| OwnedBatch::trained(seed, rows, dim)).collect()
 }
 
 /// What is timed must be right.

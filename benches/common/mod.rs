@@ -36,9 +36,16 @@ impl OwnedBatch {
 
     /// Random anchors whose positives stand above the bulk of the similarities, at about 0.8, as after training.
     pub(crate) fn trained(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
-        let (anchors, noise) = (random_rows(2 * seed, rows, dim), random_rows(2 * seed + 1, rows, dim));
-        let positives = anchors.iter().zip(&noise).map(|(anchor, noise)| anchor + 0.75 * noise).collect();
-        OwnedBatch::pairs(anchors, positives, dim)
+        OwnedBatch::trained_among(seed, rows, rows, dim).with(Pairing::Paired)
+    }
+
+    /// The same among more candidates: the positive of anchor `i` is candidate `i`, and the candidates after those are
+    /// random.
+    pub(crate) fn trained_among(seed: u64, rows: usize, candidates: usize, dim: usize) -> OwnedBatch {
+        let anchors = random_rows(2 * seed, rows, dim);
+        let mut candidates = random_rows(2 * seed + 1, candidates, dim);
+        candidates.iter_mut().zip(&anchors).for_each(|(noise, anchor)| *noise = anchor + 0.75 * *noise);
+        OwnedBatch::new(anchors, candidates, dim, Pairing::Identity)
     }
 
     /// Random anchors and positives that have nothing to do with each other: any negative may be as similar as the
@@ -71,10 +78,10 @@ impl OwnedBatch {
     }
 }
 
-/// How many sets of pairs a benchmark rotates through, so that neither cache nor branch predictor learns one: 16 small
-/// ones, fewer of a size that no cache keeps anyway.
-pub(crate) fn sets(rows: usize, dim: usize) -> u64 {
-    ((1 << 20) / (2 * rows * dim)).clamp(1, 16) as u64
+/// How many batches of so many elements a benchmark rotates through, so that neither cache nor branch predictor learns
+/// one: 16 small ones, fewer of a size that no cache keeps anyway.
+pub(crate) fn sets(elements: usize) -> u64 {
+    ((1 << 20) / elements).clamp(1, 16) as u64
 }
 
 /// Hands out its members in turn, for ever.

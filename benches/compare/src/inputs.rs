@@ -10,6 +10,22 @@ use crate::common::{OwnedBatch, random_rows, sets};
 /// The folder of the sample.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data");
 
+/// The shape of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Anchors.
+    pub rows: usize,
+    pub candidates: usize,
+    pub dim: usize,
+}
+
+impl Shape {
+    /// The multiply-adds of all pairs.
+    pub(crate) fn work(self) -> u64 {
+        (self.rows * self.candidates * self.dim) as u64
+    }
+}
+
 /// Batches of one kind and shape: several of them if they are small.
 pub(crate) struct Input {
     pub label: String,
@@ -17,27 +33,38 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    pub(crate) fn shape(&self) -> Shape {
+        let OwnedBatch { candidates, dim, .. } = &self.sets[0];
+        Shape { rows: self.rows(), candidates: candidates.len() / dim, dim: *dim }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.sets[0].rows()
     }
 
-    pub(crate) fn dim(&self) -> usize {
-        self.sets[0].dim
-    }
-
     /// The multiply-adds of one batch.
     pub(crate) fn work(&self) -> u64 {
-        (self.rows() * self.rows() * self.dim()) as u64
+        self.shape().work()
     }
 
     fn random(rows: usize, dim: usize, kind: &str, pairs: fn(u64, usize, usize) -> OwnedBatch) -> Input {
-        let sets = (0..sets(rows, dim)).map(|seed| pairs(seed, rows, dim)).collect();
+        let sets = (0..sets(2 * rows * dim)).map(|seed| pairs(seed, rows, dim)).collect();
         Input { label: format!("{rows} x {dim}{kind}"), sets }
     }
 
     /// Random pairs as after training.
     pub(crate) fn trained(rows: usize, dim: usize) -> Input {
         Input::random(rows, dim, "", OwnedBatch::trained)
+    }
+
+    /// Random anchors among as many candidates or more, as after training; two sets at least.
+    pub(crate) fn trained_among(shape: Shape) -> Input {
+        let Shape { rows, candidates, dim } = shape;
+        let sets = 0..sets((rows + candidates) * dim).max(2);
+        Input {
+            label: format!("{rows} x {candidates} x {dim}"),
+            sets: sets.map(|seed| OwnedBatch::trained_among(seed, rows, candidates, dim)).collect(),
+        }
     }
 
     /// Random pairs as before training.

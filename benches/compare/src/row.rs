@@ -1,6 +1,8 @@
 //! What a row comes to, whoever computes it.
 
-use hardneg::RowStats;
+use hardneg::{RowStats, triplet_loss};
+
+use crate::rivals::MARGIN;
 
 /// What a row comes to, as everybody reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -9,6 +11,14 @@ pub(crate) struct Row {
     pub mean_negative: f32,
     /// Index and similarity of the closest negative below the positive.
     pub closest: Option<(usize, f32)>,
+}
+
+impl Row {
+    /// What the row adds to the loss.
+    pub(crate) fn loss(&self) -> f64 {
+        let closest = self.closest.map_or(0.0, |(_, closest)| triplet_loss(self.positive, closest, MARGIN));
+        triplet_loss(self.positive, self.mean_negative, MARGIN) + closest
+    }
 }
 
 impl From<&RowStats> for Row {

@@ -156,7 +156,7 @@ fn sweep(args: &Args, range: RangeInclusive<u32>, shape: impl Fn(usize) -> (usiz
 /// Measures all that take part in turns, after the ceiling, which is contender 0.
 fn measure(args: &Args, input: &Input, at: usize) -> Vec<Point> {
     let finalists: Vec<Entrant> = finalists().into_iter().filter(|entrant| entrant.admits(input.work())).collect();
-    let build = |entrant: &Entrant| (entrant.build)(input.rows(), input.dim());
+    let build = |entrant: &Entrant| (entrant.build)(input.shape());
     let mut rivals: Vec<Box<dyn Rival>> = finalists.iter().map(build).collect();
     let mut calls: Vec<Call<'_>> = vec![ceilings::call(Unit::F32, 1)];
     calls.extend(rivals.iter_mut().map(|rival| call(rival.as_mut(), input)));

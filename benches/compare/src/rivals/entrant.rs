@@ -1,22 +1,24 @@
 //! What a contender has to do, and how it is made.
 
 use crate::common::OwnedBatch;
+use crate::inputs::Shape;
 use crate::row::Row;
 
-/// The margin of all measurements.
-pub(crate) const MARGIN: f32 = 0.25;
+/// The margin of all measurements: of the random batches both hinges of nearly every row are above 0, so that every
+/// part of a row shows in the loss, and has a gradient.
+pub(crate) const MARGIN: f32 = 1.0;
 
-/// A contender with all its memory, for batches of one shape.
+/// A contender with all its memory, for batches of one shape, in which the positive of anchor `i` is candidate `i`.
 pub(crate) trait Rival: Send {
-    /// The loss of a batch.
+    /// The loss of a batch: what is timed. It need not find the indices of the closest negatives.
     fn run(&mut self, pairs: &OwnedBatch) -> f64;
 
-    /// Does the same, and writes the rows of the batch.
+    /// Writes the rows of the batch: what is compared with the reference.
     fn run_into(&mut self, pairs: &OwnedBatch, rows: &mut [Row]);
 }
 
-/// Makes the contender for so many rows of so many elements.
-type Build = Box<dyn Fn(usize, usize) -> Box<dyn Rival> + Sync>;
+/// Makes the contender for a shape.
+type Build = Box<dyn Fn(Shape) -> Box<dyn Rival> + Sync>;
 
 /// A contender of any shape.
 pub(crate) struct Entrant {
@@ -33,9 +35,9 @@ impl Entrant {
     pub(crate) fn new<R: Rival + 'static>(
         name: impl Into<String>,
         threads: usize,
-        build: impl Fn(usize, usize) -> R + Sync + 'static,
+        build: impl Fn(Shape) -> R + Sync + 'static,
     ) -> Entrant {
-        let build: Build = Box::new(move |rows, dim| Box::new(build(rows, dim)));
+        let build: Build = Box::new(move |shape| Box::new(build(shape)));
         Entrant { name: name.into(), threads, ours: false, most_work: u64::MAX, build }
     }
 

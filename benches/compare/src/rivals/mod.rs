@@ -1,16 +1,20 @@
 //! Who competes: everybody does the whole job, from rows that are not normalised to the loss.
 
 mod blocked;
+mod buffer;
 mod entrant;
 mod gemm;
+mod lean;
+mod loops;
 mod naive;
 mod ndarray;
 #[cfg(feature = "numkong")]
 mod numkong;
 mod ours;
 mod reduce;
+mod vectorised;
 
-pub(crate) use entrant::{Entrant, Rival};
+pub(crate) use entrant::{Entrant, MARGIN, Rival};
 
 use hardneg::Threads;
 
@@ -41,6 +45,11 @@ pub(crate) fn entrants() -> Vec<Entrant> {
     entrants.push(naive::entrant());
     entrants.sort_by_key(|entrant| entrant.threads);
     entrants
+}
+
+/// This crate with its default screen, then the rivals that need the least for a single call, on one thread.
+pub(crate) fn single_calls() -> [Entrant; 3] {
+    [ours::default(1), lean::entrant(), loops::entrant()]
 }
 
 /// This crate with every screen, and the strongest of the rivals, on one thread.

@@ -1,22 +1,21 @@
 //! The first version that anybody writes: scalar loops, in `f32`. Nothing is vectorised, since a sum of `f32` may not
 //! be reordered.
 
-use hardneg::triplet_loss;
-
-use super::entrant::{Entrant, MARGIN, Rival};
+use super::entrant::{Entrant, Rival};
 use crate::common::OwnedBatch;
+use crate::inputs::Shape;
 use crate::row::Row;
 
 struct Naive {
     anchors: Vec<f32>,
-    positives: Vec<f32>,
+    candidates: Vec<f32>,
     rows: Vec<Row>,
 }
 
 pub(super) fn entrant() -> Entrant {
-    let build = |rows: usize, dim: usize| Naive {
+    let build = |Shape { rows, candidates, dim }| Naive {
         anchors: vec![0.0; rows * dim],
-        positives: vec![0.0; rows * dim],
+        candidates: vec![0.0; candidates * dim],
         rows: vec![Row::default(); rows],
     };
     // Beyond this a call takes seconds.
@@ -37,22 +36,22 @@ fn normalize(rows: &[f32], dim: usize, output: &mut [f32]) {
 impl Rival for Naive {
     fn run(&mut self, pairs: &OwnedBatch) -> f64 {
         normalize(&pairs.anchors, pairs.dim, &mut self.anchors);
-        normalize(&pairs.candidates, pairs.dim, &mut self.positives);
+        normalize(&pairs.candidates, pairs.dim, &mut self.candidates);
+        let negatives = (self.candidates.len() / pairs.dim - 1) as f32;
         let mut loss = 0.0;
         for (i, anchor) in self.anchors.chunks_exact(pairs.dim).enumerate() {
-            let positive = dot(anchor, &self.positives[i * pairs.dim..][..pairs.dim]);
+            let positive = dot(anchor, &self.candidates[i * pairs.dim..][..pairs.dim]);
             let (mut sum, mut closest) = (0.0, None);
-            for (j, candidate) in self.positives.chunks_exact(pairs.dim).enumerate().filter(|&(j, _)| j != i) {
+            for (j, candidate) in self.candidates.chunks_exact(pairs.dim).enumerate().filter(|&(j, _)| j != i) {
                 let similarity = dot(anchor, candidate);
                 sum += similarity;
                 if similarity < positive && closest.is_none_or(|(_, largest)| similarity > largest) {
                     closest = Some((j, similarity));
                 }
             }
-            let mean_negative = sum / (self.rows.len() - 1) as f32;
+            let mean_negative = sum / negatives;
             self.rows[i] = Row { positive, mean_negative, closest };
-            loss += triplet_loss(positive, mean_negative, MARGIN);
-            loss += closest.map_or(0.0, |(_, similarity)| triplet_loss(positive, similarity, MARGIN));
+            loss += self.rows[i].loss();
         }
         loss
     }

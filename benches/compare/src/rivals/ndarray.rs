@@ -12,7 +12,7 @@ struct NdArray {
 }
 
 pub(super) fn entrant(threads: usize) -> Entrant {
-    Blocked::whole("ndarray", threads, |_, dim| NdArray { dim })
+    Blocked::whole("ndarray", threads, |shape| NdArray { dim: shape.dim })
 }
 
 impl Product for NdArray {

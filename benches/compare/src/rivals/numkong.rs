@@ -4,6 +4,7 @@ use numkong::{Angulars, Dots};
 
 use super::blocked::{Blocked, Product};
 use super::entrant::Entrant;
+use crate::inputs::Shape;
 
 /// A cache line, to which packed rows are aligned.
 #[derive(Clone, Copy)]
@@ -18,8 +19,8 @@ struct NumKong {
 }
 
 pub(super) fn entrant(threads: usize) -> Entrant {
-    let product = |rows, dim| {
-        let lines = f32::dots_packed_size(rows, dim).div_ceil(size_of::<Line>());
+    let product = |Shape { candidates, dim, .. }| {
+        let lines = f32::dots_packed_size(candidates, dim).div_ceil(size_of::<Line>());
         NumKong { dim, packed: vec![Line { _bytes: [0; 64] }; lines] }
     };
     Blocked::strips("numkong", threads, product)
@@ -31,8 +32,8 @@ impl Product for NumKong {
     /// Distances.
     type Scratch = Vec<f64>;
 
-    fn scratch(strip: usize, rows: usize) -> Vec<f64> {
-        vec![0.0; strip * rows]
+    fn scratch(strip: usize, candidates: usize) -> Vec<f64> {
+        vec![0.0; strip * candidates]
     }
 
     fn prepare(&mut self, candidates: &[f32]) {
