@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// This crate beside the machine's ceilings and beside rivals that do the whole job
 ///
-/// Without --scaling or --floor: the comparison, one Markdown table.
+/// Without --latency, --scaling or --floor: the comparison, one Markdown table.
 #[derive(Parser)]
 #[command(name = "hardneg-compare")]
 pub(crate) struct Args {
@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Compare 16384 x 384 as well
     #[arg(long)]
     pub long: bool,
+    /// Show instead how long single calls take, of few anchors among many candidates and of small batches
+    #[arg(long, conflicts_with_all = ["scaling", "floor"])]
+    pub latency: bool,
     /// Show instead how time and memory grow: with threads, rows and dim
     #[arg(long, conflicts_with = "floor")]
     pub scaling: bool,
@@ -28,7 +31,7 @@ pub(crate) struct Args {
     /// How long to measure each batch, in seconds
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub seconds: f64,
-    /// Only see that everything runs: few rounds, and small batches only
+    /// Only see that everything runs: few rounds, and of all but --latency small batches only
     #[arg(long)]
     pub test: bool,
 }

@@ -57,6 +57,16 @@ impl Input {
         Input::random(rows, dim, "", OwnedBatch::trained)
     }
 
+    /// Random anchors among as many candidates or more, as after training; two sets at least.
+    pub(crate) fn trained_among(shape: Shape) -> Input {
+        let Shape { rows, candidates, dim } = shape;
+        let sets = 0..sets((rows + candidates) * dim).max(2);
+        Input {
+            label: format!("{rows} x {candidates} x {dim}"),
+            sets: sets.map(|seed| OwnedBatch::trained_among(seed, rows, candidates, dim)).collect(),
+        }
+    }
+
     /// Random pairs as before training.
     fn independent(rows: usize, dim: usize) -> Input {
         Input::random(rows, dim, ", positives in the bulk", OwnedBatch::independent)

@@ -8,6 +8,7 @@ mod ceilings;
 mod common;
 mod floor;
 mod inputs;
+mod latency;
 mod memory;
 mod oracle;
 mod plot;
@@ -36,7 +37,9 @@ fn main() -> ExitCode {
 
 /// Prints what the arguments ask for.
 fn run(args: &Args) -> Result<(), String> {
-    if args.scaling {
+    if args.latency {
+        latency::run(args)
+    } else if args.scaling {
         scaling::run(args)
     } else if args.floor {
         floor::run(args)

@@ -5,6 +5,7 @@ mod buffer;
 mod entrant;
 mod gemm;
 mod lean;
+mod loops;
 mod naive;
 mod ndarray;
 #[cfg(feature = "numkong")]
@@ -44,6 +45,11 @@ pub(crate) fn entrants() -> Vec<Entrant> {
     entrants.push(naive::entrant());
     entrants.sort_by_key(|entrant| entrant.threads);
     entrants
+}
+
+/// This crate with its default screen, then the rivals that need the least for a single call, on one thread.
+pub(crate) fn single_calls() -> [Entrant; 3] {
+    [ours::default(1), lean::entrant(), loops::entrant()]
 }
 
 /// This crate with every screen, and the strongest of the rivals, on one thread.

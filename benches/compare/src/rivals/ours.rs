@@ -30,6 +30,11 @@ pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
     screens.into_iter().map(|screen| entrant(screen, threads)).collect()
 }
 
+/// The default screen alone.
+pub(super) fn default(threads: usize) -> Entrant {
+    entrant(Screen::default(), threads)
+}
+
 fn entrant(screen: Screen, threads: usize) -> Entrant {
     let plan = TripletLoss::new().margin(MARGIN).screen(screen).threads(threads_for(threads));
     let default = if screen == Screen::default() { " (default)" } else { "" };
