@@ -6,7 +6,7 @@ use std::time::Instant;
 use hardneg::{Gradients, TripletLoss, Workspace, reference};
 
 use crate::args::Args;
-use crate::common::{Call, OwnedBatch, Rotation};
+use crate::common::{Call, OwnedBatch, Random, Rotation};
 use crate::inputs::{Input, Shape};
 use crate::oracle::{assert_loss, check, expected};
 use crate::plot::{self, Chart, Series};
@@ -85,9 +85,10 @@ fn print_notes() {
     let mut clock: Vec<f64> = (0..CALLS).map(|_| seconds_of(&mut || ())).collect();
     println!(
         "Whole calls on one thread, from rows that are not normalised to the loss; the default screen. Positives stand
-above the bulk, and inputs rotate. Every call is timed by itself: up to {CALLS} calls of each contender, in turns of
-{TURN}, fewer where they would take longer than the time for a line. Of fewer than a hundred calls the p99 is the slowest.
-Every time includes the clock's own: {:.0} ns. The columns after the p99 are p50s as multiples of hardneg's p50:
+above the bulk, and inputs rotate. Every call is timed by itself: up to {CALLS} calls of each contender, in turns of {TURN} and
+in random order, fewer where they would take longer than the time for a line. Of fewer than a hundred calls the p99 is
+the slowest. Every time includes the clock's own: {:.0} ns. The columns after the p99 are p50s as multiples of hardneg's
+p50:
 - gemm: both sides normalised in f32, one product by the crate gemm, one vectorised pass over the matrix
 - dot products: both sides normalised in f32, a vectorised f32 dot product for each pair, used on the spot
 - forward + backward: hardneg, with the gradients of both sides",
@@ -172,16 +173,20 @@ impl Training {
     }
 }
 
-/// The times of single calls of each contender, which take turns; for about `seconds`, and at least `least` calls.
+/// The times of single calls of each contender, which take turns; for about `seconds`, and at least `least` calls. The
+/// order of each round is random: the first of a round fetches the inputs from memory, and each finds the caches as the
+/// one before left them.
 fn single_times(calls: &mut [Call<'_>], seconds: f64, least: usize) -> Vec<Vec<f64>> {
     calls.iter_mut().for_each(|call| call());
     let once: Vec<f64> = calls.iter_mut().map(seconds_of).collect();
     let count = ((seconds / once.iter().sum::<f64>()) as usize).clamp(least, CALLS);
     let turn = if once.iter().any(|&once| once > LONG) { 1 } else { TURN };
     let mut times = vec![Vec::with_capacity(count + TURN); calls.len()];
+    let (mut random, mut order) = (Random(1), (0..calls.len()).collect::<Vec<usize>>());
     for _ in 0..count.div_ceil(turn) {
-        for (times, call) in times.iter_mut().zip(calls.iter_mut()) {
-            times.extend((0..turn).map(|_| seconds_of(call)));
+        (1..order.len()).for_each(|place| order.swap(place, random.below(place + 1)));
+        for &contender in &order {
+            times[contender].extend((0..turn).map(|_| seconds_of(&mut calls[contender])));
         }
     }
     times
