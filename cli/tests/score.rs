@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use hardneg::{
-    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Screen, Side, TripletLoss,
-    Workspace,
+    Backend, Batch, Error, Gradients, Loss, Negatives, Positives, Reduction, RowStats, Screen, Screening, Side,
+    TripletLoss, Workspace,
 };
 
 use hardneg_cli::npy::{self, Embeddings};
@@ -155,9 +155,10 @@ fn screens_change_no_byte() {
         assert_eq!(value(&printed, "screen"), name);
         let screened = value(&printed, "screened_rows");
         match screen {
-            Screen::I8 => assert_eq!(screened, "i8 256, i16 0, f32 0"),
-            Screen::I16 => assert_eq!(screened, "i8 0, i16 256, f32 0"),
-            Screen::F32 | Screen::Off => assert_eq!(screened, "i8 0, i16 0, f32 256"),
+            Screen::I8 => assert_eq!(screened, "i8 256, i16 0, f32 0, exact 0"),
+            Screen::I16 => assert_eq!(screened, "i8 0, i16 256, f32 0, exact 0"),
+            Screen::F32 => assert_eq!(screened, "i8 0, i16 0, f32 256, exact 0"),
+            Screen::Off => assert_eq!(screened, "i8 0, i16 0, f32 0, exact 256"),
             _ => {}
         }
         let survivors: f64 = value(&printed, "survivors_per_row").parse().expect("a number");
@@ -424,8 +425,8 @@ fn chunks_change_no_bit() {
         let scored = work.forward(&mut workspace, |rows| done.set(done.get() + rows)).expect("finite rows");
         assert_eq!((scored.loss, scored.stats), (loss, stats.clone()), "{chunk} a call");
         assert_eq!(done.get(), 256);
-        let screening = scored.screening;
-        assert_eq!(screening.i8_rows + screening.i16_rows + screening.f32_rows, 256, "{chunk} a call");
+        let Screening { i8_rows, i16_rows, f32_rows, exact_rows, .. } = scored.screening;
+        assert_eq!(i8_rows + i16_rows + f32_rows + exact_rows, 256, "{chunk} a call");
     }
 }
 

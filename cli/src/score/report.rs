@@ -61,8 +61,8 @@ impl Report {
 
     /// How many rows were screened in which numbers.
     fn screened_rows(&self) -> String {
-        let Screening { i8_rows, i16_rows, f32_rows, .. } = self.screening;
-        format!("i8 {i8_rows}, i16 {i16_rows}, f32 {f32_rows}")
+        let Screening { i8_rows, i16_rows, f32_rows, exact_rows, .. } = self.screening;
+        format!("i8 {i8_rows}, i16 {i16_rows}, f32 {f32_rows}, exact {exact_rows}")
     }
 
     /// The operations of all similarities, a multiply-add being two: what a matrix product would do.
