@@ -98,8 +98,8 @@
 //! LANES = 16 and the two block sizes are part of the definition, and frozen: other values would be other results.
 //! [`mod@reference`] is the same in code.
 //!
-//! Computing every pair that way would be slow. So all pairs are looked at first in `f32`, or in integers that the rows
-//! are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out pairs that by this bound
+//! Computing every pair of a large batch that way would be slow. So the pairs are looked at first in `f32`, or in
+//! integers that the rows are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out pairs that by this bound
 //! cannot be the closest negative of their row. What survives is computed by the definition. The screen changes the
 //! time, never the answer; [`Screen`] says which pays when, and [`Screen::Auto`], the default, chooses by itself.
 //!

@@ -11,8 +11,8 @@ use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine};
 use crate::memory::{AlignedVec, grow};
 use crate::row_stats::{ClosestSearch, RowStats};
 use crate::screen::{
-    AnchorConstants, Format, MAX_LANES, PanelWriter, Precision, RawRows, ScreenUnits, Shortlist, TileBounds, Window,
-    scratch_len, survivor_cost,
+    AnchorConstants, Format, MAX_LANES, PairLimits, PanelWriter, Precision, RawRows, ScreenUnits, Shortlist,
+    TileBounds, Window, scratch_len,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -262,15 +262,14 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// How many pairs of a row may be computed exactly, one by one, in the time that computing all pairs of a row takes if
-    /// a pair costs `pair_cost`, in multiples of screening it in `f32`.
+    /// How many pairs of a row may be computed one by one; any number where the block must keep its screen.
     #[inline(always)]
-    pub(super) fn pair_limit(&self, pair_cost: f64) -> usize {
+    pub(super) fn pair_limits<S: Simd>(&self) -> PairLimits {
         let PassContext { candidates, finest, .. } = *self.context;
         if finest < Precision::Exact {
-            return usize::MAX;
+            return PairLimits::NONE;
         }
-        (pair_cost * candidates.rows.count() as f64 / survivor_cost(candidates.rows.dim() as f64)) as usize
+        PairLimits::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST)
     }
 
     /// Finds the closest negative of every row. First the best two pairs of every shortlist, which rule out most of the
@@ -278,7 +277,7 @@ impl<'a> AnchorBlock<'a> {
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
         let (rows, candidates) = (self.stats.len(), self.context.candidates.rows);
-        let (limit, mut long_lists) = (self.pair_limit(S::DOT_COST), 0);
+        let (limits, mut long_lists) = (self.pair_limits::<S>(), 0);
         for row in 0..rows {
             if let Some(next) = self.shortlists[..rows].get_mut(row + 1) {
                 next.prune(simd, self.windows[row + 1].low);
@@ -287,7 +286,7 @@ impl<'a> AnchorBlock<'a> {
             let exact = exact_row(self.context, self.rows, self.norms, row);
             let shortlist = &mut self.shortlists[row];
             shortlist.score_best(simd, &exact, &mut self.windows[row]);
-            long_lists += usize::from(shortlist.length() > limit);
+            long_lists += usize::from(shortlist.length() > limits.long_list);
         }
         if 2 * long_lists > rows {
             return Outcome::Hopeless;

@@ -6,26 +6,9 @@ use super::block::{AnchorBlock, Outcome, exact_row};
 use super::pass::PassContext;
 use crate::arch::Simd;
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, Precision, Prefetch, PrefetchPlan, ScreenTile, Shortlist,
-    Tile, Window, is_checkpoint,
+    AnchorConstants, CostModel, Format, HitSink, Intervals, PairLimits, Precision, Prefetch, PrefetchPlan, ScreenTile,
+    Shortlist, Tile, Window, is_checkpoint,
 };
-
-/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of a
-/// product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that many
-/// are, little time is lost beside what computing all pairs takes.
-const CROWDED_SHARE: f64 = 0.25;
-
-/// How many times as long the pairs of a row alone take in tiles as those of a row among several.
-const ROW_ALONE: f64 = 3.0;
-
-/// How many pairs of a row may be computed one by one.
-#[derive(Clone, Copy)]
-struct PairLimits {
-    /// Beyond it the row is crowded.
-    crowded: usize,
-    /// Beyond it all its pairs are computed in tiles, which would have taken no longer.
-    hopeless: usize,
-}
 
 impl<'a> AnchorBlock<'a> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
@@ -33,8 +16,7 @@ impl<'a> AnchorBlock<'a> {
     pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let limits =
-            PairLimits { crowded: self.pair_limit(CROWDED_SHARE), hopeless: self.pair_limit(ROW_ALONE * S::DOT_COST) };
+        let limits = self.pair_limits::<S>();
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
@@ -177,7 +159,7 @@ impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
         let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
         let before = shortlist.scored();
         shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
-        let (scored, PairLimits { crowded, hopeless }) = (shortlist.scored(), self.limits);
+        let (scored, PairLimits { crowded, hopeless, .. }) = (shortlist.scored(), self.limits);
         if scored > before {
             *self.crowded += usize::from(before <= crowded && scored > crowded);
             if scored > hopeless {

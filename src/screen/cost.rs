@@ -23,7 +23,7 @@ use crate::row_stats::Negatives;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
-pub(crate) fn survivor_cost(dim: f64) -> f64 {
+fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
@@ -62,6 +62,40 @@ impl Precision {
 /// Whether a block compares costs after so many panels: often at first, when little is known and much is left.
 pub(crate) fn is_checkpoint(panels: usize) -> bool {
     panels.is_power_of_two() || panels.is_multiple_of(8)
+}
+
+/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of a
+/// product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that many
+/// are, little time is lost beside what computing all pairs takes.
+const CROWDED_SHARE: f64 = 0.25;
+
+/// How many times as long the pairs of a row alone take in tiles as those of a row among several.
+const ROW_ALONE: f64 = 3.0;
+
+/// How many pairs of a row may be computed exactly one by one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairLimits {
+    /// Beyond it the row is crowded.
+    pub(crate) crowded: usize,
+    /// Beyond it all pairs of the row, alone, are computed in tiles, which would have taken no longer.
+    pub(crate) hopeless: usize,
+    /// Beyond it the pairs on a shortlist take longer than all pairs of a row among several in tiles.
+    pub(crate) long_list: usize,
+}
+
+impl PairLimits {
+    /// Any number.
+    pub(crate) const NONE: PairLimits = PairLimits { crowded: usize::MAX, hopeless: usize::MAX, long_list: usize::MAX };
+
+    /// The limits of a row with so many candidates of `dim` elements, where a pair in an exact tile costs `exact_cost`.
+    pub(crate) fn new(candidates: usize, dim: usize, exact_cost: f64) -> PairLimits {
+        let pairs = |pair_cost: f64| (pair_cost * candidates as f64 / survivor_cost(dim as f64)) as usize;
+        PairLimits {
+            crowded: pairs(CROWDED_SHARE),
+            hopeless: pairs(ROW_ALONE * exact_cost),
+            long_list: pairs(exact_cost),
+        }
+    }
 }
 
 /// What the choice of a precision depends on: counts for one anchor, as a block has seen them so far.

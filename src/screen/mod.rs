@@ -104,7 +104,7 @@ mod tests;
 mod tile;
 
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, first_precision, is_checkpoint, survivor_cost};
+pub(crate) use cost::{CostModel, PairLimits, first_precision, is_checkpoint};
 pub(crate) use float::Float32;
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
