@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::error::{Error, Side, check_length};
-use crate::rows::Rows;
+use crate::rows::{Rows, Sides};
 
 /// Which candidate is the positive of each of m anchors.
 ///
@@ -176,6 +176,11 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    /// The rows of both sides.
+    pub(crate) fn sides(self) -> Sides<'a> {
+        Sides { anchors: self.anchors, candidates: self.candidates, candidate_side: self.candidate_side }
     }
 
     /// What an error calls the candidates: in a paired batch they are the positives.

@@ -8,7 +8,7 @@ use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
 use crate::loss::TripletLoss;
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -156,9 +156,9 @@ impl WithSimd for ReduceRows<'_> {
 #[inline(always)]
 fn reduce_row<S: Simd>(simd: S, negatives: Negatives, similarities: &[f32], positive_index: usize) -> RowStats {
     let positive = similarities[positive_index];
-    let mut search = ClosestSearch::new(negatives, positive, positive_index);
+    let mut search = ClosestSearch::new(negatives.admissible(positive));
     for (index, &similarity) in similarities.iter().enumerate() {
-        search.offer(index, similarity);
+        search.offer(index, similarity, OnlyPositive(positive_index));
     }
     // The positive is left out rather than subtracted: it may be so large that the others vanish beside it.
     let (before, after) = (&similarities[..positive_index], &similarities[positive_index + 1..]);

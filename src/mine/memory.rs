@@ -1,13 +1,15 @@
 //! The memory of mining, and the results that a call leaves in it.
 
-use super::block::{BlockScratch, BlockState, ROW_UNIT, block_len};
+use super::block::{BlockScratch, BlockSizes, BlockState, ROW_UNIT, block_len};
 use super::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use super::direct::DirectBuffers;
+use super::neighbours::QueryState;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
-use crate::row_stats::{ClosestSearch, RowStats};
+use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
+use crate::rows::Sides;
 use crate::screen::ScreenPlan;
 
 /// The memory of mining, and the place where its results stay.
@@ -15,9 +17,11 @@ use crate::screen::ScreenPlan;
 pub(crate) struct MineMemory {
     candidates: CandidateMemory,
     anchor_norms: Vec<f64>,
-    stats: Vec<RowStats>,
     states: Vec<BlockState>,
     scratch: PerThread<BlockScratch>,
+    stats: Vec<RowStats>,
+    queries: Vec<QueryState>,
+    neighbours: Vec<Neighbour>,
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
 }
@@ -68,44 +72,81 @@ impl MineMemory {
         })
     }
 
-    /// Grows to what a call needs, whatever the data, and lends it out.
-    pub(super) fn grow<'a>(
+    /// Grows to what the statistics of a batch need, whatever the data, and lends it out.
+    pub(super) fn grow_stats_of<'a>(
         &'a mut self,
         batch: Batch<'a>,
         screens: ScreenPlan,
         threads: usize,
-    ) -> Result<MineBuffers<'a>, Error> {
-        let (rows, dim, quantised_dim) = (batch.rows(), batch.dim(), screens.quantised_dim);
-        let sizes = CandidateSizes {
-            padded_rows: batch.candidates().next_multiple_of(ROW_UNIT),
-            words_per_row: screens.most_words_per_candidate(dim),
-            quantised_dim,
-            threads,
-        };
+    ) -> Result<(MineBuffers<'a>, &'a mut [RowStats]), Error> {
+        let rows = batch.rows();
         // A smaller shape may take no screen.
         grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
         grow(&mut self.positives, Side::Anchors, rows, 1)?;
-        let (shortlists, words) = block_len(rows, dim);
-        let scratch = self.scratch.grow(threads, |scratch| scratch.grow(shortlists, words, quantised_dim))?;
-        let (candidates, center) = self.candidates.grow(batch.candidate_side(), batch.candidate_rows(), sizes)?;
-        Ok(MineBuffers {
-            candidates,
-            center,
-            anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, rows, 1)?,
-            stats: grow_with(&mut self.stats, Side::Anchors, rows, 1, || RowStats::ZERO)?,
-            // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
-            states: grow(&mut self.states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
-            scratch,
-        })
+        let MineMemory { candidates, anchor_norms, states, scratch, stats, .. } = self;
+        let buffers =
+            MineBuffers::grow(candidates, anchor_norms, states, scratch, (batch.sides(), screens, threads, 1))?;
+        Ok((buffers, grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?))
+    }
+
+    /// Grows to what the `kept` closest neighbours of each query need, whatever the data, and lends it out.
+    pub(super) fn grow_neighbours<'a>(
+        &'a mut self,
+        sides: Sides<'a>,
+        screens: ScreenPlan,
+        threads: usize,
+        kept: usize,
+    ) -> Result<(MineBuffers<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
+        let rows = sides.anchors.count();
+        let MineMemory { candidates, anchor_norms, states, scratch, queries, neighbours, .. } = self;
+        let buffers = MineBuffers::grow(candidates, anchor_norms, states, scratch, (sides, screens, threads, kept))?;
+        let queries = grow_with(queries, Side::Anchors, rows, 1, || QueryState::EMPTY)?;
+        Ok((buffers, queries, grow(neighbours, Side::Output, rows, kept)?))
+    }
+
+    /// The queries of the last call, and `kept` places for neighbours of each.
+    pub(crate) fn neighbours(&self, queries: usize, kept: usize) -> (&[QueryState], &[Neighbour]) {
+        (&self.queries[..queries], &self.neighbours[..queries * kept])
     }
 }
 
-/// The memory of one call.
+/// The memory of one call, whatever it searches for.
 pub(super) struct MineBuffers<'a> {
     pub(super) candidates: CandidateBuffers<'a>,
     pub(super) center: &'a mut [f32],
     pub(super) anchor_norms: &'a mut [f64],
-    pub(super) stats: &'a mut [RowStats],
     pub(super) states: &'a mut [BlockState],
     pub(super) scratch: &'a PerThread<BlockScratch>,
+}
+
+impl<'a> MineBuffers<'a> {
+    /// Grows to what a call of so many threads needs, which searches for the `k` closest.
+    fn grow(
+        candidates: &'a mut CandidateMemory,
+        anchor_norms: &'a mut Vec<f64>,
+        states: &'a mut Vec<BlockState>,
+        scratch: &'a mut PerThread<BlockScratch>,
+        (sides, screens, threads, k): (Sides<'a>, ScreenPlan, usize, usize),
+    ) -> Result<MineBuffers<'a>, Error> {
+        let Sides { anchors, candidates: others, candidate_side } = sides;
+        let (rows, dim, quantised_dim) = (anchors.count(), anchors.dim(), screens.quantised_dim);
+        let sizes = CandidateSizes {
+            padded_rows: others.count().next_multiple_of(ROW_UNIT),
+            words_per_row: screens.most_words_per_candidate(dim),
+            quantised_dim,
+            threads,
+        };
+        let (lists, words) = block_len(rows, dim);
+        let block = BlockSizes { lists, words, quantised_dim, k, candidates: others.count() };
+        let scratch = scratch.grow(threads, |scratch| scratch.grow(block))?;
+        let (candidates, center) = candidates.grow(candidate_side, others, sizes)?;
+        Ok(MineBuffers {
+            candidates,
+            center,
+            anchor_norms: grow(anchor_norms, Side::Anchors, rows, 1)?,
+            // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
+            states: grow(states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
+            scratch,
+        })
+    }
 }

@@ -17,9 +17,9 @@ use super::integer::int16_residual;
 use super::precision::Precision;
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::batch::Batch;
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
-use crate::row_stats::Negatives;
+use crate::row_stats::{Exclusion, RowExclusions};
+use crate::rows::Sides;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -143,17 +143,17 @@ impl CostModel {
 }
 
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
-pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
-    backend.run(Coarsest(batch))
+pub(super) fn coarsest_that_pays(backend: Backend, sides: Sides<'_>) -> Precision {
+    backend.run(Coarsest(sides))
 }
 
-struct Coarsest<'a>(Batch<'a>);
+struct Coarsest<'a>(Sides<'a>);
 
 impl WithSimd for Coarsest<'_> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
-        let (anchors, candidates, dim) = (self.0.rows(), self.0.candidates(), self.0.dim());
+        let (anchors, candidates, dim) = (self.0.anchors.count(), self.0.candidates.count(), self.0.anchors.dim());
         let (few, many) = (anchors.min(candidates), anchors.max(candidates));
         if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
             return Precision::Exact;
@@ -170,24 +170,33 @@ impl WithSimd for Coarsest<'_> {
     }
 }
 
-/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample.
-pub(crate) fn first_precision(
+/// What the similarities of a row are compared with, beside each other.
+pub(crate) trait RowLimits: RowExclusions {
+    /// The largest similarity that qualifies in a row, or about that; infinity where all do.
+    fn limit<S: Simd>(self, simd: S, row: usize) -> f64;
+}
+
+/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample, if there
+/// are limits.
+pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
-    batch: Batch<'_>,
-    negatives: Negatives,
+    sides: Sides<'_>,
+    limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
     (coarsest, finest): (Precision, Precision),
 ) -> Precision {
-    if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
-        coarsest
-    } else {
-        backend.run(Sample { batch, center, coarsest, finest, float_bound })
+    match limits {
+        Some(limits) if coarsest < finest && coarsest < Precision::Float32 => {
+            backend.run(Sample { sides, limits, center, coarsest, finest, float_bound })
+        }
+        _ => coarsest,
     }
 }
 
 /// A look at the exact similarities of a few anchors with a few candidates.
-struct Sample<'a> {
-    batch: Batch<'a>,
+struct Sample<'a, L> {
+    sides: Sides<'a>,
+    limits: L,
     center: Center<'a>,
     coarsest: Precision,
     finest: Precision,
@@ -195,24 +204,25 @@ struct Sample<'a> {
     float_bound: f32,
 }
 
-impl WithSimd for Sample<'_> {
+impl<L: RowLimits> WithSimd for Sample<'_, L> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { batch, coarsest, finest, .. } = self;
+        let Self { sides, coarsest, finest, .. } = self;
+        let dim = sides.candidates.dim();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
-        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim())) + float32;
+        let int16 = spread * 2.0 * f64::from(int16_residual(dim)) + float32;
         let error = match coarsest {
             Precision::Int8 => spread * INT8_ERROR + float32,
             Precision::Int16 => int16,
             _ => float32,
         };
-        let candidates = batch.candidates() as f64;
+        let candidates = sides.candidates.count() as f64;
         let [here, finest_left] = self.doubtful_shares(simd, [error, float32]);
         let model = CostModel {
             precision: coarsest,
-            dim: batch.dim() as f64,
+            dim: dim as f64,
             screened: 0.0,
             candidates,
             doubtful: candidates * here / CAUTION,
@@ -225,11 +235,11 @@ impl WithSimd for Sample<'_> {
     }
 }
 
-impl Sample<'_> {
+impl<L: RowLimits> Sample<'_, L> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     #[inline(always)]
     fn anchors(&self) -> impl Iterator<Item = usize> {
-        let anchors = self.batch.anchor_rows();
+        let anchors = self.sides.anchors;
         anchors.spread((anchors.count() / 32).clamp(8, 64))
     }
 
@@ -237,8 +247,8 @@ impl Sample<'_> {
     /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
-        let (anchors, dim, squared_norm) = (self.batch.anchor_rows(), self.batch.dim(), self.center.squared_norm());
-        let Some(center) = self.center.values().get(..dim) else { return 1.0 };
+        let (anchors, squared_norm) = (self.sides.anchors, self.center.squared_norm());
+        let Some(center) = self.center.values().get(..anchors.dim()) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
         for row in self.anchors() {
             let anchor = anchors.row(row);
@@ -249,29 +259,28 @@ impl Sample<'_> {
         of_anchors * (1.0 - squared_norm).max(0.0).sqrt()
     }
 
-    /// The shares of pairs whose similarity is within each error of that of the anchor's positive.
+    /// The shares of pairs whose similarity is within each error of the limit of the anchor's row.
     #[inline(always)]
     fn doubtful_shares<S: Simd>(&self, simd: S, errors: [f64; 2]) -> [f64; 2] {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
+        let Sides { anchors, candidates, .. } = self.sides;
         let mut norms = [0.0; SAMPLE];
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
         let (mut pairs, mut doubtful) = (0, [0; 2]);
         for row in self.anchors() {
-            let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
-            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
-            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+            let (anchor, exclusion) = (anchors.row(row), self.limits.of(row));
+            let (norm, limit) = (norm_row(simd, anchor), self.limits.limit(simd, row));
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
-                if candidate != positive {
+                if !exclusion.excludes(candidate) {
                     let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
                     for (doubtful, error) in doubtful.iter_mut().zip(errors) {
-                        *doubtful += u32::from((similarity - threshold).abs() <= error);
+                        *doubtful += u32::from((similarity - limit).abs() <= error);
                     }
                     pairs += 1;
                 }
             }
         }
-        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs))
+        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs.max(1)))
     }
 }

@@ -10,6 +10,7 @@ mod bad_input;
 mod forward;
 mod golden;
 mod gradient;
+mod mining;
 mod options;
 mod properties;
 mod screens;
