@@ -1,9 +1,9 @@
 //! The memory of mining, and the results that a call leaves in it.
 
 use super::block::{BlockScratch, BlockState, ROW_UNIT, block_len};
-use super::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use super::direct::DirectBuffers;
 use crate::batch::Batch;
+use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;

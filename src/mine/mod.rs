@@ -5,7 +5,6 @@
 //! one. Small batches take none: all their pairs are computed exactly ([`direct`]). The n x m matrix never exists.
 
 mod block;
-mod candidates;
 mod direct;
 mod memory;
 mod pass;
@@ -19,8 +18,8 @@ use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::RowStats;
 use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, Screening, first_precision};
 
+use crate::candidates::{CandidateBuffers, Candidates};
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use candidates::{CandidateBuffers, Candidates};
 use memory::MineBuffers;
 pub(crate) use memory::{MineMemory, MineResults};
 use pass::PassContext;
@@ -32,7 +31,7 @@ const SERIAL_WORK: usize = 5 << 19;
 
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let screens = plan.screen.plan(plan.backend, batch);
+    let screens = plan.screen.plan(plan.backend, batch.shape());
     let work = batch.rows().saturating_mul(batch.candidates()).saturating_mul(batch.dim());
     let join = plan.threads.join(work >= SERIAL_WORK);
     if screens.is_direct {
@@ -44,7 +43,8 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
     let center =
         if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
     let params = Params { center, float_bound: screens.float_bound };
-    let first = first_precision(plan.backend, batch, plan.negatives, params, (screens.coarsest, screens.finest));
+    let rows = (batch.anchor_rows(), batch.positives(), batch.candidate_rows());
+    let first = first_precision(plan.backend, rows, plan.negatives, params, (screens.coarsest, screens.finest));
     let states = &mut states[..batch.rows().div_ceil(block_rows)];
     states.fill(BlockState { precision: first, ..BlockState::default() });
     let mut anchors = Anchors { norms: anchor_norms, stats, states, block_rows, scratch };

@@ -1,7 +1,7 @@
 //! What all blocks of a pass share.
 
-use super::candidates::Candidates;
-use crate::batch::Positives;
+use crate::candidates::Candidates;
+use crate::positives::Positives;
 use crate::row_stats::Negatives;
 use crate::rows::Rows;
 use crate::screen::Precision;

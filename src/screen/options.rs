@@ -7,7 +7,7 @@ use super::integer::{Int8, Int16};
 use super::precision::Precision;
 use super::quantize::MAX_DIM;
 use crate::arch::Backend;
-use crate::batch::Batch;
+use crate::rows::Shape;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
 ///
@@ -63,9 +63,9 @@ impl Screen {
     }
 
     /// What a call may need of the screens, whatever its rows hold.
-    pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
-        let dim = batch.dim();
-        let pays = cost::coarsest_that_pays(backend, batch);
+    pub(crate) fn plan(self, backend: Backend, shape: Shape) -> ScreenPlan {
+        let dim = shape.dim;
+        let pays = cost::coarsest_that_pays(backend, shape);
         let (coarsest, finest) = match self {
             Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
             Screen::Auto => (pays, Precision::Exact),
