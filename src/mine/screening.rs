@@ -127,7 +127,7 @@ impl<'a> AnchorBlock<'a> {
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
             let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(width / S::F32_LANES, kernel);
+            simd.run_tile(S::TILE_ANCHORS.min(self.norms.len() - row), width / S::F32_LANES, kernel);
         }
     }
 }
