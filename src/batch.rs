@@ -1,5 +1,6 @@
 //! `Batch`: the input of a call, validated once.
 
+use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
 use crate::positives::Positives;
 use crate::rows::{Rows, Shape};
@@ -13,6 +14,8 @@ pub struct Batch<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
     positives: Positives<'a>,
+    /// The bank that the candidates are in.
+    bank: Option<&'a Bank<'a>>,
     /// What an error calls the candidates.
     candidate_side: Side,
 }
@@ -54,11 +57,34 @@ impl<'a> Batch<'a> {
     ) -> Result<Batch<'a>, Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
+        Batch::checked(anchors, candidates, positives, None)
+    }
+
+    /// The batch of m anchors (m * dim elements) against the n rows of a [`Bank`], which were prepared before; for each
+    /// anchor the row of the bank that is its positive.
+    ///
+    /// Every call gives the bits of the same rows passed raw. See [`Bank`] for an example.
+    ///
+    /// # Errors
+    /// The slice is empty or not a whole number of the bank's rows; the bank is empty, or has one row only; the index
+    /// slice has another length than there are anchors; a positive is not in the bank.
+    pub fn against(anchors: &'a [f32], bank: &'a Bank<'_>, positives: Positives<'a>) -> Result<Batch<'a>, Error> {
+        let anchors = Rows::new(Side::Anchors, anchors, bank.dim())?;
+        let candidates = Rows::new(Side::Candidates, bank.rows(), bank.dim())?;
+        Batch::checked(anchors, candidates, positives, Some(bank))
+    }
+
+    fn checked(
+        anchors: Rows<'a>,
+        candidates: Rows<'a>,
+        positives: Positives<'a>,
+        bank: Option<&'a Bank<'a>>,
+    ) -> Result<Batch<'a>, Error> {
         if candidates.count() == 1 {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        Ok(Batch { anchors, candidates, positives, candidate_side: Side::Candidates })
+        Ok(Batch { anchors, candidates, positives, bank, candidate_side: Side::Candidates })
     }
 
     /// How many anchors there are.
@@ -89,6 +115,11 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn candidate_rows(self) -> Rows<'a> {
         self.candidates
+    }
+
+    /// The bank that the candidates are in.
+    pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
+        self.bank
     }
 
     pub(crate) fn positives(self) -> Positives<'a> {

@@ -162,6 +162,7 @@ extern crate self as hardneg;
 mod common;
 
 mod arch;
+mod bank;
 mod batch;
 mod candidates;
 mod error;
@@ -183,6 +184,7 @@ mod similarity_matrix;
 mod workspace;
 
 pub use arch::Backend;
+pub use bank::{Bank, BankOptions};
 pub use batch::Batch;
 pub use error::{Error, Side};
 pub use forward::Forward;

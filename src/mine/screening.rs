@@ -56,9 +56,9 @@ impl<'a> AnchorBlock<'a> {
     /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
     /// precision and wait for its pass, or to compute all pairs exactly.
     fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { candidates, finest, .. } = *self.context;
+        let PassContext { candidates, precisions, .. } = *self.context;
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
-        if F::PRECISION == finest || screened >= count {
+        if F::PRECISION == precisions.finest() || screened >= count {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
@@ -85,7 +85,7 @@ impl<'a> AnchorBlock<'a> {
             ),
             exact_cost: S::DOT_COST,
         };
-        match model.cheapest(finest) {
+        match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,
             precision if precision == F::PRECISION => Outcome::Screened,
             precision => {

@@ -14,7 +14,7 @@
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::Precision;
+use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
@@ -123,8 +123,8 @@ pub(crate) struct CostModel {
 }
 
 impl CostModel {
-    /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
-    pub(crate) fn cheapest(self, finest: Precision) -> Precision {
+    /// The precision, this one or a finer one of `precisions`, in which the rest of the work is cheapest.
+    pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
@@ -135,7 +135,7 @@ impl CostModel {
             (Precision::Exact, 0.0),
         ] {
             let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && finer <= finest && cost < best.1 {
+            if finer > precision && precisions.contains(finer) && cost < best.1 {
                 best = (finer, cost);
             }
         }
@@ -148,21 +148,32 @@ pub(super) fn coarsest_that_pays(backend: Backend, shape: Shape) -> Precision {
     backend.run(Coarsest(shape))
 }
 
-struct Coarsest(Shape);
+/// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
+pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
+    backend.run(IsSmall(shape))
+}
 
-impl WithSimd for Coarsest {
+struct IsSmall(Shape);
+
+impl WithSimd for IsSmall {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        self.0.anchors.max(self.0.candidates) <= S::DOT_SQUARE
+    }
+}
+
+/// The precision in which a backend screens the fastest.
+pub(super) fn fastest(backend: Backend) -> Precision {
+    backend.run(Fastest)
+}
+
+struct Fastest;
+
+impl WithSimd for Fastest {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
-        let Shape { anchors, candidates, dim } = self.0;
-        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
-        if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
-            return Precision::Exact;
-        }
-        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
-        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
-            return Precision::Float32;
-        }
         match (S::FAST_I8, S::FAST_I16) {
             (true, _) => Precision::Int8,
             (false, true) => Precision::Int16,
@@ -171,18 +182,38 @@ impl WithSimd for Coarsest {
     }
 }
 
-/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample.
+struct Coarsest(Shape);
+
+impl WithSimd for Coarsest {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Precision {
+        let Shape { anchors, candidates, dim } = self.0;
+        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
+        if IsSmall(self.0).run(simd) || few <= S::DOT_FEW {
+            return Precision::Exact;
+        }
+        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
+        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
+            return Precision::Float32;
+        }
+        Fastest.run(simd)
+    }
+}
+
+/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample.
 pub(crate) fn first_precision(
     backend: Backend,
     (anchors, positives, candidates): (Rows<'_>, Positives<'_>, Rows<'_>),
     negatives: Negatives,
     Params { center, float_bound }: Params<'_>,
-    (coarsest, finest): (Precision, Precision),
+    precisions: Precisions,
 ) -> Precision {
+    let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
     if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
         coarsest
     } else {
-        backend.run(Sample { anchors, positives, candidates, center, coarsest, finest, float_bound })
+        backend.run(Sample { anchors, positives, candidates, center, precisions, float_bound })
     }
 }
 
@@ -192,8 +223,7 @@ struct Sample<'a> {
     positives: Positives<'a>,
     candidates: Rows<'a>,
     center: Center<'a>,
-    coarsest: Precision,
-    finest: Precision,
+    precisions: Precisions,
     /// The error of sums in `f32`.
     float_bound: f32,
 }
@@ -202,7 +232,8 @@ impl WithSimd for Sample<'_> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { candidates, coarsest, finest, .. } = self;
+        let Self { candidates, precisions, .. } = self;
+        let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
         let int16 = spread * 2.0 * f64::from(int16_residual(candidates.dim())) + float32;
@@ -224,7 +255,7 @@ impl WithSimd for Sample<'_> {
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
         };
-        model.cheapest(finest)
+        model.cheapest(precisions)
     }
 }
 
