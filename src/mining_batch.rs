@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use crate::batch::Positives;
+use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
+use crate::positives::Positives;
 use crate::row_stats::Exclusion;
 use crate::rows::{Rows, Sides};
 
@@ -101,6 +102,7 @@ pub type Predicate<'a> = &'a (dyn Fn(usize, usize) -> bool + Sync);
 pub struct MiningBatch<'a> {
     queries: Rows<'a>,
     candidates: Rows<'a>,
+    bank: Option<&'a Bank<'a>>,
     known: KnownPositives<'a>,
     similarities: Option<&'a [Option<f32>]>,
     predicate: Option<Predicate<'a>>,
@@ -112,13 +114,32 @@ impl<'a> MiningBatch<'a> {
     /// # Errors
     /// `dim` is 0; a slice is empty or not a whole number of rows.
     pub fn new(queries: &'a [f32], candidates: &'a [f32], dim: usize) -> Result<MiningBatch<'a>, Error> {
-        Ok(MiningBatch {
-            queries: Rows::new(Side::Anchors, queries, dim)?,
-            candidates: Rows::new(Side::Candidates, candidates, dim)?,
-            known: KnownPositives::None,
-            similarities: None,
-            predicate: None,
-        })
+        let queries = Rows::new(Side::Anchors, queries, dim)?;
+        Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, candidates, dim)?, None))
+    }
+
+    /// m queries (m * dim elements) and the n rows of a [`Bank`], which were prepared before, of which no positive is
+    /// known. Every call gives the bits of the same rows passed raw.
+    ///
+    /// ```
+    /// use hardneg::{Bank, Miner, MiningBatch, Workspace};
+    ///
+    /// let bank = Bank::new(vec![1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0], 2)?;
+    /// let mut workspace = Workspace::new();
+    /// let mined = Miner::new().k(2).mine(MiningBatch::against(&[1.0, 0.1], &bank)?, &mut workspace)?;
+    /// assert_eq!([0, 1].map(|rank| mined.row(0)[rank].index), [0, 2]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The slice is empty or not a whole number of the bank's rows; the bank is empty.
+    pub fn against(queries: &'a [f32], bank: &'a Bank<'_>) -> Result<MiningBatch<'a>, Error> {
+        let queries = Rows::new(Side::Anchors, queries, bank.dim())?;
+        Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, bank.rows(), bank.dim())?, Some(bank)))
+    }
+
+    fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
+        MiningBatch { queries, candidates, bank, known: KnownPositives::None, similarities: None, predicate: None }
     }
 
     /// Sets the known positives of each query.
@@ -187,6 +208,11 @@ impl<'a> MiningBatch<'a> {
     /// The rows of both sides.
     pub(crate) fn sides(self) -> Sides<'a> {
         Sides { anchors: self.queries, candidates: self.candidates, candidate_side: Side::Candidates }
+    }
+
+    /// The bank that the candidates are in.
+    pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
+        self.bank
     }
 
     /// The known positives of query `row`.

@@ -629,3 +629,96 @@ impl TryFrom<RowStatsFields> for RowStats {
         RowStats::new(fields.positive, fields.mean_negative, fields.closest_negative)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::Random;
+
+    /// Similarities and limits, many of them neighbours.
+    fn numbers(random: &mut Random) -> Vec<f32> {
+        let mut numbers = vec![0.0, -0.0, 1.0, -1.0, f32::MIN_POSITIVE, 1e-40, -1e-45, 0.75, 1.000_000_1];
+        numbers.extend((0..40).map(|_| random.unit()));
+        let neighbours: Vec<f32> = numbers.iter().flat_map(|number| [number.next_up(), number.next_down()]).collect();
+        numbers.extend(neighbours);
+        numbers
+    }
+
+    /// Every threshold is compared in `f64` in the definition, and has an interval of `f32` here.
+    #[test]
+    fn intervals_say_what_thresholds_say() {
+        let random = &mut Random(1);
+        let numbers = numbers(random);
+        let mut margins: Vec<f64> = vec![0.0, -0.0, 0.05, -0.05, 1e-9, 1e-17, -1e-17, 1e-320, 3.0, -3.0, 1e10, 1e300];
+        margins.extend((0..20).map(|_| f64::from(random.unit())));
+        let none = Thresholds {
+            negatives: Negatives::Any,
+            absolute_margin: None,
+            relative_margin: None,
+            max_similarity: None,
+            min_similarity: None,
+        };
+        let mut on_the_edge = 0;
+        for &positive in &numbers {
+            for &margin in &margins {
+                let p = f64::from(positive);
+                let absolute = Thresholds { absolute_margin: Some(margin), ..none }.admissible(Some(positive));
+                let relative = Thresholds { relative_margin: Some(margin), ..none }.admissible(Some(positive));
+                // Margins of this size put the limit on one of the numbers, or beside one.
+                let most = Thresholds { max_similarity: Some(p + 1e-9 * margin), ..none }.admissible(Some(positive));
+                let least = Thresholds { min_similarity: Some(p + 1e-9 * margin), ..none }.admissible(Some(positive));
+                let ends = [absolute.high, relative.high, most.high, least.low];
+                let near = ends.into_iter().flat_map(|end| [end.next_down(), end, end.next_up()]);
+                for similarity in near.filter(|end| end.is_finite()).chain(numbers.iter().copied()) {
+                    let s = f64::from(similarity);
+                    let what = format!("s {similarity:e}, p {positive:e}, margin {margin:e}");
+                    assert_eq!(absolute.admits(similarity), s + margin <= p, "absolute: {what}");
+                    assert_eq!(relative.admits(similarity), s <= p - p.abs() * margin, "relative: {what}");
+                    assert_eq!(most.admits(similarity), s <= p + 1e-9 * margin, "most: {what}");
+                    assert_eq!(least.admits(similarity), s >= p + 1e-9 * margin, "least: {what}");
+                    on_the_edge += usize::from(s + margin == p);
+                }
+            }
+            let at = |negatives| Thresholds { negatives, ..none }.admissible(Some(positive));
+            for &similarity in &numbers {
+                assert_eq!(at(Negatives::Below).admits(similarity), similarity < positive);
+                assert_eq!(at(Negatives::AtOrBelow).admits(similarity), similarity <= positive);
+                assert!(at(Negatives::Any).admits(similarity));
+            }
+        }
+        assert!(on_the_edge > 1000, "{on_the_edge}");
+        let all = Thresholds { absolute_margin: Some(0.1), relative_margin: Some(0.1), ..none };
+        assert_eq!(all.admissible(None), Admissible::ALL);
+    }
+
+    #[test]
+    fn bisection_finds_every_number() {
+        for limit in [0.0, 1.0, -1.0, 1e-45, -1e-45, f32::MAX, f32::MIN, 0.3, f32::NEG_INFINITY, f32::INFINITY] {
+            assert_eq!(last_where(|number| number <= limit), limit);
+        }
+        assert_eq!(last_where(|_| false), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn a_list_keeps_the_closest() {
+        let random = &mut Random(2);
+        for k in [1, 2, 3, 10, 64, 200] {
+            let mut list = ClosestList::default();
+            list.grow(k).unwrap();
+            for turn in 0..3 {
+                list.open(Admissible { low: -0.5, high: 0.5 }, k);
+                let steps = [4.0, 1e6, 16.0][turn];
+                let mut all = Vec::new();
+                for index in 0..150 {
+                    let similarity = (random.unit() * steps).round() / steps;
+                    list.offer(index, similarity, OnlyPositive(7));
+                    all.push(Neighbour { index, similarity });
+                }
+                all.retain(|pair| pair.similarity.abs() <= 0.5 && pair.index != 7);
+                all.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).unwrap());
+                all.truncate(k);
+                assert_eq!(list.sorted(), all, "k {k}");
+            }
+        }
+    }
+}

@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use super::plan::{MinePlan, Mined};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
-use crate::batch::Positives;
 use crate::error::{Error, Side};
 use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
     norm_rows,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
+use crate::positives::Positives;
 use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::rows::Rows;
 

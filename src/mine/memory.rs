@@ -1,10 +1,12 @@
 //! The memory of mining, and the results that a call leaves in it.
 
 use super::block::{BlockScratch, BlockSizes, BlockState, ROW_UNIT, block_len};
-use super::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use super::direct::DirectBuffers;
 use super::neighbours::QueryState;
+use super::source::Unprepared;
+use crate::bank::Bank;
 use crate::batch::Batch;
+use crate::candidates::{CandidateMemory, CandidateSizes};
 use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
@@ -53,8 +55,11 @@ impl MineMemory {
     }
 
     /// What the last call, which was over `batch`, has left.
-    pub(crate) fn results(&self, batch: Batch<'_>) -> MineResults<'_> {
-        let (candidate_norms, candidate_sum) = self.candidates.norms_and_sum(batch.candidate_rows());
+    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>) -> MineResults<'a> {
+        let (candidate_norms, candidate_sum) = match batch.bank() {
+            Some(bank) => bank.norms_and_sum(),
+            None => self.candidates.norms_and_sum(batch.candidate_rows()),
+        };
         let anchor_norms = &self.anchor_norms[..batch.rows()];
         MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
     }
@@ -80,28 +85,27 @@ impl MineMemory {
         threads: usize,
     ) -> Result<(MineBuffers<'a>, &'a mut [RowStats]), Error> {
         let rows = batch.rows();
-        // A smaller shape may take no screen.
-        grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
-        grow(&mut self.positives, Side::Anchors, rows, 1)?;
+        if batch.bank().is_none() {
+            // A smaller shape may take no screen.
+            grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
+            grow(&mut self.positives, Side::Anchors, rows, 1)?;
+        }
         let MineMemory { candidates, anchor_norms, states, scratch, stats, .. } = self;
-        let buffers =
-            MineBuffers::grow(candidates, anchor_norms, states, scratch, (batch.sides(), screens, threads, 1))?;
+        let needs = Needs { sides: batch.sides(), bank: batch.bank(), screens, threads, k: 1 };
+        let buffers = needs.grow(candidates, anchor_norms, states, scratch)?;
         Ok((buffers, grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?))
     }
 
     /// Grows to what the `kept` closest neighbours of each query need, whatever the data, and lends it out.
     pub(super) fn grow_neighbours<'a>(
         &'a mut self,
-        sides: Sides<'a>,
-        screens: ScreenPlan,
-        threads: usize,
-        kept: usize,
+        needs: Needs<'a>,
     ) -> Result<(MineBuffers<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
-        let rows = sides.anchors.count();
+        let rows = needs.sides.anchors.count();
         let MineMemory { candidates, anchor_norms, states, scratch, queries, neighbours, .. } = self;
-        let buffers = MineBuffers::grow(candidates, anchor_norms, states, scratch, (sides, screens, threads, kept))?;
+        let buffers = needs.grow(candidates, anchor_norms, states, scratch)?;
         let queries = grow_with(queries, Side::Anchors, rows, 1, || QueryState::EMPTY)?;
-        Ok((buffers, queries, grow(neighbours, Side::Output, rows, kept)?))
+        Ok((buffers, queries, grow(neighbours, Side::Output, rows, needs.k)?))
     }
 
     /// The queries of the last call, and `kept` places for neighbours of each.
@@ -110,39 +114,54 @@ impl MineMemory {
     }
 }
 
-/// The memory of one call, whatever it searches for.
+/// The memory of one call, but for its results.
 pub(super) struct MineBuffers<'a> {
-    pub(super) candidates: CandidateBuffers<'a>,
-    pub(super) center: &'a mut [f32],
+    pub(super) candidates: Unprepared<'a>,
     pub(super) anchor_norms: &'a mut [f64],
     pub(super) states: &'a mut [BlockState],
     pub(super) scratch: &'a PerThread<BlockScratch>,
 }
 
-impl<'a> MineBuffers<'a> {
-    /// Grows to what a call of so many threads needs, which searches for the `k` closest.
+/// What the memory of a call depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Needs<'a> {
+    pub(super) sides: Sides<'a>,
+    /// The bank that the candidates are in.
+    pub(super) bank: Option<&'a Bank<'a>>,
+    pub(super) screens: ScreenPlan,
+    pub(super) threads: usize,
+    /// How many candidates each row's list is to find.
+    pub(super) k: usize,
+}
+
+impl<'a> Needs<'a> {
     fn grow(
+        self,
         candidates: &'a mut CandidateMemory,
         anchor_norms: &'a mut Vec<f64>,
         states: &'a mut Vec<BlockState>,
         scratch: &'a mut PerThread<BlockScratch>,
-        (sides, screens, threads, k): (Sides<'a>, ScreenPlan, usize, usize),
     ) -> Result<MineBuffers<'a>, Error> {
-        let Sides { anchors, candidates: others, candidate_side } = sides;
+        let Needs { sides: Sides { anchors, candidates: others, candidate_side }, bank, screens, threads, k } = self;
         let (rows, dim, quantised_dim) = (anchors.count(), anchors.dim(), screens.quantised_dim);
+        let (lists, words) = block_len(rows, dim);
+        let block = BlockSizes { lists, words, quantised_dim, k, candidates: others.count() };
+        let scratch = scratch.grow(threads, |scratch| scratch.grow(block))?;
         let sizes = CandidateSizes {
             padded_rows: others.count().next_multiple_of(ROW_UNIT),
             words_per_row: screens.most_words_per_candidate(dim),
             quantised_dim,
             threads,
         };
-        let (lists, words) = block_len(rows, dim);
-        let block = BlockSizes { lists, words, quantised_dim, k, candidates: others.count() };
-        let scratch = scratch.grow(threads, |scratch| scratch.grow(block))?;
-        let (candidates, center) = candidates.grow(candidate_side, others, sizes)?;
+        let candidates = match bank {
+            Some(bank) => Unprepared::Bank(bank),
+            None => {
+                let (buffers, center) = candidates.grow(candidate_side, others, sizes)?;
+                Unprepared::Rows(buffers, center)
+            }
+        };
         Ok(MineBuffers {
             candidates,
-            center,
             anchor_norms: grow(anchor_norms, Side::Anchors, rows, 1)?,
             // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
             states: grow(states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,

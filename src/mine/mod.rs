@@ -5,36 +5,38 @@
 //! one. Small batches take none: all their pairs are computed exactly ([`direct`]). The n x m matrix never exists.
 
 mod block;
-mod candidates;
 mod direct;
 mod memory;
 mod neighbours;
 mod pass;
 mod plan;
 mod screening;
+mod source;
 mod task;
 
 use crate::arch::Backend;
+use crate::bank::Bank;
 use crate::batch::Batch;
+use crate::candidates::Candidates;
 use crate::error::{Error, Side};
 use crate::exact::{check_finite, check_norms};
 use crate::mining_batch::MiningBatch;
-use crate::parallel::{Chunks, Join, PerThread, for_each_block};
+use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
 use crate::row_stats::Negatives;
 use crate::rows::Sides;
 use crate::screen::{
-    Center, Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, ScreenPlan, Screening,
+    Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
     Shortlist, first_precision,
 };
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use candidates::{CandidateBuffers, Candidates};
-use memory::MineBuffers;
+use memory::{MineBuffers, Needs};
 pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
 use pass::PassContext;
 pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
+use source::Source;
 use task::{StatsTask, Task};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
@@ -44,18 +46,16 @@ const SERIAL_WORK: usize = 5 << 19;
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let MinePlan { negatives, backend, screen, threads } = plan;
-    let sides = batch.sides();
-    let screens = screen.plan(backend, sides);
-    let join = threads.join(sides.work() >= SERIAL_WORK);
-    if screens.is_direct {
-        return direct::mine(plan, join, batch, memory.grow_direct(batch)?);
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    if run.screens.is_direct {
+        return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
     }
-    let (buffers, stats) = memory.grow_stats_of(batch, screens, join.threads())?;
-    let mut call = Call::new(backend, join, sides, screens, buffers);
+    let (buffers, stats) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
     let task = StatsTask { batch, negatives };
+    let mut call = Call::new(run, buffers);
     call.begin((negatives != Negatives::Any).then_some(task));
     let stats = Chunks::new(stats, call.anchors.block_rows);
-    call.run(task, stats)
+    call.complete(task, stats)
 }
 
 /// Writes the closest negatives of every query into the memory.
@@ -65,11 +65,11 @@ pub(crate) fn mine_neighbours(
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { kept, thresholds, backend, screen, threads } = plan;
-    let sides = batch.sides();
-    let screens = screen.plan(backend, sides);
-    let join = threads.join(sides.work() >= SERIAL_WORK);
-    let (buffers, states, neighbours) = memory.grow_neighbours(sides, screens, join.threads(), kept)?;
-    let mut call = Call::new(backend, join, sides, screens, buffers);
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    let Run { backend, join, sides, bank, screens } = run;
+    let needs = Needs { sides, bank, screens, threads: join.threads(), k: kept };
+    let (buffers, states, neighbours) = memory.grow_neighbours(needs)?;
+    let mut call = Call::new(run, buffers);
     let size = call.anchors.block_rows;
     let blocks = (Chunks::new(&mut *call.anchors.norms, size), Chunks::new(&mut *states, size));
     for_each_block(join, blocks, &|block, (norms, states)| {
@@ -80,62 +80,86 @@ pub(crate) fn mine_neighbours(
     call.begin(thresholds.have_upper().then_some(QueryLimits { batch, states }));
     let results = (Chunks::new(states, size), Chunks::new(neighbours, size * kept));
     let mined = if kept == 1 {
-        call.run(NeighbourTask::<Shortlist>::new(batch), results)
+        call.complete(NeighbourTask::<Shortlist>::new(batch), results)
     } else {
-        call.run(NeighbourTask::<NeighbourList>::new(batch), results)
+        call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
     };
     mined.map(|mined| mined.screening)
 }
 
-/// One call: how it runs, and its memory but for the results.
-struct Call<'a> {
+/// How a call runs, and over which rows.
+#[derive(Clone, Copy)]
+struct Run<'a> {
     backend: Backend,
     join: Join,
     sides: Sides<'a>,
+    /// The bank that the candidates are in.
+    bank: Option<&'a Bank<'a>>,
     screens: ScreenPlan,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        backend: Backend,
+        screen: Screen,
+        threads: Threads,
+        sides: Sides<'a>,
+        bank: Option<&'a Bank<'a>>,
+    ) -> Run<'a> {
+        let screens = bank
+            .map_or_else(|| screen.plan(backend, sides.shape()), |bank| bank.screens(screen, sides.anchors.count()));
+        let backend = bank.map_or(backend, Bank::backend);
+        Run { backend, join: threads.join(sides.work() >= SERIAL_WORK), sides, bank, screens }
+    }
+}
+
+/// One call: how it runs, and its memory but for the results.
+struct Call<'a> {
+    run: Run<'a>,
     params: Params<'a>,
-    candidates: CandidateBuffers<'a>,
+    source: Source<'a>,
     anchors: Anchors<'a>,
 }
 
 impl<'a> Call<'a> {
-    fn new(backend: Backend, join: Join, sides: Sides<'a>, screens: ScreenPlan, buffers: MineBuffers<'a>) -> Call<'a> {
-        let MineBuffers { candidates, center, anchor_norms: norms, states, scratch } = buffers;
+    fn new(run: Run<'a>, buffers: MineBuffers<'a>) -> Call<'a> {
+        let Run { backend, join, sides, screens, .. } = run;
+        let MineBuffers { candidates, anchor_norms: norms, states, scratch } = buffers;
         let rows = sides.anchors.count();
         let block_rows = block_rows(rows, sides.anchors.dim(), join.threads());
-        let center = if screens.is_quantised() { Center::of(backend, sides.candidates, center) } else { Center::NONE };
-        let params = Params { center, float_bound: screens.float_bound };
+        let (source, params) = candidates.open(backend, sides.candidates, screens);
         let states = &mut states[..rows.div_ceil(block_rows)];
-        let anchors = Anchors { norms, states, block_rows, scratch };
-        Call { backend, join, sides, screens, params, candidates, anchors }
+        Call { run, params, source, anchors: Anchors { norms, states, block_rows, scratch } }
     }
 
-    /// Chooses the precision that all blocks begin with, by a sample if rows have limits.
+    /// Chooses the precision that all blocks begin with: by a sample, if rows have limits and the candidates are not
+    /// prepared.
     fn begin(&mut self, limits: Option<impl RowLimits>) {
-        let range = (self.screens.coarsest, self.screens.finest);
-        let precision = first_precision(self.backend, self.sides, limits, self.params, range);
+        let Run { backend, sides, bank, screens, .. } = self.run;
+        let limits = limits.filter(|_| bank.is_none());
+        let precision = first_precision(backend, sides, limits, self.params, screens.precisions);
         self.anchors.states.fill(BlockState { precision, ..BlockState::default() });
     }
 
     /// Completes the rows of all blocks.
-    fn run<T: Task>(mut self, task: T, mut results: T::Results<'_>) -> Result<Mined, Error> {
-        let Call { backend, join, sides, screens, params, .. } = self;
+    fn complete<T: Task>(mut self, task: T, mut results: T::Results<'_>) -> Result<Mined, Error> {
+        let Call { run, params, .. } = self;
         let mut measured = false;
         while let Some(precision) = self.anchors.waiting() {
-            let pass = Pass { backend, join, sides, params, finest: screens.finest, measured, task };
-            let (candidates, anchors) = (&mut self.candidates, &mut self.anchors);
+            let pass = Pass { of: run, params, measured, task };
+            let (source, anchors) = (&mut self.source, &mut self.anchors);
             match precision {
-                Precision::Int8 => pass.run::<Int8>(candidates, anchors, &mut results)?,
-                Precision::Int16 => pass.run::<Int16>(candidates, anchors, &mut results)?,
-                Precision::Float32 => pass.run::<Float32>(candidates, anchors, &mut results)?,
-                Precision::Exact => pass.run_exactly(candidates, anchors, &mut results)?,
+                Precision::Int8 => pass.run::<Int8>(source, anchors, &mut results)?,
+                Precision::Int16 => pass.run::<Int16>(source, anchors, &mut results)?,
+                Precision::Float32 => pass.run::<Float32>(source, anchors, &mut results)?,
+                Precision::Exact => pass.run_exactly(source, anchors, &mut results)?,
             }
             measured = true;
         }
         check_norms(Side::Anchors, self.anchors.norms)?;
         Ok(Mined {
             zero_anchors: self.anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
-            zero_candidates: self.candidates.zero_rows(),
+            zero_candidates: self.source.zero_rows(),
             screening: self.anchors.screening(),
         })
     }
@@ -171,38 +195,35 @@ impl Anchors<'_> {
 /// One pass of a call.
 #[derive(Clone, Copy)]
 struct Pass<'a, T> {
-    backend: Backend,
-    join: Join,
-    sides: Sides<'a>,
+    of: Run<'a>,
     params: Params<'a>,
-    finest: Precision,
     measured: bool,
     task: T,
 }
 
 impl<T: Task> Pass<'_, T> {
-    /// Packs the candidates and screens the blocks that wait for this format. Fails with the first row that is not
-    /// finite, on the anchors' side if there is one.
+    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row
+    /// that is not finite, on the anchors' side if there is one.
     fn run<F: Format>(
         self,
-        candidates: &mut CandidateBuffers<'_>,
+        source: &mut Source<'_>,
         anchors: &mut Anchors<'_>,
         results: &mut T::Results<'_>,
     ) -> Result<(), Error> {
-        let Pass { backend, join, sides, params, measured, .. } = self;
-        let prepared = candidates.prepare::<F>(backend, join, sides.candidate_side, params, measured);
+        let Pass { of: Run { backend, join, sides, .. }, params, measured, .. } = self;
+        let prepared = source.prepare::<F>(backend, join, sides.candidate_side, params, measured);
         self.mine_blocks(prepared, anchors, results, F::PRECISION, &|block| block.mine::<F>(backend))
     }
 
     /// Computes all pairs of the blocks that no screen pays for.
     fn run_exactly(
         self,
-        candidates: &mut CandidateBuffers<'_>,
+        source: &mut Source<'_>,
         anchors: &mut Anchors<'_>,
         results: &mut T::Results<'_>,
     ) -> Result<(), Error> {
-        let Pass { backend, join, sides, params, .. } = self;
-        let measured = candidates.measure(backend, join, sides.candidate_side, params);
+        let Pass { of: Run { backend, join, sides, .. }, params, .. } = self;
+        let measured = source.measure(backend, join, sides.candidate_side, params);
         self.mine_blocks(measured, anchors, results, Precision::Exact, &|block| block.mine_exactly(backend))
     }
 
@@ -215,9 +236,10 @@ impl<T: Task> Pass<'_, T> {
         precision: Precision,
         mine_block: &(impl Fn(AnchorBlock<'_, T>) + Sync),
     ) -> Result<(), Error> {
-        let Pass { backend, join, sides: Sides { anchors, .. }, finest, measured, task, .. } = self;
+        let Pass { of: Run { backend, join, sides, screens, .. }, measured, task, .. } = self;
+        let (anchors, precisions) = (sides.anchors, screens.precisions);
         let candidates = candidates.or_else(|error| check_finite(backend, Side::Anchors, anchors).and(Err(error)))?;
-        let context = PassContext { anchors, candidates, finest, measured, task };
+        let context = PassContext { anchors, candidates, precisions, measured, task };
         let (block_rows, scratch) = (blocks.block_rows, blocks.scratch);
         let norms = Chunks::new(&mut *blocks.norms, block_rows);
         let states = Chunks::new(&mut *blocks.states, 1);

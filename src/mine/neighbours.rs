@@ -3,9 +3,9 @@
 use core::marker::PhantomData;
 
 use super::block::RowLists;
-use super::candidates::Candidates;
 use super::task::Task;
 use crate::arch::{Simd, WithSimd};
+use crate::candidates::Candidates;
 use crate::exact::{cosine, dots};
 use crate::mining_batch::{MiningBatch, QueryExclusion};
 use crate::parallel::Chunks;

@@ -58,9 +58,9 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
     /// precision and wait for its pass, or to compute all pairs exactly.
     fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { candidates, finest, .. } = *self.context;
+        let PassContext { candidates, precisions, .. } = *self.context;
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
-        if F::PRECISION == finest || screened >= count {
+        if F::PRECISION == precisions.finest() || screened >= count {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
@@ -87,7 +87,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             ),
             exact_cost: S::DOT_COST,
         };
-        match model.cheapest(finest) {
+        match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,
             precision if precision == F::PRECISION => Outcome::Screened,
             precision => {
@@ -130,7 +130,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
             let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(width / S::F32_LANES, kernel);
+            simd.run_tile(S::TILE_ANCHORS.min(self.norms.len() - row), width / S::F32_LANES, kernel);
         }
     }
 }

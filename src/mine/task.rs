@@ -1,11 +1,12 @@
 //! `Task`: what a call searches for in each row; and the task of the loss.
 
 use super::block::RowLists;
-use super::candidates::Candidates;
 use crate::arch::Simd;
-use crate::batch::{Batch, Positives};
+use crate::batch::Batch;
+use crate::candidates::Candidates;
 use crate::exact::{anchor_dots, cosine, cosine_rows, norm_row};
 use crate::parallel::{Chunks, Divide};
+use crate::positives::Positives;
 use crate::row_stats::{Admissible, Negatives, OnlyPositive, RowExclusions, RowStats};
 use crate::rows::Rows;
 use crate::screen::{RowLimits, RowList, Shortlist};

@@ -14,12 +14,12 @@
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::Precision;
+use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
 use crate::row_stats::{Exclusion, RowExclusions};
-use crate::rows::Sides;
+use crate::rows::{Shape, Sides};
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -122,8 +122,8 @@ pub(crate) struct CostModel {
 }
 
 impl CostModel {
-    /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
-    pub(crate) fn cheapest(self, finest: Precision) -> Precision {
+    /// The precision, this one or a finer one of `precisions`, in which the rest of the work is cheapest.
+    pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
@@ -134,7 +134,7 @@ impl CostModel {
             (Precision::Exact, 0.0),
         ] {
             let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && finer <= finest && cost < best.1 {
+            if finer > precision && precisions.contains(finer) && cost < best.1 {
                 best = (finer, cost);
             }
         }
@@ -143,30 +143,60 @@ impl CostModel {
 }
 
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
-pub(super) fn coarsest_that_pays(backend: Backend, sides: Sides<'_>) -> Precision {
-    backend.run(Coarsest(sides))
+pub(super) fn coarsest_that_pays(backend: Backend, shape: Shape) -> Precision {
+    backend.run(Coarsest(shape))
 }
 
-struct Coarsest<'a>(Sides<'a>);
+/// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
+pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
+    backend.run(IsSmall(shape))
+}
 
-impl WithSimd for Coarsest<'_> {
+struct IsSmall(Shape);
+
+impl WithSimd for IsSmall {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        self.0.anchors.max(self.0.candidates) <= S::DOT_SQUARE
+    }
+}
+
+/// The precision in which a backend screens the fastest.
+pub(super) fn fastest(backend: Backend) -> Precision {
+    backend.run(Fastest)
+}
+
+struct Fastest;
+
+impl WithSimd for Fastest {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
-        let (anchors, candidates, dim) = (self.0.anchors.count(), self.0.candidates.count(), self.0.anchors.dim());
+        match (S::FAST_I8, S::FAST_I16) {
+            (true, _) => Precision::Int8,
+            (false, true) => Precision::Int16,
+            (false, false) => Precision::Float32,
+        }
+    }
+}
+
+struct Coarsest(Shape);
+
+impl WithSimd for Coarsest {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Precision {
+        let Shape { anchors, candidates, dim } = self.0;
         let (few, many) = (anchors.min(candidates), anchors.max(candidates));
-        if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
+        if IsSmall(self.0).run(simd) || few <= S::DOT_FEW {
             return Precision::Exact;
         }
         // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
         if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
             return Precision::Float32;
         }
-        match (S::FAST_I8, S::FAST_I16) {
-            (true, _) => Precision::Int8,
-            (false, true) => Precision::Int16,
-            (false, false) => Precision::Float32,
-        }
+        Fastest.run(simd)
     }
 }
 
@@ -176,18 +206,19 @@ pub(crate) trait RowLimits: RowExclusions {
     fn limit<S: Simd>(self, simd: S, row: usize) -> f64;
 }
 
-/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample, if there
-/// are limits.
+/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample, if there are
+/// limits.
 pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
     sides: Sides<'_>,
     limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
-    (coarsest, finest): (Precision, Precision),
+    precisions: Precisions,
 ) -> Precision {
+    let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
     match limits {
         Some(limits) if coarsest < finest && coarsest < Precision::Float32 => {
-            backend.run(Sample { sides, limits, center, coarsest, finest, float_bound })
+            backend.run(Sample { sides, limits, center, precisions, float_bound })
         }
         _ => coarsest,
     }
@@ -198,8 +229,7 @@ struct Sample<'a, L> {
     sides: Sides<'a>,
     limits: L,
     center: Center<'a>,
-    coarsest: Precision,
-    finest: Precision,
+    precisions: Precisions,
     /// The error of sums in `f32`.
     float_bound: f32,
 }
@@ -208,37 +238,37 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { sides, coarsest, finest, .. } = self;
-        let dim = sides.candidates.dim();
+        let Self { sides: Sides { candidates, .. }, precisions, .. } = self;
+        let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
-        let int16 = spread * 2.0 * f64::from(int16_residual(dim)) + float32;
+        let int16 = spread * 2.0 * f64::from(int16_residual(candidates.dim())) + float32;
         let error = match coarsest {
             Precision::Int8 => spread * INT8_ERROR + float32,
             Precision::Int16 => int16,
             _ => float32,
         };
-        let candidates = sides.candidates.count() as f64;
+        let count = candidates.count() as f64;
         let [here, finest_left] = self.doubtful_shares(simd, [error, float32]);
         let model = CostModel {
             precision: coarsest,
-            dim: dim as f64,
+            dim: candidates.dim() as f64,
             screened: 0.0,
-            candidates,
-            doubtful: candidates * here / CAUTION,
+            candidates: count,
+            doubtful: count * here / CAUTION,
             scored: 0.0,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
         };
-        model.cheapest(finest)
+        model.cheapest(precisions)
     }
 }
 
 impl<L: RowLimits> Sample<'_, L> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     #[inline(always)]
-    fn anchors(&self) -> impl Iterator<Item = usize> {
+    fn sampled_anchors(&self) -> impl Iterator<Item = usize> {
         let anchors = self.sides.anchors;
         anchors.spread((anchors.count() / 32).clamp(8, 64))
     }
@@ -250,7 +280,7 @@ impl<L: RowLimits> Sample<'_, L> {
         let (anchors, squared_norm) = (self.sides.anchors, self.center.squared_norm());
         let Some(center) = self.center.values().get(..anchors.dim()) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
-        for row in self.anchors() {
+        for row in self.sampled_anchors() {
             let anchor = anchors.row(row);
             sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + squared_norm;
             count += 1.0;
@@ -267,8 +297,8 @@ impl<L: RowLimits> Sample<'_, L> {
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
-        let (mut pairs, mut doubtful) = (0, [0; 2]);
-        for row in self.anchors() {
+        let (mut pairs, mut doubtful) = (0_u32, [0; 2]);
+        for row in self.sampled_anchors() {
             let (anchor, exclusion) = (anchors.row(row), self.limits.of(row));
             let (norm, limit) = (norm_row(simd, anchor), self.limits.limit(simd, row));
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
