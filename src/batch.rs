@@ -5,7 +5,7 @@ use core::fmt;
 use crate::error::{Error, Side, check_length};
 use crate::rows::Rows;
 
-/// Which candidate is the positive of each of m anchors.
+/// Which row is the positive of each of m anchors: one of the candidates, or a row of its own.
 ///
 /// ```
 /// use hardneg::{Batch, Positives};
@@ -14,9 +14,12 @@ use crate::rows::Rows;
 /// let batch = Batch::new(&anchors, &candidates, 2, Positives::IndicesI64(&[2]))?;
 /// assert_eq!((batch.rows(), batch.candidates()), (1, 3));
 /// assert!(Batch::new(&anchors, &candidates, 2, Positives::Offset(3)).is_err());
+/// // A queue of negatives beside one pair.
+/// let batch = Batch::new(&anchors, &candidates, 2, Positives::Outside(&[1.0, 0.2]))?;
+/// assert_eq!((batch.rows(), batch.candidates()), (1, 3));
 /// # Ok::<(), hardneg::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Positives<'a> {
     /// The positive of anchor `i` is candidate `i`.
@@ -29,22 +32,44 @@ pub enum Positives<'a> {
     IndicesU32(&'a [u32]),
     /// The same with signed indices, as NumPy and PyTorch have them. A negative one is out of range.
     IndicesI64(&'a [i64]),
+    /// The positive of anchor `i` is row `i` of m rows of their own (m * dim elements), which are no candidates: every
+    /// candidate is a negative of every anchor, and one candidate is enough. For a queue or a corpus of negatives beside
+    /// a batch of pairs. Of a [`SimilarityMatrix`](crate::SimilarityMatrix), which knows no embeddings: the m
+    /// similarities of the anchors with positives that are no columns.
+    Outside(&'a [f32]),
 }
 
-impl Positives<'_> {
-    /// The positive of anchor `row`. The indices were [checked](Positives::check).
+/// Where a positive is: a candidate, or one of rows of their own.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Candidate(usize),
+    Outside(&'a [f32]),
+}
+
+impl<'a> Positives<'a> {
+    /// Where the positive of anchor `row` is. The indices were [checked](Positives::check).
     #[inline]
-    pub(crate) fn of(self, row: usize) -> usize {
-        match self {
+    pub(crate) fn place(self, row: usize) -> Place<'a> {
+        Place::Candidate(match self {
             Positives::Identity => row,
             Positives::Offset(offset) => offset + row,
             Positives::Indices(indices) => indices[row],
             Positives::IndicesU32(indices) => indices[row] as usize,
             Positives::IndicesI64(indices) => indices[row] as usize,
+            Positives::Outside(rows) => return Place::Outside(rows),
+        })
+    }
+
+    /// The candidate that is the positive of anchor `row`, if one is. The indices were [checked](Positives::check).
+    #[inline]
+    pub(crate) fn index(self, row: usize) -> Option<usize> {
+        match self.place(row) {
+            Place::Candidate(index) => Some(index),
+            Place::Outside(_) => None,
         }
     }
 
-    /// Checks that each of `rows` anchors has its positive among `candidates`.
+    /// Checks that each of `rows` anchors has its positive among `candidates`, unless it is a row of its own.
     pub(crate) fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
         match self {
             Positives::Identity => check_run(0, rows, candidates),
@@ -52,12 +77,13 @@ impl Positives<'_> {
             Positives::Indices(indices) => check_indices(indices, rows, candidates),
             Positives::IndicesU32(indices) => check_indices(indices, rows, candidates),
             Positives::IndicesI64(indices) => check_indices(indices, rows, candidates),
+            Positives::Outside(_) => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for Positives<'_> {
-    /// Without the indices, which may be many.
+    /// Without the indices and rows, which may be many.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Positives::Identity => write!(f, "Identity"),
@@ -65,6 +91,7 @@ impl fmt::Debug for Positives<'_> {
             Positives::Indices(indices) => write!(f, "Indices({} of usize)", indices.len()),
             Positives::IndicesU32(indices) => write!(f, "IndicesU32({} of u32)", indices.len()),
             Positives::IndicesI64(indices) => write!(f, "IndicesI64({} of i64)", indices.len()),
+            Positives::Outside(rows) => write!(f, "Outside({} of f32)", rows.len()),
         }
     }
 }
@@ -127,12 +154,13 @@ impl<'a> Batch<'a> {
         Ok(Batch { candidate_side: Side::Positives, ..batch })
     }
 
-    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor the
-    /// candidate that is its positive. See [`Positives`] for an example.
+    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor its
+    /// positive: a candidate, or a row of its own. See [`Positives`] for an example.
     ///
     /// # Errors
-    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only; the index slice has
-    /// another length than there are anchors; a positive is not among the candidates.
+    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only, which is the positive;
+    /// the index slice has another length than there are anchors; a positive is not among the candidates; there are not
+    /// as many positives of their own as anchors.
     pub fn new(
         anchors: &'a [f32],
         candidates: &'a [f32],
@@ -141,7 +169,9 @@ impl<'a> Batch<'a> {
     ) -> Result<Batch<'a>, Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
-        if candidates.count() == 1 {
+        if let Positives::Outside(rows) = positives {
+            check_length(Side::Positives, anchors.data().len(), rows.len())?;
+        } else if candidates.count() == 1 {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
@@ -160,6 +190,11 @@ impl<'a> Batch<'a> {
         self.candidates.count()
     }
 
+    /// How many negatives each anchor has.
+    pub(crate) fn negatives(self) -> usize {
+        self.candidates() - usize::from(!matches!(self.positives, Positives::Outside(_)))
+    }
+
     /// The length of an embedding.
     #[must_use]
     pub fn dim(self) -> usize {
@@ -176,6 +211,37 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    /// The positives, where they are no candidates.
+    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+        match self.positives {
+            Positives::Outside(rows) => Some(self.anchors.of_same_dim(rows)),
+            _ => None,
+        }
+    }
+
+    /// The candidate that is the positive of anchor `row`, if one is.
+    #[inline]
+    pub(crate) fn positive_index(self, row: usize) -> Option<usize> {
+        self.positives.index(row)
+    }
+
+    /// The positive of anchor `row`.
+    #[inline]
+    pub(crate) fn positive_row(self, row: usize) -> &'a [f32] {
+        match self.positives.place(row) {
+            Place::Candidate(index) => self.candidates.row(index),
+            Place::Outside(rows) => self.anchors.of_same_dim(rows).row(row),
+        }
+    }
+
+    /// The rows that lie in memory from the positive of anchor `row` on.
+    pub(crate) fn rows_from_positive(self, row: usize) -> &'a [f32] {
+        match self.positives.place(row) {
+            Place::Candidate(index) => &self.candidates.data()[index * self.dim()..],
+            Place::Outside(rows) => &rows[row * self.dim()..],
+        }
     }
 
     /// What an error calls the candidates: in a paired batch they are the positives.

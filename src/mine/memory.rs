@@ -8,6 +8,7 @@ use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
 use crate::row_stats::{ClosestSearch, RowStats};
+use crate::rows::Rows;
 use crate::screen::ScreenPlan;
 
 /// The memory of mining, and the place where its results stay.
@@ -20,6 +21,7 @@ pub(crate) struct MineMemory {
     scratch: PerThread<BlockScratch>,
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
+    positive_norms: Vec<f64>,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -27,6 +29,8 @@ pub(crate) struct MineMemory {
 pub(crate) struct MineResults<'a> {
     pub(crate) anchor_norms: &'a [f64],
     pub(crate) candidate_norms: &'a [f64],
+    /// Those of positives that are no candidates.
+    pub(crate) positive_norms: &'a [f64],
     pub(crate) candidate_sum: &'a [f64],
     pub(crate) stats: &'a [RowStats],
 }
@@ -52,7 +56,9 @@ impl MineMemory {
     pub(crate) fn results(&self, batch: Batch<'_>) -> MineResults<'_> {
         let (candidate_norms, candidate_sum) = self.candidates.norms_and_sum(batch.candidate_rows());
         let anchor_norms = &self.anchor_norms[..batch.rows()];
-        MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
+        let positive_norms = &self.positive_norms[..rows_outside(batch)];
+        let stats = self.stats(batch.rows());
+        MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats }
     }
 
     /// Grows to what a call without screens needs, and lends it out.
@@ -61,6 +67,7 @@ impl MineMemory {
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
             candidate_norms,
+            positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
             sums,
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
             searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
@@ -92,6 +99,7 @@ impl MineMemory {
             candidates,
             center,
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, rows, 1)?,
+            positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
             stats: grow_with(&mut self.stats, Side::Anchors, rows, 1, || RowStats::ZERO)?,
             // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
             states: grow(&mut self.states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
@@ -100,11 +108,18 @@ impl MineMemory {
     }
 }
 
+/// How many positives are no candidates.
+fn rows_outside(batch: Batch<'_>) -> usize {
+    batch.outside_rows().map_or(0, Rows::count)
+}
+
 /// The memory of one call.
 pub(super) struct MineBuffers<'a> {
     pub(super) candidates: CandidateBuffers<'a>,
     pub(super) center: &'a mut [f32],
     pub(super) anchor_norms: &'a mut [f64],
+    /// Those of positives that are no candidates.
+    pub(super) positive_norms: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
     pub(super) states: &'a mut [BlockState],
     pub(super) scratch: &'a PerThread<BlockScratch>,

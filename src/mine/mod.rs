@@ -12,11 +12,13 @@ mod pass;
 mod plan;
 mod screening;
 
+use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::exact::{check_finite, check_norms};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::RowStats;
+use crate::rows::Rows;
 use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, Screening, first_precision};
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
@@ -24,6 +26,7 @@ use candidates::{CandidateBuffers, Candidates};
 use memory::MineBuffers;
 pub(crate) use memory::{MineMemory, MineResults};
 use pass::PassContext;
+use plan::zeros;
 pub(crate) use plan::{MinePlan, Mined};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
@@ -39,8 +42,9 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
         return direct::mine(plan, join, batch, memory.grow_direct(batch)?);
     }
     let block_rows = block_rows(batch.rows(), batch.dim(), join.threads());
-    let MineBuffers { mut candidates, center, anchor_norms, stats, states, scratch } =
+    let MineBuffers { mut candidates, center, anchor_norms, positive_norms, stats, states, scratch } =
         memory.grow(batch, screens, join.threads())?;
+    measure_outside(plan.backend, join, batch, positive_norms);
     let center =
         if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
     let params = Params { center, float_bound: screens.float_bound };
@@ -50,7 +54,7 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
     let mut anchors = Anchors { norms: anchor_norms, stats, states, block_rows, scratch };
     let (mut next, mut measured) = (Some(first), false);
     while let Some(precision) = next {
-        let pass = Pass { plan, join, batch, params, finest: screens.finest, measured };
+        let pass = Pass { plan, join, batch, positive_norms, params, finest: screens.finest, measured };
         match precision {
             Precision::Int8 => pass.run::<Int8>(&mut candidates, &mut anchors)?,
             Precision::Int16 => pass.run::<Int16>(&mut candidates, &mut anchors)?,
@@ -61,11 +65,37 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
         next = anchors.states.iter().filter(|block| !block.done).map(|block| block.precision).min();
     }
     check_norms(Side::Anchors, anchors.norms)?;
+    check_norms(Side::Positives, positive_norms)?;
     Ok(Mined {
-        zero_anchors: anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
+        zero_anchors: zeros(anchors.norms),
         zero_candidates: candidates.zero_rows(),
+        zero_positives: zeros(positive_norms),
         screening: anchors.screening(),
     })
+}
+
+/// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
+/// done: until then similarities with them decide nothing.
+fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+    let Some(rows) = batch.outside_rows() else { return };
+    for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
+        let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
+        backend.run(MeasureRows { rows, norms: norms.slice });
+    });
+}
+
+/// Computes the norms of some rows.
+struct MeasureRows<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+}
+
+impl WithSimd for MeasureRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
+    }
 }
 
 /// What is computed of the anchors.
@@ -97,6 +127,7 @@ struct Pass<'a> {
     plan: MinePlan,
     join: Join,
     batch: Batch<'a>,
+    positive_norms: &'a [f64],
     params: Params<'a>,
     finest: Precision,
     measured: bool,
@@ -126,10 +157,11 @@ impl Pass<'_> {
         precision: Precision,
         mine_block: &(impl Fn(AnchorBlock<'_>) + Sync),
     ) -> Result<(), Error> {
-        let Pass { plan: MinePlan { backend, negatives, .. }, join, batch, finest, measured, .. } = self;
-        let (anchors, positives) = (batch.anchor_rows(), batch.positives());
+        let Pass { plan: MinePlan { backend, negatives, .. }, join, batch, positive_norms, finest, measured, .. } =
+            self;
+        let anchors = batch.anchor_rows();
         let candidates = candidates.or_else(|error| check_finite(backend, Side::Anchors, anchors).and(Err(error)))?;
-        let context = PassContext { anchors, positives, candidates, negatives, finest, measured };
+        let context = PassContext { batch, positive_norms, candidates, negatives, finest, measured };
         let (block_rows, scratch) = (blocks.block_rows, blocks.scratch);
         let norms = Chunks::new(&mut *blocks.norms, block_rows);
         let stats = Chunks::new(&mut *blocks.stats, block_rows);

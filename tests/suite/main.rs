@@ -11,6 +11,7 @@ mod forward;
 mod golden;
 mod gradient;
 mod options;
+mod outside;
 mod properties;
 mod screens;
 mod splits;
