@@ -73,6 +73,7 @@ impl ClosestNegative {
 pub(crate) struct ClosestSearch {
     /// The largest similarity that qualifies.
     limit: f32,
+    /// The candidate that is the positive, or a number beyond all candidates.
     positive_index: usize,
     /// The largest similarity that was found, and its candidate; negative infinity where there is none yet.
     similarity: f32,
@@ -84,10 +85,10 @@ impl ClosestSearch {
     pub(crate) const EMPTY: ClosestSearch =
         ClosestSearch { limit: f32::INFINITY, positive_index: 0, similarity: f32::NEG_INFINITY, index: 0 };
 
-    /// A search in the row whose positive is candidate `positive_index` with similarity `positive`.
+    /// A search in the row whose positive, candidate `positive_index` if it is one, has similarity `positive`.
     #[inline(always)]
-    pub(crate) fn new(negatives: Negatives, positive: f32, positive_index: usize) -> ClosestSearch {
-        let limit = negatives.limit(positive);
+    pub(crate) fn new(negatives: Negatives, positive: f32, positive_index: Option<usize>) -> ClosestSearch {
+        let (limit, positive_index) = (negatives.limit(positive), positive_index.unwrap_or(usize::MAX));
         ClosestSearch { limit, positive_index, similarity: f32::NEG_INFINITY, index: 0 }
     }
 

@@ -7,7 +7,7 @@ use super::direct::search_pairs;
 use super::pass::PassContext;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
-use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine};
+use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine, mean_negative};
 use crate::memory::{AlignedVec, grow};
 use crate::row_stats::{ClosestSearch, RowStats};
 use crate::screen::{
@@ -106,7 +106,7 @@ impl<'a> AnchorBlock<'a> {
         AnchorBlock {
             context,
             first,
-            rows: &context.anchors.data()[first * dim..][..norms.len() * dim],
+            rows: &context.batch.anchor_rows().data()[first * dim..][..norms.len() * dim],
             norms,
             stats,
             state,
@@ -215,15 +215,18 @@ impl<'a> AnchorBlock<'a> {
     /// decide nothing.
     #[inline(always)]
     fn measure_rows<S: Simd>(&mut self, simd: S) {
-        let PassContext { positives, candidates, .. } = *self.context;
-        let (dim, negatives) = (candidates.rows.dim(), (candidates.rows.count() - 1) as f64);
+        let PassContext { batch, positive_norms, candidates, .. } = *self.context;
+        let dim = candidates.rows.dim();
         for (row, stats) in self.stats.iter_mut().enumerate() {
-            let anchor = &self.rows[row * dim..][..dim];
-            let positive = positives.of(self.first + row);
-            let [squared_norm, dot, total] = anchor_dots(simd, anchor, candidates.rows.row(positive), candidates.sum);
+            let (anchor, index) = (&self.rows[row * dim..][..dim], self.first + row);
+            let positive = batch.positive_row(index);
+            let [squared_norm, dot, total] = anchor_dots(simd, anchor, positive, candidates.sum);
+            let positive = batch.positive_index(index);
             let norm = squared_norm.sqrt();
-            let similarity = cosine(dot, norm, candidates.norms[positive]);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - similarity) / negatives };
+            let positive_norm = positive.map_or_else(|| positive_norms[index], |positive| candidates.norms[positive]);
+            let similarity = cosine(dot, norm, positive_norm);
+            let candidate = positive.map(|_| similarity);
+            let mean = mean_negative(total, norm, candidate, candidates.rows.count());
             self.norms[row] = norm;
             *stats = RowStats::computed(similarity as f32, mean as f32, None);
         }
@@ -249,11 +252,11 @@ impl<'a> AnchorBlock<'a> {
     /// Opens the window of every row.
     #[inline(always)]
     fn open_rows<F: Format>(&mut self) {
-        let PassContext { positives, negatives, candidates, .. } = *self.context;
+        let PassContext { batch, negatives, candidates, .. } = *self.context;
         for (row, stats) in self.stats.iter().enumerate() {
             let (constants, shortlist) = (&self.constants[row], &mut self.shortlists[row]);
             let units = ScreenUnits { unit: F::UNIT, shift: constants.shift };
-            let positive = positives.of(self.first + row);
+            let positive = batch.positive_index(self.first + row);
             let longest = constants.longest(candidates.extremes);
             self.windows[row] = shortlist.open(negatives, positive, stats.positive(), units, longest);
             if self.norms[row] == 0.0 {
@@ -323,21 +326,21 @@ impl<'a> AnchorBlock<'a> {
     /// Finds the closest negatives of some rows among all pairs, in exact tiles.
     #[inline(always)]
     fn search_exactly<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
-        let PassContext { anchors, positives, negatives, candidates, .. } = *self.context;
+        let PassContext { batch, negatives, candidates, .. } = *self.context;
         let mut searches = [ClosestSearch::EMPTY; MAX_BLOCK];
         for (search, row) in searches.iter_mut().zip(rows.clone()) {
-            let positive = positives.of(self.first + row);
+            let positive = batch.positive_index(self.first + row);
             *search = ClosestSearch::new(negatives, self.stats[row].positive(), positive);
         }
         let norms = &self.norms[rows.clone()];
-        let anchors = NormedRows { rows: anchors.range(self.first + rows.start, rows.len()), norms };
+        let anchors = NormedRows { rows: batch.anchor_rows().range(self.first + rows.start, rows.len()), norms };
         let others = NormedRows { rows: candidates.rows, norms: candidates.norms };
         search_pairs(simd, anchors, others, &mut searches);
         for (stats, search) in self.stats[rows.clone()].iter_mut().zip(&searches) {
             stats.set_closest_negative(search.found());
         }
         self.state.exact_rows += rows.len();
-        self.state.scored += rows.len() * (candidates.rows.count() - 1);
+        self.state.scored += rows.len() * batch.negatives();
     }
 }
 

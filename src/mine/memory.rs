@@ -8,6 +8,7 @@ use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
 use crate::row_stats::{ClosestSearch, RowStats};
+use crate::rows::Rows;
 use crate::screen::ScreenPlan;
 
 /// The memory of mining, and the place where its results stay.
@@ -20,6 +21,7 @@ pub(crate) struct MineMemory {
     scratch: PerThread<BlockScratch>,
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
+    positive_norms: Vec<f64>,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -27,6 +29,8 @@ pub(crate) struct MineMemory {
 pub(crate) struct MineResults<'a> {
     pub(crate) anchor_norms: &'a [f64],
     pub(crate) candidate_norms: &'a [f64],
+    /// Those of positives that are no candidates.
+    pub(crate) positive_norms: &'a [f64],
     pub(crate) candidate_sum: &'a [f64],
     pub(crate) stats: &'a [RowStats],
 }
@@ -55,7 +59,9 @@ impl MineMemory {
             None => self.candidates.norms_and_sum(batch.candidate_rows()),
         };
         let anchor_norms = &self.anchor_norms[..batch.rows()];
-        MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
+        let positive_norms = &self.positive_norms[..rows_outside(batch)];
+        let stats = self.stats(batch.rows());
+        MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats }
     }
 
     /// Grows to what a call without screens needs, and lends it out.
@@ -64,6 +70,7 @@ impl MineMemory {
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
             candidate_norms,
+            positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
             sums,
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
             searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
@@ -88,8 +95,9 @@ impl MineMemory {
         // A smaller shape may take no screen.
         grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
         grow(&mut self.positives, Side::Anchors, rows, 1)?;
-        let MineMemory { candidates, anchor_norms, stats, states, scratch, .. } = self;
-        let anchors = grow_anchors((anchor_norms, stats, states, scratch), batch, quantised_dim, threads)?;
+        let MineMemory { candidates, anchor_norms, positive_norms, stats, states, scratch, .. } = self;
+        let anchors =
+            grow_anchors((anchor_norms, positive_norms, stats, states, scratch), batch, quantised_dim, threads)?;
         let (candidates, center) = candidates.grow(batch.candidate_side(), batch.candidate_rows(), sizes)?;
         Ok((anchors, candidates, center))
     }
@@ -101,17 +109,22 @@ impl MineMemory {
         quantised_dim: usize,
         threads: usize,
     ) -> Result<AnchorBuffers<'_>, Error> {
-        let MineMemory { anchor_norms, stats, states, scratch, .. } = self;
-        grow_anchors((anchor_norms, stats, states, scratch), batch, quantised_dim, threads)
+        let MineMemory { anchor_norms, positive_norms, stats, states, scratch, .. } = self;
+        grow_anchors((anchor_norms, positive_norms, stats, states, scratch), batch, quantised_dim, threads)
     }
 }
 
 /// The memory of what is computed of the anchors.
-type AnchorMemory<'a> =
-    (&'a mut Vec<f64>, &'a mut Vec<RowStats>, &'a mut Vec<BlockState>, &'a mut PerThread<BlockScratch>);
+type AnchorMemory<'a> = (
+    &'a mut Vec<f64>,
+    &'a mut Vec<f64>,
+    &'a mut Vec<RowStats>,
+    &'a mut Vec<BlockState>,
+    &'a mut PerThread<BlockScratch>,
+);
 
 fn grow_anchors<'a>(
-    (norms, stats, states, scratch): AnchorMemory<'a>,
+    (norms, positive_norms, stats, states, scratch): AnchorMemory<'a>,
     batch: Batch<'_>,
     quantised_dim: usize,
     threads: usize,
@@ -121,15 +134,23 @@ fn grow_anchors<'a>(
     Ok(AnchorBuffers {
         scratch: scratch.grow(threads, |scratch| scratch.grow(shortlists, words, quantised_dim))?,
         norms: grow(norms, Side::Anchors, rows, 1)?,
+        positive_norms: grow(positive_norms, Side::Positives, rows_outside(batch), 1)?,
         stats: grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?,
         // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
         states: grow(states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
     })
 }
 
+/// How many positives are no candidates.
+fn rows_outside(batch: Batch<'_>) -> usize {
+    batch.outside_rows().map_or(0, Rows::count)
+}
+
 /// What is computed of the anchors of one call.
 pub(super) struct AnchorBuffers<'a> {
     pub(super) norms: &'a mut [f64],
+    /// Those of positives that are no candidates.
+    pub(super) positive_norms: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
     pub(super) states: &'a mut [BlockState],
     pub(super) scratch: &'a PerThread<BlockScratch>,

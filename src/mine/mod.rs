@@ -12,19 +12,22 @@ mod plan;
 mod screening;
 mod source;
 
+use crate::arch::{Backend, Simd, WithSimd};
 use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{check_finite, check_norms};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::RowStats;
+use crate::rows::Rows;
 use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, Precisions, Screening, first_precision};
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
 use memory::AnchorBuffers;
 pub(crate) use memory::{MineMemory, MineResults};
 use pass::PassContext;
+use plan::zeros;
 pub(crate) use plan::{MinePlan, Mined};
 use source::Source;
 
@@ -87,13 +90,14 @@ impl Passes<'_> {
     fn run(self, first: Precision, mut source: Source<'_>, anchors: AnchorBuffers<'_>) -> Result<Mined, Error> {
         let (rows, dim) = (self.batch.rows(), self.batch.dim());
         let block_rows = block_rows(rows, dim, self.join.threads());
-        let AnchorBuffers { norms, stats, states, scratch } = anchors;
+        let AnchorBuffers { norms, positive_norms, stats, states, scratch } = anchors;
+        measure_outside(self.plan.backend, self.join, self.batch, positive_norms);
         let states = &mut states[..rows.div_ceil(block_rows)];
         states.fill(BlockState { precision: first, ..BlockState::default() });
         let mut anchors = Anchors { norms, stats, states, block_rows, scratch };
         let (mut next, mut measured) = (Some(first), false);
         while let Some(precision) = next {
-            let pass = Pass { of: self, measured };
+            let pass = Pass { of: self, positive_norms, measured };
             match precision {
                 Precision::Int8 => pass.run::<Int8>(&mut source, &mut anchors)?,
                 Precision::Int16 => pass.run::<Int16>(&mut source, &mut anchors)?,
@@ -104,11 +108,37 @@ impl Passes<'_> {
             next = anchors.states.iter().filter(|block| !block.done).map(|block| block.precision).min();
         }
         check_norms(Side::Anchors, anchors.norms)?;
+        check_norms(Side::Positives, positive_norms)?;
         Ok(Mined {
-            zero_anchors: anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
+            zero_anchors: zeros(anchors.norms),
             zero_candidates: source.zero_rows(),
+            zero_positives: zeros(positive_norms),
             screening: anchors.screening(),
         })
+    }
+}
+
+/// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
+/// done: until then similarities with them decide nothing.
+fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+    let Some(rows) = batch.outside_rows() else { return };
+    for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
+        let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
+        backend.run(MeasureRows { rows, norms: norms.slice });
+    });
+}
+
+/// Computes the norms of some rows.
+struct MeasureRows<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+}
+
+impl WithSimd for MeasureRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
     }
 }
 
@@ -139,12 +169,14 @@ impl Anchors<'_> {
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     of: Passes<'a>,
+    /// The norms of the positives, where these are no candidates.
+    positive_norms: &'a [f64],
     measured: bool,
 }
 
 impl Pass<'_> {
-    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row that is not
-    /// finite, on the anchors' side if there is one.
+    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row
+    /// that is not finite, on the anchors' side if there is one.
     fn run<F: Format>(self, source: &mut Source<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
         let Passes { plan: MinePlan { backend, .. }, join, batch, params, .. } = self.of;
         let prepared = source.prepare::<F>(backend, join, batch.candidate_side(), params, self.measured);
@@ -167,9 +199,9 @@ impl Pass<'_> {
         mine_block: &(impl Fn(AnchorBlock<'_>) + Sync),
     ) -> Result<(), Error> {
         let Passes { plan: MinePlan { backend, negatives, .. }, join, batch, precisions, .. } = self.of;
-        let (anchors, positives) = (batch.anchor_rows(), batch.positives());
+        let (positive_norms, measured, anchors) = (self.positive_norms, self.measured, batch.anchor_rows());
         let candidates = candidates.or_else(|error| check_finite(backend, Side::Anchors, anchors).and(Err(error)))?;
-        let context = PassContext { anchors, positives, candidates, negatives, precisions, measured: self.measured };
+        let context = PassContext { batch, positive_norms, candidates, negatives, precisions, measured };
         let (block_rows, scratch) = (blocks.block_rows, blocks.scratch);
         let norms = Chunks::new(&mut *blocks.norms, block_rows);
         let stats = Chunks::new(&mut *blocks.stats, block_rows);

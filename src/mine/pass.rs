@@ -1,16 +1,16 @@
 //! What all blocks of a pass share.
 
+use crate::batch::Batch;
 use crate::candidates::Candidates;
-use crate::positives::Positives;
 use crate::row_stats::Negatives;
-use crate::rows::Rows;
 use crate::screen::Precisions;
 
 /// A pass of all anchors that wait for one precision over all candidates.
 #[derive(Clone, Copy)]
 pub(super) struct PassContext<'a> {
-    pub(super) anchors: Rows<'a>,
-    pub(super) positives: Positives<'a>,
+    pub(super) batch: Batch<'a>,
+    /// The norms of the positives, where these are no candidates.
+    pub(super) positive_norms: &'a [f64],
     pub(super) candidates: Candidates<'a>,
     pub(super) negatives: Negatives,
     /// The precisions that a block may change to.

@@ -39,14 +39,14 @@ impl<'a> AnchorBlock<'a> {
     /// What the tiles on one panel fetch.
     #[inline(always)]
     fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let PassContext { anchors, positives, candidates, .. } = *self.context;
+        let PassContext { batch, candidates, .. } = *self.context;
         let (dim, rows) = (candidates.rows.dim(), self.norms.len());
         let next = self.first + rows;
-        let next_positive = if next < anchors.count() { positives.of(next) } else { candidates.rows.count() };
+        let next_positives = if next < batch.rows() { batch.rows_from_positive(next) } else { &[] };
         PrefetchPlan {
             next_panel,
             panels_left,
-            next_rows: [&anchors.data()[next * dim..], &candidates.rows.data()[next_positive * dim..]],
+            next_rows: [&batch.anchor_rows().data()[next * dim..], next_positives],
             block_len: rows * dim,
             steps: F::steps(dim),
             tiles: rows.div_ceil(S::TILE_ANCHORS),

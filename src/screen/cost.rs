@@ -290,13 +290,14 @@ impl Sample<'_> {
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
-        let (mut pairs, mut doubtful) = (0, [0; 2]);
+        let (mut pairs, mut doubtful) = (0_u32, [0; 2]);
         for row in self.sampled_anchors() {
-            let (anchor, positive) = (anchors.row(row), positives.of(row));
-            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
-            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+            let (anchor, positive) = (anchors.row(row), positives.row(row, candidates));
+            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, positive));
+            let threshold = cosine_rows(simd, anchor, norm, positive, positive_norm);
+            let positive = positives.index(row);
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
-                if candidate != positive {
+                if Some(candidate) != positive {
                     let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
                     for (doubtful, error) in doubtful.iter_mut().zip(errors) {
                         *doubtful += u32::from((similarity - threshold).abs() <= error);
@@ -305,6 +306,6 @@ impl Sample<'_> {
                 }
             }
         }
-        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs))
+        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs.max(1)))
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Shortlist {
     /// A pair whose interval ends here or below qualifies for certain.
     certain_up_to: f32,
     units: ScreenUnits,
+    /// The candidate that is the positive, or a number beyond all candidates.
     positive: usize,
     search: ClosestSearch,
     /// The pairs that the screen could not rule out yet: the upper ends of their intervals, negative infinity where
@@ -58,7 +59,7 @@ impl Default for Shortlist {
             certain_up_to: f32::NEG_INFINITY,
             units: ScreenUnits { unit: 1.0, shift: 0.0 },
             positive: 0,
-            search: ClosestSearch::new(Negatives::Below, 0.0, 0),
+            search: ClosestSearch::EMPTY,
             upper: [f32::NEG_INFINITY; CAPACITY],
             candidates: [0; CAPACITY],
             length: 0,
@@ -86,13 +87,13 @@ fn largest_lower<S: Simd>(simd: S, limit: f32, upper: &[f32; MAX_WIDTH], lower: 
 }
 
 impl Shortlist {
-    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`, and opens its
-    /// window. No interval is longer than `longest`.
+    /// Starts a row whose positive, candidate `positive` if it is one, has the exact similarity `similarity`, and opens
+    /// its window. No interval is longer than `longest`.
     #[inline(always)]
     pub(crate) fn open(
         &mut self,
         negatives: Negatives,
-        positive: usize,
+        positive: Option<usize>,
         similarity: f32,
         units: ScreenUnits,
         longest: f32,
@@ -103,7 +104,7 @@ impl Shortlist {
         };
         self.certain_up_to = certain_up_to;
         self.units = units;
-        self.positive = positive;
+        self.positive = positive.unwrap_or(usize::MAX);
         self.search = ClosestSearch::new(negatives, similarity, positive);
         self.upper = [f32::NEG_INFINITY; CAPACITY];
         self.length = 0;

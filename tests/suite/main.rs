@@ -12,6 +12,7 @@ mod forward;
 mod golden;
 mod gradient;
 mod options;
+mod outside;
 mod properties;
 mod screens;
 mod splits;
