@@ -84,6 +84,7 @@ impl<'a> AnchorBlock<'a> {
                 candidates.params.float_bound,
             ),
             exact_cost: S::DOT_COST,
+            fast_i16: S::FAST_I16,
         };
         match model.cheapest(finest) {
             Precision::Exact => Outcome::Hopeless,

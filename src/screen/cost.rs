@@ -119,12 +119,14 @@ pub(crate) struct CostModel {
     pub(crate) float32_share: f64,
     /// What computing a pair exactly costs in a tile.
     pub(crate) exact_cost: f64,
+    /// Whether products of 16-bit integers are faster than those of `f32`.
+    pub(crate) fast_i16: bool,
 }
 
 impl CostModel {
     /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
     pub(crate) fn cheapest(self, finest: Precision) -> Precision {
-        let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
+        let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, fast_i16, .. } = self;
         let survivor = survivor_cost(self.dim);
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
@@ -134,7 +136,8 @@ impl CostModel {
             (Precision::Exact, 0.0),
         ] {
             let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && finer <= finest && cost < best.1 {
+            let pays = finer != Precision::Int16 || fast_i16;
+            if pays && finer > precision && finer <= finest && cost < best.1 {
                 best = (finer, cost);
             }
         }
@@ -220,6 +223,7 @@ impl WithSimd for Sample<'_> {
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
+            fast_i16: S::FAST_I16,
         };
         model.cheapest(finest)
     }
