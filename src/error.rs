@@ -117,7 +117,14 @@ pub enum Error {
         /// The similarity.
         similarity: f32,
     },
-    /// The allocator refused the memory that the workspace needs.
+    /// A bank does not have this row.
+    RowOutOfRange {
+        /// The index of the row.
+        row: usize,
+        /// How many rows the bank has.
+        rows: usize,
+    },
+    /// The allocator refused the memory that a workspace or a bank needs.
     OutOfMemory {
         /// The bytes that were asked for.
         bytes: usize,
@@ -145,7 +152,8 @@ impl fmt::Display for Error {
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
             Error::SimilarityNotFinite { similarity } => write!(f, "a similarity is {similarity}"),
-            Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes of workspace"),
+            Error::RowOutOfRange { row, rows } => write!(f, "row {row} of a bank of {rows} rows"),
+            Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
         }
     }
 }

@@ -4,6 +4,14 @@ use core::fmt;
 
 use crate::error::{Error, Side, check_length};
 
+/// How many rows both sides of a batch have, and how long they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) anchors: usize,
+    pub(crate) candidates: usize,
+    pub(crate) dim: usize,
+}
+
 /// A row-major view of at least one row of at least one `f32`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -24,6 +32,11 @@ impl<'a> Rows<'a> {
             return Err(Error::PartialRow { side, dim, actual: data.len() });
         }
         Ok(Rows { data, dim })
+    }
+
+    /// Rows that were checked when they came.
+    pub(crate) fn known(data: &'a [f32], dim: usize) -> Rows<'a> {
+        Rows { data, dim }
     }
 
     /// Two vectors of one length, as one row each.

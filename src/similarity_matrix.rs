@@ -3,10 +3,10 @@
 use core::fmt;
 
 use crate::arch::{Simd, WithSimd};
-use crate::batch::Positives;
 use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
 use crate::loss::TripletLoss;
+use crate::positives::Positives;
 use crate::reduction::Loss;
 use crate::row_stats::{ClosestSearch, Negatives, RowStats};
 use crate::workspace::Workspace;

@@ -35,8 +35,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn run_tile<K: TileKernel>(self, _registers: usize, kernel: K) {
-        kernel.run::<Self, 4, 1>(self);
+    fn run_tile<K: TileKernel>(self, rows: usize, _registers: usize, kernel: K) {
+        match rows {
+            1 => kernel.run::<Self, 1, 1>(self),
+            2 => kernel.run::<Self, 2, 1>(self),
+            _ => kernel.run::<Self, 4, 1>(self),
+        }
     }
 
     #[inline(always)]

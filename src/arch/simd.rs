@@ -49,9 +49,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// instruction set on, from inside another computation to keep rare code out of a hot loop.
     fn run<W: WithSimd>(self, computation: W) -> W::Output;
 
-    /// Runs `kernel` on a tile of `TILE_ANCHORS` rows and `registers` registers, at most `TILE_REGISTERS`, both of them
-    /// constants to the kernel. It is inlined into the caller.
-    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
+    /// Runs `kernel` on a tile of `registers` registers, from 1 to `TILE_REGISTERS`, and at least `rows` rows, from 1 to
+    /// `TILE_ANCHORS`, both of them constants to the kernel. It is inlined into the caller.
+    fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K);
 
     /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits
     /// them. It is inlined into the caller.

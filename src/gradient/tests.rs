@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::arch::{Simd, WithSimd};
-use crate::batch::Positives;
 use crate::common::Random;
 use crate::exact::inverse;
 use crate::mine::{MineMemory, MinePlan, mine};
+use crate::positives::Positives;
 use crate::reference;
 use crate::row_stats::Negatives;
 use crate::screen::Screen;

@@ -265,8 +265,8 @@ impl<'a> AnchorBlock<'a> {
     /// How many pairs of a row may be computed one by one; any number where the block must keep its screen.
     #[inline(always)]
     pub(super) fn pair_limits<S: Simd>(&self) -> PairLimits {
-        let PassContext { candidates, finest, .. } = *self.context;
-        if finest < Precision::Exact {
+        let PassContext { candidates, precisions, .. } = *self.context;
+        if !precisions.contains(Precision::Exact) {
             return PairLimits::NONE;
         }
         PairLimits::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST)

@@ -1,9 +1,9 @@
 //! The memory of mining, and the results that a call leaves in it.
 
 use super::block::{BlockScratch, BlockState, ROW_UNIT, block_len};
-use super::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use super::direct::DirectBuffers;
 use crate::batch::Batch;
+use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes};
 use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
@@ -49,8 +49,11 @@ impl MineMemory {
     }
 
     /// What the last call, which was over `batch`, has left.
-    pub(crate) fn results(&self, batch: Batch<'_>) -> MineResults<'_> {
-        let (candidate_norms, candidate_sum) = self.candidates.norms_and_sum(batch.candidate_rows());
+    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>) -> MineResults<'a> {
+        let (candidate_norms, candidate_sum) = match batch.bank() {
+            Some(bank) => bank.norms_and_sum(),
+            None => self.candidates.norms_and_sum(batch.candidate_rows()),
+        };
         let anchor_norms = &self.anchor_norms[..batch.rows()];
         MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
     }
@@ -68,13 +71,13 @@ impl MineMemory {
         })
     }
 
-    /// Grows to what a call needs, whatever the data, and lends it out.
+    /// Grows to what a call needs, whatever the data, and lends it out, for the center apart.
     pub(super) fn grow<'a>(
         &'a mut self,
         batch: Batch<'a>,
         screens: ScreenPlan,
         threads: usize,
-    ) -> Result<MineBuffers<'a>, Error> {
+    ) -> Result<(AnchorBuffers<'a>, CandidateBuffers<'a>, &'a mut [f32]), Error> {
         let (rows, dim, quantised_dim) = (batch.rows(), batch.dim(), screens.quantised_dim);
         let sizes = CandidateSizes {
             padded_rows: batch.candidates().next_multiple_of(ROW_UNIT),
@@ -85,26 +88,48 @@ impl MineMemory {
         // A smaller shape may take no screen.
         grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
         grow(&mut self.positives, Side::Anchors, rows, 1)?;
-        let (shortlists, words) = block_len(rows, dim);
-        let scratch = self.scratch.grow(threads, |scratch| scratch.grow(shortlists, words, quantised_dim))?;
-        let (candidates, center) = self.candidates.grow(batch.candidate_side(), batch.candidate_rows(), sizes)?;
-        Ok(MineBuffers {
-            candidates,
-            center,
-            anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, rows, 1)?,
-            stats: grow_with(&mut self.stats, Side::Anchors, rows, 1, || RowStats::ZERO)?,
-            // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
-            states: grow(&mut self.states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
-            scratch,
-        })
+        let MineMemory { candidates, anchor_norms, stats, states, scratch, .. } = self;
+        let anchors = grow_anchors((anchor_norms, stats, states, scratch), batch, quantised_dim, threads)?;
+        let (candidates, center) = candidates.grow(batch.candidate_side(), batch.candidate_rows(), sizes)?;
+        Ok((anchors, candidates, center))
+    }
+
+    /// Grows to what a call needs whose candidates are prepared, whatever the data, and lends it out.
+    pub(super) fn grow_anchors(
+        &mut self,
+        batch: Batch<'_>,
+        quantised_dim: usize,
+        threads: usize,
+    ) -> Result<AnchorBuffers<'_>, Error> {
+        let MineMemory { anchor_norms, stats, states, scratch, .. } = self;
+        grow_anchors((anchor_norms, stats, states, scratch), batch, quantised_dim, threads)
     }
 }
 
-/// The memory of one call.
-pub(super) struct MineBuffers<'a> {
-    pub(super) candidates: CandidateBuffers<'a>,
-    pub(super) center: &'a mut [f32],
-    pub(super) anchor_norms: &'a mut [f64],
+/// The memory of what is computed of the anchors.
+type AnchorMemory<'a> =
+    (&'a mut Vec<f64>, &'a mut Vec<RowStats>, &'a mut Vec<BlockState>, &'a mut PerThread<BlockScratch>);
+
+fn grow_anchors<'a>(
+    (norms, stats, states, scratch): AnchorMemory<'a>,
+    batch: Batch<'_>,
+    quantised_dim: usize,
+    threads: usize,
+) -> Result<AnchorBuffers<'a>, Error> {
+    let rows = batch.rows();
+    let (shortlists, words) = block_len(rows, batch.dim());
+    Ok(AnchorBuffers {
+        scratch: scratch.grow(threads, |scratch| scratch.grow(shortlists, words, quantised_dim))?,
+        norms: grow(norms, Side::Anchors, rows, 1)?,
+        stats: grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?,
+        // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
+        states: grow(states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
+    })
+}
+
+/// What is computed of the anchors of one call.
+pub(super) struct AnchorBuffers<'a> {
+    pub(super) norms: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
     pub(super) states: &'a mut [BlockState],
     pub(super) scratch: &'a PerThread<BlockScratch>,

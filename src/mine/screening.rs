@@ -56,9 +56,9 @@ impl<'a> AnchorBlock<'a> {
     /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
     /// precision and wait for its pass, or to compute all pairs exactly.
     fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { candidates, finest, .. } = *self.context;
+        let PassContext { candidates, precisions, .. } = *self.context;
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
-        if F::PRECISION == finest || screened >= count {
+        if F::PRECISION == precisions.finest() || screened >= count {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
@@ -84,9 +84,8 @@ impl<'a> AnchorBlock<'a> {
                 candidates.params.float_bound,
             ),
             exact_cost: S::DOT_COST,
-            fast_i16: S::FAST_I16,
         };
-        match model.cheapest(finest) {
+        match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,
             precision if precision == F::PRECISION => Outcome::Screened,
             precision => {
@@ -128,7 +127,7 @@ impl<'a> AnchorBlock<'a> {
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
             let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(width / S::F32_LANES, kernel);
+            simd.run_tile(S::TILE_ANCHORS.min(self.norms.len() - row), width / S::F32_LANES, kernel);
         }
     }
 }

@@ -14,12 +14,13 @@
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::Precision;
+use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::batch::Batch;
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
+use crate::positives::Positives;
 use crate::row_stats::Negatives;
+use crate::rows::{Rows, Shape};
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -119,14 +120,12 @@ pub(crate) struct CostModel {
     pub(crate) float32_share: f64,
     /// What computing a pair exactly costs in a tile.
     pub(crate) exact_cost: f64,
-    /// Whether products of 16-bit integers are faster than those of `f32`.
-    pub(crate) fast_i16: bool,
 }
 
 impl CostModel {
-    /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
-    pub(crate) fn cheapest(self, finest: Precision) -> Precision {
-        let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, fast_i16, .. } = self;
+    /// The precision, this one or a finer one of `precisions`, in which the rest of the work is cheapest.
+    pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
+        let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
@@ -136,8 +135,7 @@ impl CostModel {
             (Precision::Exact, 0.0),
         ] {
             let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            let pays = finer != Precision::Int16 || fast_i16;
-            if pays && finer > precision && finer <= finest && cost < best.1 {
+            if finer > precision && precisions.contains(finer) && cost < best.1 {
                 best = (finer, cost);
             }
         }
@@ -146,25 +144,51 @@ impl CostModel {
 }
 
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
-pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
-    backend.run(Coarsest(batch))
+pub(super) fn coarsest_that_pays(backend: Backend, shape: Shape) -> Precision {
+    backend.run(Coarsest(shape))
 }
 
-struct Coarsest<'a>(Batch<'a>);
+/// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
+pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
+    backend.run(IsSmall(shape))
+}
 
-impl WithSimd for Coarsest<'_> {
+struct IsSmall(Shape);
+
+impl WithSimd for IsSmall {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        self.0.anchors.max(self.0.candidates) <= S::DOT_SQUARE
+    }
+}
+
+/// The precision in which a backend screens the fastest.
+pub(super) fn fastest(backend: Backend) -> Precision {
+    backend.run(Fastest)
+}
+
+/// Whether 16-bit integers are faster than `f32` on a backend.
+pub(super) fn has_fast_i16(backend: Backend) -> bool {
+    backend.run(HasFastI16)
+}
+
+struct HasFastI16;
+
+impl WithSimd for HasFastI16 {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        S::FAST_I16
+    }
+}
+
+struct Fastest;
+
+impl WithSimd for Fastest {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
-        let (anchors, candidates, dim) = (self.0.rows(), self.0.candidates(), self.0.dim());
-        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
-        if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
-            return Precision::Exact;
-        }
-        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
-        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
-            return Precision::Float32;
-        }
         match (S::FAST_I8, S::FAST_I16) {
             (true, _) => Precision::Int8,
             (false, true) => Precision::Int16,
@@ -173,27 +197,48 @@ impl WithSimd for Coarsest<'_> {
     }
 }
 
-/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample.
+struct Coarsest(Shape);
+
+impl WithSimd for Coarsest {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Precision {
+        let Shape { anchors, candidates, dim } = self.0;
+        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
+        if IsSmall(self.0).run(simd) || few <= S::DOT_FEW {
+            return Precision::Exact;
+        }
+        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
+        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
+            return Precision::Float32;
+        }
+        Fastest.run(simd)
+    }
+}
+
+/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample.
 pub(crate) fn first_precision(
     backend: Backend,
-    batch: Batch<'_>,
+    (anchors, positives, candidates): (Rows<'_>, Positives<'_>, Rows<'_>),
     negatives: Negatives,
     Params { center, float_bound }: Params<'_>,
-    (coarsest, finest): (Precision, Precision),
+    precisions: Precisions,
 ) -> Precision {
+    let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
     if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
         coarsest
     } else {
-        backend.run(Sample { batch, center, coarsest, finest, float_bound })
+        backend.run(Sample { anchors, positives, candidates, center, precisions, float_bound })
     }
 }
 
 /// A look at the exact similarities of a few anchors with a few candidates.
 struct Sample<'a> {
-    batch: Batch<'a>,
+    anchors: Rows<'a>,
+    positives: Positives<'a>,
+    candidates: Rows<'a>,
     center: Center<'a>,
-    coarsest: Precision,
-    finest: Precision,
+    precisions: Precisions,
     /// The error of sums in `f32`.
     float_bound: f32,
 }
@@ -202,49 +247,48 @@ impl WithSimd for Sample<'_> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { batch, coarsest, finest, .. } = self;
+        let Self { candidates, precisions, .. } = self;
+        let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
-        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim())) + float32;
+        let int16 = spread * 2.0 * f64::from(int16_residual(candidates.dim())) + float32;
         let error = match coarsest {
             Precision::Int8 => spread * INT8_ERROR + float32,
             Precision::Int16 => int16,
             _ => float32,
         };
-        let candidates = batch.candidates() as f64;
+        let count = candidates.count() as f64;
         let [here, finest_left] = self.doubtful_shares(simd, [error, float32]);
         let model = CostModel {
             precision: coarsest,
-            dim: batch.dim() as f64,
+            dim: candidates.dim() as f64,
             screened: 0.0,
-            candidates,
-            doubtful: candidates * here / CAUTION,
+            candidates: count,
+            doubtful: count * here / CAUTION,
             scored: 0.0,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
-            fast_i16: S::FAST_I16,
         };
-        model.cheapest(finest)
+        model.cheapest(precisions)
     }
 }
 
 impl Sample<'_> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     #[inline(always)]
-    fn anchors(&self) -> impl Iterator<Item = usize> {
-        let anchors = self.batch.anchor_rows();
-        anchors.spread((anchors.count() / 32).clamp(8, 64))
+    fn sampled_anchors(&self) -> impl Iterator<Item = usize> {
+        self.anchors.spread((self.anchors.count() / 32).clamp(8, 64))
     }
 
     /// About the product of the norms that an anchor and a candidate have without the center: `|u - b|^2` is
     /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
-        let (anchors, dim, squared_norm) = (self.batch.anchor_rows(), self.batch.dim(), self.center.squared_norm());
+        let (anchors, dim, squared_norm) = (self.anchors, self.anchors.dim(), self.center.squared_norm());
         let Some(center) = self.center.values().get(..dim) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
-        for row in self.anchors() {
+        for row in self.sampled_anchors() {
             let anchor = anchors.row(row);
             sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + squared_norm;
             count += 1.0;
@@ -256,14 +300,14 @@ impl Sample<'_> {
     /// The shares of pairs whose similarity is within each error of that of the anchor's positive.
     #[inline(always)]
     fn doubtful_shares<S: Simd>(&self, simd: S, errors: [f64; 2]) -> [f64; 2] {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
+        let Self { anchors, positives, candidates, .. } = *self;
         let mut norms = [0.0; SAMPLE];
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
         let (mut pairs, mut doubtful) = (0, [0; 2]);
-        for row in self.anchors() {
-            let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
+        for row in self.sampled_anchors() {
+            let (anchor, positive) = (anchors.row(row), positives.of(row));
             let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
             let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {

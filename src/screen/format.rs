@@ -113,6 +113,13 @@ pub(crate) struct Extremes {
     pub(crate) norm: f32,
 }
 
+impl Extremes {
+    /// The extremes of these candidates and others.
+    pub(crate) fn max(self, other: Extremes) -> Extremes {
+        Extremes { residual: self.residual.max(other.residual), norm: self.norm.max(other.norm) }
+    }
+}
+
 /// The constants of a register of candidates, `width` apart:
 ///
 /// | row | number |

@@ -105,14 +105,14 @@ mod tile;
 
 pub(crate) use center::{Center, center_len};
 pub(crate) use cost::{CostModel, PairLimits, first_precision, is_checkpoint};
-pub(crate) use float::Float32;
+pub(crate) use float::{Float32, bound as float_bound};
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
 pub use options::Screen;
 pub(crate) use options::ScreenPlan;
 pub(crate) use pack::{MAX_LANES, PanelWriter, RawRows};
-pub(crate) use precision::Precision;
 pub use precision::Screening;
+pub(crate) use precision::{Precision, Precisions};
 pub(crate) use prefetch::{Prefetch, PrefetchPlan};
 pub(crate) use quantize::scratch_len;
 pub(crate) use shortlist::{ScreenUnits, Shortlist};

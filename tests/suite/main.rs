@@ -7,6 +7,7 @@ mod npz;
 
 mod backends;
 mod bad_input;
+mod bank;
 mod forward;
 mod golden;
 mod gradient;

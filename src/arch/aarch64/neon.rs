@@ -73,10 +73,13 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     }
 
     #[inline(always)]
-    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K) {
-        match registers {
-            3 => kernel.run::<Self, 8, 3>(self),
-            2 => kernel.run::<Self, 8, 2>(self),
+    fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K) {
+        match (rows, registers) {
+            (1, 3) => kernel.run::<Self, 1, 3>(self),
+            (2, 3) => kernel.run::<Self, 2, 3>(self),
+            (3 | 4, 3) => kernel.run::<Self, 4, 3>(self),
+            (_, 3) => kernel.run::<Self, 8, 3>(self),
+            (_, 2) => kernel.run::<Self, 8, 2>(self),
             _ => kernel.run::<Self, 8, 1>(self),
         }
     }

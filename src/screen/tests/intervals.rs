@@ -85,7 +85,7 @@ impl<F: Format> WithSimd for Screening<'_, F> {
                     prefetch: Prefetch::nothing(anchor_words),
                 };
                 let kernel = ScreenTile { tile, bounds: &mut bounds, sink: &mut sink, format: PhantomData::<F> };
-                simd.run_tile(padded / S::F32_LANES, kernel);
+                simd.run_tile(S::TILE_ANCHORS, padded / S::F32_LANES, kernel);
                 for (row, lower, upper) in sink.taken.into_iter().filter(|taken| first + taken.0 < rows) {
                     let (anchor, units) = (first + row, ScreenUnits { unit: F::UNIT, shift: constants[row].shift });
                     for lane in 0..panel_norms.len() {
