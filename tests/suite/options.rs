@@ -44,7 +44,7 @@ fn names_of_options() {
 
 #[test]
 fn names_of_backends() {
-    const NAMES: [&str; 4] = ["portable", "avx2", "avx_vnni", "avx512"];
+    const NAMES: [&str; 6] = ["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
     for name in NAMES {
         match Backend::available().find(|backend| backend.name() == name) {
             Some(backend) => assert_eq!(name.parse(), Ok(backend)),
@@ -58,7 +58,7 @@ fn names_of_backends() {
     for wrong in ["", "AVX2", "avx2 ", "avx-vnni", "sse2"] {
         let error = wrong.parse::<Backend>().unwrap_err();
         assert_eq!(error, ParseOptionError::Unknown { option: "backend", names: &NAMES });
-        assert_eq!(error.to_string(), "backend: expected portable, avx2, avx_vnni or avx512");
+        assert_eq!(error.to_string(), "backend: expected portable, avx2, avx_vnni, avx512, neon or neon_dotprod");
     }
     for backend in Backend::available() {
         assert_eq!(backend.to_string(), backend.name());
