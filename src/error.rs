@@ -14,7 +14,7 @@ pub enum Side {
     Candidates,
     /// The lists of known positives.
     KnownPositives,
-    /// The positives of a paired batch, which are its candidates.
+    /// The positives of a paired batch, which are its candidates, or positives that are no candidates.
     Positives,
     /// The slice of positive indices.
     PositiveIndices,
@@ -28,6 +28,8 @@ pub enum Side {
     AnchorGradients,
     /// The buffer for the gradients with respect to the candidates.
     CandidateGradients,
+    /// The buffer for the gradients with respect to positives that are no candidates.
+    PositiveGradients,
     /// The weights of the rows; each weight counts as a row.
     Weights,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Side {
             Side::RowStats => "row statistics",
             Side::AnchorGradients => "gradients of the anchors",
             Side::CandidateGradients => "gradients of the candidates",
+            Side::PositiveGradients => "gradients of the positives",
             Side::Weights => "weights",
         })
     }
@@ -54,7 +57,7 @@ impl fmt::Display for Side {
 ///
 /// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices, the
 /// margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
-/// not finite.
+/// not finite, positives of their own that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -92,7 +95,7 @@ pub enum Error {
         /// The elements that each row needs.
         columns: usize,
     },
-    /// There is one candidate only, so that no row has a negative.
+    /// There is one candidate only, which is the positive, so that no row has a negative.
     NoNegative,
     /// The positive of a row is not one of the candidates.
     PositiveOutOfRange {

@@ -65,6 +65,7 @@
 //! | anchors in several calls; statistics from elsewhere | [`Positives::Offset`], [`TripletLoss::reduce`]; [`RowStats::new`] |
 //! | totals of several batches | [`Loss`], which adds up |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |
+//! | negatives that are nobody's positive: a queue, a corpus | [`Positives::Outside`], [`Gradients::positives`] |
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |

@@ -8,15 +8,16 @@ use crate::positives::Positives;
 use crate::row_stats::Exclusion;
 use crate::rows::{Rows, Sides};
 
-/// The candidates that are known positives of each of m queries. They are no negatives of it, and the least similar of
-/// them is what thresholds compare with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The known positives of each of m queries. They are no negatives of it, and the least similar of them is what
+/// thresholds compare with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum KnownPositives<'a> {
     /// No query has one.
     #[default]
     None,
-    /// Every query has one. In the paired case, [`Positives::Identity`], it is candidate `i` of query `i`.
+    /// Every query has one. In the paired case, [`Positives::Identity`], it is candidate `i` of query `i`; it may be a
+    /// row that is no candidate, [`Positives::Outside`].
     One(Positives<'a>),
     /// Any number for each query, as compressed lists: those of query `i` are `indices[offsets[i]..offsets[i + 1]]`, in
     /// any order, repeats allowed. There are m + 1 offsets, from 0 to the length of `indices`.
@@ -29,10 +30,14 @@ pub enum KnownPositives<'a> {
 }
 
 impl<'a> KnownPositives<'a> {
-    /// Checks that they are lists of candidates, one for each of `rows` queries.
-    fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
+    /// Checks that they are candidates, or lists of them or rows of their own, one for each query.
+    fn check(self, queries: Rows<'_>, candidates: usize) -> Result<(), Error> {
+        let rows = queries.count();
         match self {
             KnownPositives::None => Ok(()),
+            KnownPositives::One(Positives::Outside(outside)) => {
+                check_length(Side::Positives, queries.data().len(), outside.len())
+            }
             KnownPositives::One(positives) => positives.check(rows, candidates),
             KnownPositives::Lists { offsets, indices } => check_lists(offsets, indices, rows, candidates),
         }
@@ -43,7 +48,7 @@ impl<'a> KnownPositives<'a> {
     pub(crate) fn of(self, row: usize) -> RowPositives<'a> {
         match self {
             KnownPositives::None => RowPositives { one: None, list: &[] },
-            KnownPositives::One(positives) => RowPositives { one: Some(positives.of(row)), list: &[] },
+            KnownPositives::One(positives) => RowPositives { one: positives.index(row), list: &[] },
             KnownPositives::Lists { offsets, indices } => {
                 RowPositives { one: None, list: &indices[offsets[row]..offsets[row + 1]] }
             }
@@ -148,7 +153,7 @@ impl<'a> MiningBatch<'a> {
     /// There are not as many as queries, or not one offset more; offsets do not begin at 0, do not ascend, or do not end
     /// at the number of indices; a positive is not among the candidates.
     pub fn known_positives(self, known: KnownPositives<'a>) -> Result<MiningBatch<'a>, Error> {
-        known.check(self.queries(), self.candidates())?;
+        known.check(self.queries, self.candidates())?;
         Ok(MiningBatch { known, ..self })
     }
 
@@ -219,6 +224,21 @@ impl<'a> MiningBatch<'a> {
     #[inline(always)]
     pub(crate) fn known(self, row: usize) -> RowPositives<'a> {
         self.known.of(row)
+    }
+
+    /// The rows of all positives, where they are no candidates.
+    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+        match self.known {
+            KnownPositives::One(Positives::Outside(rows)) => Some(self.queries.of_same_dim(rows)),
+            _ => None,
+        }
+    }
+
+    /// The rows of the known positives of query `row`.
+    #[inline(always)]
+    pub(crate) fn positive_rows(self, row: usize) -> impl Iterator<Item = &'a [f32]> {
+        let outside = self.outside_rows().map(|rows| rows.row(row));
+        outside.into_iter().chain(self.known(row).iter().map(move |index| self.candidates.row(index)))
     }
 
     /// The smallest similarities of queries and positives, where the caller gave them.

@@ -186,7 +186,16 @@ pub(crate) trait RowExclusions: Copy + Sync {
 
 /// The positive of a row, which alone is no negative of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OnlyPositive(pub(crate) usize);
+pub(crate) struct OnlyPositive(usize);
+
+impl OnlyPositive {
+    /// The row whose positive is candidate `index`, if it is one.
+    #[inline(always)]
+    pub(crate) fn new(index: Option<usize>) -> OnlyPositive {
+        // No candidate has this index.
+        OnlyPositive(index.unwrap_or(usize::MAX))
+    }
+}
 
 impl Exclusion for OnlyPositive {
     #[inline(always)]

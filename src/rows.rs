@@ -48,6 +48,11 @@ impl<'a> Rows<'a> {
         Ok((Rows { data: x, dim: x.len() }, Rows { data: y, dim: x.len() }))
     }
 
+    /// Rows of the same length: `data` is a whole, positive number of them.
+    pub(crate) fn of_same_dim(self, data: &'a [f32]) -> Rows<'a> {
+        Rows { data, dim: self.dim }
+    }
+
     /// How many rows there are.
     pub(crate) fn count(self) -> usize {
         self.data.len() / self.dim

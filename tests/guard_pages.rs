@@ -212,7 +212,8 @@ fn mining_from_similarities() {
     for (rows, candidates, _) in SHAPES {
         let matrix = Random(rows as u64).rows(rows, candidates);
         let indices: Vec<usize> = (0..rows).map(|row| candidates - 1 - row).collect();
-        let expected = reference::row_stats_from_similarities(&matrix, &indices, Negatives::Below);
+        let plain = SimilarityMatrix::new(&matrix, rows, candidates, Positives::Indices(&indices)).unwrap();
+        let expected = reference::row_stats_from_similarities(plain, Negatives::Below);
         for guard in BOTH {
             let (matrix, indices) = (Guarded::new(guard, &matrix), Guarded::new(guard, &indices));
             let positives = Positives::Indices(indices.get());

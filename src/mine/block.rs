@@ -257,7 +257,7 @@ impl<T: Task> AnchorBlock<'_, T> {
             assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
         }
         let dim = self.context.candidates.rows.dim();
-        let padded = self.norms.len().next_multiple_of(S::F32_LANES);
+        let padded = self.norms.len().next_multiple_of(ROW_UNIT);
         let rows = RawRows { rows: self.rows, norms: self.norms, dim };
         for (first, group) in rows.row_groups(S::F32_LANES) {
             let writer = PanelWriter::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));

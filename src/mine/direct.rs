@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
-    norm_rows,
+    mean_negative, norm_rows,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::positives::Positives;
@@ -27,6 +27,8 @@ const LEAST_ROWS: usize = 12;
 pub(super) struct DirectBuffers<'a> {
     pub(super) anchor_norms: &'a mut [f64],
     pub(super) candidate_norms: &'a mut [f64],
+    /// Those of positives that are no candidates.
+    pub(super) positive_norms: &'a mut [f64],
     pub(super) sums: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
     pub(super) searches: &'a mut [ClosestSearch],
@@ -39,12 +41,13 @@ const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor.
 pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
-    let DirectBuffers { anchor_norms, candidate_norms, sums, stats, searches, positives } = buffers;
+    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
     backend.run(OpenRows {
         negatives,
         batch,
         norms: &mut *anchor_norms,
+        positive_norms: &mut *positive_norms,
         positives: &mut *positives,
         searches: &mut *searches,
     });
@@ -57,17 +60,11 @@ pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: Direct
         search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
-    backend.run(CloseRows {
-        anchors,
-        sum: &sums[..batch.dim()],
-        negatives: batch.candidates() - 1,
-        positives,
-        searches,
-        stats,
-    });
+    backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
-    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms))
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
@@ -104,6 +101,8 @@ struct OpenRows<'a> {
     negatives: Negatives,
     batch: Batch<'a>,
     norms: &'a mut [f64],
+    /// Of the positives that are no candidates, or empty.
+    positive_norms: &'a mut [f64],
     positives: &'a mut [f64],
     searches: &'a mut [ClosestSearch],
 }
@@ -112,15 +111,18 @@ impl WithSimd for OpenRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
-        for row in 0..anchors.count() {
-            let index = self.batch.positives().of(row);
-            let (anchor, positive) = (anchors.row(row), candidates.row(index));
+        for row in 0..self.batch.rows() {
+            let index = self.batch.positive_index(row);
+            let (anchor, positive) = (self.batch.anchor_rows().row(row), self.batch.positive_row(row));
             let [squared_norm, dot, positive_squared_norm] =
                 dots(simd, [anchor, anchor, positive], [anchor, positive, positive]);
             let norm = squared_norm.sqrt();
-            let similarity = cosine(dot, norm, positive_squared_norm.sqrt());
+            let positive_norm = positive_squared_norm.sqrt();
+            let similarity = cosine(dot, norm, positive_norm);
             self.norms[row] = norm;
+            if index.is_none() {
+                self.positive_norms[row] = positive_norm;
+            }
             self.positives[row] = similarity;
             self.searches[row] = ClosestSearch::new(self.negatives.admissible(similarity as f32));
         }
@@ -161,11 +163,10 @@ impl WithSimd for SearchBlocks<'_> {
 
 /// Completes every row with its mean and its closest negative.
 struct CloseRows<'a> {
-    anchors: NormedRows<'a>,
+    batch: Batch<'a>,
+    norms: &'a [f64],
     /// The sum of all candidates, each scaled to norm 1.
     sum: &'a [f64],
-    /// How many negatives a row has.
-    negatives: usize,
     positives: &'a [f64],
     searches: &'a [ClosestSearch],
     stats: &'a mut [RowStats],
@@ -175,11 +176,11 @@ impl WithSimd for CloseRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let negatives = self.negatives as f64;
         for (row, (stats, search)) in self.stats.iter_mut().zip(self.searches).enumerate() {
-            let (norm, positive) = (self.anchors.norms[row], self.positives[row]);
-            let total = dot_sum(simd, self.anchors.rows.row(row), self.sum);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - positive) / negatives };
+            let positive = self.positives[row];
+            let total = dot_sum(simd, self.batch.anchor_rows().row(row), self.sum);
+            let candidate = self.batch.positive_index(row).map(|_| positive);
+            let mean = mean_negative(total, self.norms[row], candidate, self.batch.candidates());
             *stats = RowStats::computed(positive as f32, mean as f32, search.found());
         }
     }
@@ -222,7 +223,7 @@ struct SearchSink<'a> {
 impl PairSink for SearchSink<'_> {
     #[inline(always)]
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let exclusion = OnlyPositive(self.positives.of(anchor));
+        let exclusion = OnlyPositive::new(self.positives.index(anchor));
         self.searches[anchor].offer_run(self.first + candidate, similarities, exclusion);
     }
 }

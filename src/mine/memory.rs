@@ -11,7 +11,7 @@ use crate::error::{Error, Side};
 use crate::memory::{grow, grow_with};
 use crate::parallel::PerThread;
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
-use crate::rows::Sides;
+use crate::rows::{Rows, Sides};
 use crate::screen::ScreenPlan;
 
 /// The memory of mining, and the place where its results stay.
@@ -26,6 +26,7 @@ pub(crate) struct MineMemory {
     neighbours: Vec<Neighbour>,
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
+    positive_norms: Vec<f64>,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -33,6 +34,8 @@ pub(crate) struct MineMemory {
 pub(crate) struct MineResults<'a> {
     pub(crate) anchor_norms: &'a [f64],
     pub(crate) candidate_norms: &'a [f64],
+    /// Those of positives that are no candidates.
+    pub(crate) positive_norms: &'a [f64],
     pub(crate) candidate_sum: &'a [f64],
     pub(crate) stats: &'a [RowStats],
 }
@@ -61,7 +64,9 @@ impl MineMemory {
             None => self.candidates.norms_and_sum(batch.candidate_rows()),
         };
         let anchor_norms = &self.anchor_norms[..batch.rows()];
-        MineResults { anchor_norms, candidate_norms, candidate_sum, stats: self.stats(batch.rows()) }
+        let positive_norms = &self.positive_norms[..rows_outside(batch)];
+        let stats = self.stats(batch.rows());
+        MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats }
     }
 
     /// Grows to what a call without screens needs, and lends it out.
@@ -70,6 +75,7 @@ impl MineMemory {
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
             candidate_norms,
+            positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
             sums,
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
             searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
@@ -83,17 +89,21 @@ impl MineMemory {
         batch: Batch<'a>,
         screens: ScreenPlan,
         threads: usize,
-    ) -> Result<(MineBuffers<'a>, &'a mut [RowStats]), Error> {
+    ) -> Result<(MineBuffers<'a>, StatsBuffers<'a>), Error> {
         let rows = batch.rows();
         if batch.bank().is_none() {
             // A smaller shape may take no screen.
             grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
         }
-        let MineMemory { candidates, anchor_norms, states, scratch, stats, .. } = self;
+        let MineMemory { candidates, anchor_norms, positive_norms, states, scratch, stats, .. } = self;
         let needs = Needs { sides: batch.sides(), bank: batch.bank(), screens, threads, k: 1 };
         let buffers = needs.grow(candidates, anchor_norms, states, scratch)?;
-        Ok((buffers, grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?))
+        let positive_norms = grow(positive_norms, Side::Positives, rows_outside(batch), 1)?;
+        Ok((
+            buffers,
+            StatsBuffers { positive_norms, stats: grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)? },
+        ))
     }
 
     /// Grows to what the `kept` closest neighbours of each query need, whatever the data, and lends it out.
@@ -112,6 +122,18 @@ impl MineMemory {
     pub(crate) fn neighbours(&self, queries: usize, kept: usize) -> (&[QueryState], &[Neighbour]) {
         (&self.queries[..queries], &self.neighbours[..queries * kept])
     }
+}
+
+/// How many positives are no candidates.
+fn rows_outside(batch: Batch<'_>) -> usize {
+    batch.outside_rows().map_or(0, Rows::count)
+}
+
+/// The results of a forward pass.
+pub(super) struct StatsBuffers<'a> {
+    /// The norms of positives that are no candidates.
+    pub(super) positive_norms: &'a mut [f64],
+    pub(super) stats: &'a mut [RowStats],
 }
 
 /// The memory of one call, but for its results.

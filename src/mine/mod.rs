@@ -14,27 +14,28 @@ mod screening;
 mod source;
 mod task;
 
-use crate::arch::Backend;
+use crate::arch::{Backend, Simd, WithSimd};
 use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{check_finite, check_norms};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
 use crate::row_stats::Negatives;
-use crate::rows::Sides;
+use crate::rows::{Rows, Sides};
 use crate::screen::{
     Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
     Shortlist, first_precision,
 };
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use memory::{MineBuffers, Needs};
+use memory::{MineBuffers, Needs, StatsBuffers};
 pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
 use pass::PassContext;
+use plan::zeros;
 pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
 use source::Source;
 use task::{StatsTask, Task};
@@ -50,12 +51,40 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
     if run.screens.is_direct {
         return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
     }
-    let (buffers, stats) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
-    let task = StatsTask { batch, negatives };
+    let (buffers, results) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
+    let StatsBuffers { positive_norms, stats } = results;
+    measure_outside(run.backend, run.join, batch, positive_norms);
+    let task = StatsTask { batch, positive_norms, negatives };
     let mut call = Call::new(run, buffers);
     call.begin((negatives != Negatives::Any).then_some(task));
     let stats = Chunks::new(stats, call.anchors.block_rows);
-    call.complete(task, stats)
+    let mined = call.complete(task, stats)?;
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined { zero_positives: zeros(positive_norms), ..mined })
+}
+
+/// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
+/// done: until then similarities with them decide nothing.
+fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+    let Some(rows) = batch.outside_rows() else { return };
+    for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
+        let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
+        backend.run(MeasureRows { rows, norms: norms.slice });
+    });
+}
+
+/// Computes the norms of some rows.
+struct MeasureRows<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+}
+
+impl WithSimd for MeasureRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
+    }
 }
 
 /// Writes the closest negatives of every query into the memory.
@@ -84,7 +113,9 @@ pub(crate) fn mine_neighbours(
     } else {
         call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
     };
-    mined.map(|mined| mined.screening)
+    let screening = mined?.screening;
+    batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;
+    Ok(screening)
 }
 
 /// How a call runs, and over which rows.
@@ -158,8 +189,9 @@ impl<'a> Call<'a> {
         }
         check_norms(Side::Anchors, self.anchors.norms)?;
         Ok(Mined {
-            zero_anchors: self.anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
+            zero_anchors: zeros(self.anchors.norms),
             zero_candidates: self.source.zero_rows(),
+            zero_positives: 0,
             screening: self.anchors.screening(),
         })
     }

@@ -44,7 +44,7 @@ impl WithSimd for OpenQueries<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { batch, thresholds, first, norms, states } = self;
-        let (queries, candidates) = (batch.sides().anchors, batch.sides().candidates);
+        let queries = batch.sides().anchors;
         for (row, (norm, state)) in norms.iter_mut().zip(states).enumerate() {
             let row = first + row;
             let query = queries.row(row);
@@ -52,26 +52,24 @@ impl WithSimd for OpenQueries<'_, '_> {
             *norm = squared_norm.sqrt();
             let positive = match batch.given_similarities() {
                 Some(similarities) => similarities[row],
-                None => smallest_similarity(simd, query, *norm, candidates, batch.known(row).iter()),
+                None => smallest_similarity(simd, query, *norm, batch.positive_rows(row)),
             };
             *state = QueryState { positive, admissible: thresholds.admissible(positive), found: 0 };
         }
     }
 }
 
-/// The smallest similarity of a query and some candidates.
+/// The smallest similarity of a query and some rows.
 #[inline(always)]
-fn smallest_similarity<S: Simd>(
+fn smallest_similarity<'a, S: Simd>(
     simd: S,
     query: &[f32],
     norm: f64,
-    candidates: Rows<'_>,
-    known: impl Iterator<Item = usize>,
+    positives: impl Iterator<Item = &'a [f32]>,
 ) -> Option<f32> {
     let mut smallest = None;
-    for candidate in known {
-        let candidate = candidates.row(candidate);
-        let [dot, squared_norm] = dots(simd, [query, candidate], [candidate, candidate]);
+    for positive in positives {
+        let [dot, squared_norm] = dots(simd, [query, positive], [positive, positive]);
         let similarity = cosine(dot, norm, squared_norm.sqrt()) as f32;
         smallest = Some(smallest.filter(|&smallest| smallest <= similarity).unwrap_or(similarity));
     }
@@ -172,8 +170,8 @@ impl<L: ScratchList> Task for NeighbourTask<'_, L> {
     ) {
     }
 
-    fn first_read(self, _row: usize) -> Option<usize> {
-        None
+    fn read_first(&self, _row: usize) -> &[f32] {
+        &[]
     }
 
     #[inline(always)]

@@ -31,15 +31,31 @@ pub(crate) struct NeighbourPlan {
 pub(crate) struct Mined {
     pub(crate) zero_anchors: usize,
     pub(crate) zero_candidates: usize,
+    /// Of the positives that are no candidates.
+    pub(crate) zero_positives: usize,
     pub(crate) screening: Screening,
+}
+
+/// How many rows have norm 0.
+pub(super) fn zeros(norms: &[f64]) -> usize {
+    norms.iter().filter(|&&norm| norm == 0.0).count()
 }
 
 impl Mined {
     /// The counts of a call without screens.
-    pub(super) fn without_screens(batch: Batch<'_>, anchor_norms: &[f64], candidate_norms: &[f64]) -> Mined {
-        let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
+    pub(super) fn without_screens(
+        batch: Batch<'_>,
+        anchor_norms: &[f64],
+        candidate_norms: &[f64],
+        positive_norms: &[f64],
+    ) -> Mined {
         let mut screening = Screening::default();
-        screening.count(Precision::Exact, batch.rows(), batch.rows() * (batch.candidates() - 1));
-        Mined { zero_anchors: zeros(anchor_norms), zero_candidates: zeros(candidate_norms), screening }
+        screening.count(Precision::Exact, batch.rows(), batch.rows() * batch.negatives());
+        Mined {
+            zero_anchors: zeros(anchor_norms),
+            zero_candidates: zeros(candidate_norms),
+            zero_positives: zeros(positive_norms),
+            screening,
+        }
     }
 }

@@ -40,15 +40,14 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     /// What the tiles on one panel fetch.
     #[inline(always)]
     fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let PassContext { anchors, candidates, task, .. } = *self.context;
-        let (dim, rows) = (candidates.rows.dim(), self.norms.len());
+        let PassContext { anchors, ref task, .. } = *self.context;
+        let (dim, rows) = (anchors.dim(), self.norms.len());
         let next = self.first + rows;
-        let first_read = if next < anchors.count() { task.first_read(next) } else { None };
-        let first_read = first_read.unwrap_or(candidates.rows.count());
+        let read_first = if next < anchors.count() { task.read_first(next) } else { &[] };
         PrefetchPlan {
             next_panel,
             panels_left,
-            next_rows: [&anchors.data()[next * dim..], &candidates.rows.data()[first_read * dim..]],
+            next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
             steps: F::steps(dim),
             tiles: rows.div_ceil(S::TILE_ANCHORS),

@@ -4,9 +4,8 @@ use super::block::RowLists;
 use crate::arch::Simd;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
-use crate::exact::{anchor_dots, cosine, cosine_rows, norm_row};
+use crate::exact::{anchor_dots, cosine, cosine_rows, mean_negative, norm_row};
 use crate::parallel::{Chunks, Divide};
-use crate::positives::Positives;
 use crate::row_stats::{Admissible, Negatives, OnlyPositive, RowExclusions, RowStats};
 use crate::rows::Rows;
 use crate::screen::{RowLimits, RowList, Shortlist};
@@ -38,8 +37,8 @@ pub(super) trait Task: RowExclusions {
         results: &mut Self::Results<'_>,
     );
 
-    /// The candidate that is read first for row `row`, if there is one.
-    fn first_read(self, row: usize) -> Option<usize>;
+    /// Rows that lie in memory one after the other, and are read first for the rows from `row` on.
+    fn read_first(&self, row: usize) -> &[f32];
 
     /// The similarities that qualify in a row that was measured.
     fn admissible(self, results: &Self::Results<'_>, row: usize) -> Admissible;
@@ -52,14 +51,9 @@ pub(super) trait Task: RowExclusions {
 #[derive(Clone, Copy)]
 pub(super) struct StatsTask<'a> {
     pub(super) batch: Batch<'a>,
+    /// The norms of the positives, where these are no candidates.
+    pub(super) positive_norms: &'a [f64],
     pub(super) negatives: Negatives,
-}
-
-impl<'a> StatsTask<'a> {
-    #[inline(always)]
-    fn positives(&self) -> Positives<'a> {
-        self.batch.positives()
-    }
 }
 
 impl RowExclusions for StatsTask<'_> {
@@ -67,7 +61,7 @@ impl RowExclusions for StatsTask<'_> {
 
     #[inline(always)]
     fn of(self, row: usize) -> OnlyPositive {
-        OnlyPositive(self.positives().of(row))
+        OnlyPositive::new(self.batch.positive_index(row))
     }
 }
 
@@ -76,7 +70,7 @@ impl RowLimits for StatsTask<'_> {
     #[inline(always)]
     fn limit<S: Simd>(self, simd: S, row: usize) -> f64 {
         let anchor = self.batch.anchor_rows().row(row);
-        let positive = self.batch.candidate_rows().row(self.positives().of(row));
+        let positive = self.batch.positive_row(row);
         cosine_rows(simd, anchor, norm_row(simd, anchor), positive, norm_row(simd, positive))
     }
 }
@@ -104,21 +98,24 @@ impl Task for StatsTask<'_> {
         norms: &mut [f64],
         results: &mut Chunks<'_, RowStats>,
     ) {
-        let negatives = (candidates.rows.count() - 1) as f64;
+        let StatsTask { batch, positive_norms, .. } = self;
         for (row, stats) in results.slice.iter_mut().enumerate() {
-            let positive = self.positives().of(first + row);
+            let index = first + row;
             let [squared_norm, dot, total] =
-                anchor_dots(simd, rows.row(row), candidates.rows.row(positive), candidates.sum);
+                anchor_dots(simd, rows.row(row), batch.positive_row(index), candidates.sum);
+            let positive = batch.positive_index(index);
             let norm = squared_norm.sqrt();
-            let similarity = cosine(dot, norm, candidates.norms[positive]);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - similarity) / negatives };
+            let positive_norm = positive.map_or_else(|| positive_norms[index], |positive| candidates.norms[positive]);
+            let similarity = cosine(dot, norm, positive_norm);
+            let candidate = positive.map(|_| similarity);
+            let mean = mean_negative(total, norm, candidate, candidates.rows.count());
             norms[row] = norm;
             *stats = RowStats::computed(similarity as f32, mean as f32, None);
         }
     }
 
-    fn first_read(self, row: usize) -> Option<usize> {
-        Some(self.positives().of(row))
+    fn read_first(&self, row: usize) -> &[f32] {
+        self.batch.rows_from_positive(row)
     }
 
     #[inline(always)]

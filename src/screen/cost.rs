@@ -167,6 +167,21 @@ pub(super) fn fastest(backend: Backend) -> Precision {
     backend.run(Fastest)
 }
 
+/// Whether 16-bit integers are faster than `f32` on a backend.
+pub(super) fn has_fast_i16(backend: Backend) -> bool {
+    backend.run(HasFastI16)
+}
+
+struct HasFastI16;
+
+impl WithSimd for HasFastI16 {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        S::FAST_I16
+    }
+}
+
 struct Fastest;
 
 impl WithSimd for Fastest {

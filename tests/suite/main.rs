@@ -13,6 +13,7 @@ mod golden;
 mod gradient;
 mod mining;
 mod options;
+mod outside;
 mod properties;
 mod screens;
 mod splits;
