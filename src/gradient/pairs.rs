@@ -27,8 +27,7 @@ impl Weights<'_> {
     /// derivative, it is 0.
     fn derivative(&self, row: usize, stats: &RowStats, candidates: usize) -> RowDerivative {
         let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
-        let mean = if stats.mean_term(self.margin) > 0.0 { weight } else { 0.0 };
-        let closest = if stats.closest_term(self.margin) > 0.0 { weight } else { 0.0 };
+        let [mean, closest] = stats.terms(self.margin).map(|term| if term > 0.0 { weight } else { 0.0 });
         let share = mean / (candidates - 1) as f64;
         RowDerivative { share, positive: -(mean + closest + share), closest }
     }

@@ -8,6 +8,8 @@ mod npz;
 mod backends;
 mod bad_input;
 mod bank;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod environment;
 mod forward;
 mod golden;
 mod gradient;
