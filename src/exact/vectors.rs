@@ -156,7 +156,8 @@ impl Backend {
     /// # Errors
     /// The vector is empty; an element is not finite.
     pub fn norm(self, x: &[f32]) -> Result<f64, Error> {
-        in_default_environment(|| self.dot(x, x).map(f64::sqrt))
+        let (x, y) = Rows::pair(x, x)?;
+        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y).map(f64::sqrt))
     }
 
     /// The cosine similarity of two vectors: `dot / (norm * norm)`, computed in `f64` and rounded once; 0 where either

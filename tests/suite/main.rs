@@ -12,6 +12,7 @@ mod bank;
 mod environment;
 mod forward;
 mod golden;
+mod golden_bits;
 mod gradient;
 mod options;
 mod properties;
