@@ -3,7 +3,7 @@
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
 use crate::positives::{Place, Positives};
-use crate::rows::{Rows, Shape};
+use crate::rows::{Rows, Sides};
 
 /// Anchors, candidates and their pairing: the input of [`TripletLoss::forward`](crate::TripletLoss::forward).
 ///
@@ -113,8 +113,9 @@ impl<'a> Batch<'a> {
         self.anchors.dim()
     }
 
-    pub(crate) fn shape(self) -> Shape {
-        Shape { anchors: self.rows(), candidates: self.candidates(), dim: self.dim() }
+    /// The rows of both sides.
+    pub(crate) fn sides(self) -> Sides<'a> {
+        Sides { anchors: self.anchors, candidates: self.candidates, candidate_side: self.candidate_side }
     }
 
     pub(crate) fn anchor_rows(self) -> Rows<'a> {

@@ -12,6 +12,8 @@ pub enum Side {
     Anchors,
     /// The candidates, or the second of two vectors.
     Candidates,
+    /// The lists of known positives.
+    KnownPositives,
     /// The positives of a paired batch, which are its candidates, or positives that are no candidates.
     Positives,
     /// The slice of positive indices.
@@ -37,6 +39,7 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Side::Anchors => "anchors",
             Side::Candidates => "candidates",
+            Side::KnownPositives => "known positives",
             Side::Positives => "positives",
             Side::PositiveIndices => "positive indices",
             Side::Similarities => "similarities",
@@ -103,6 +106,13 @@ pub enum Error {
         /// How many candidates there are.
         candidates: usize,
     },
+    /// The offsets of compressed lists do not begin at 0, do not ascend, or do not end at the number of indices.
+    Offsets {
+        /// The lists.
+        side: Side,
+        /// The first row whose list they do not delimit.
+        row: usize,
+    },
     /// A row holds a NaN or an infinity.
     NotFinite {
         /// The side of the row.
@@ -115,6 +125,13 @@ pub enum Error {
         /// The margin.
         margin: f32,
     },
+    /// A threshold of mining is NaN or infinite.
+    ThresholdNotFinite {
+        /// The threshold.
+        threshold: f64,
+    },
+    /// Mining was asked for lists of no candidates.
+    ZeroK,
     /// A similarity from which statistics were to be made is NaN or infinite.
     SimilarityNotFinite {
         /// The similarity.
@@ -152,8 +169,11 @@ impl fmt::Display for Error {
             Error::PositiveOutOfRange { row, index, candidates } => {
                 write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
             }
+            Error::Offsets { side, row } => write!(f, "{side}: the offsets do not delimit the list of row {row}"),
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
+            Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),
+            Error::ZeroK => write!(f, "k is 0"),
             Error::SimilarityNotFinite { similarity } => write!(f, "a similarity is {similarity}"),
             Error::RowOutOfRange { row, rows } => write!(f, "row {row} of a bank of {rows} rows"),
             Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),

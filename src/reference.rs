@@ -3,7 +3,10 @@
 //! It is as slow as it looks, allocates freely, and shares nothing with the fast path but the types of arguments and
 //! results, so that agreement, bit for bit, means something. The constants are part of the definition.
 
-use crate::{Batch, ClosestNegative, Error, Loss, Negatives, Positives, Reduction, RowStats, Side, SimilarityMatrix};
+use crate::{
+    Batch, ClosestNegative, Error, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction, RowStats,
+    Side, SimilarityMatrix,
+};
 
 /// Element `k` of a row is added in lane `k % LANES`.
 const LANES: usize = 16;
@@ -246,6 +249,52 @@ pub fn forward(
     let zero_candidates = Some(zeros(batch.candidate_rows().data()));
     let zero_positives = Some(zeros(outside(batch)));
     Ok((Loss { zero_anchors, zero_candidates, zero_positives, ..loss(&rows, margin, reduction) }, rows))
+}
+
+/// The lists that [`crate::Miner::mine`] returns, one for each query.
+///
+/// # Errors
+/// A row is not finite.
+pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>, Error> {
+    let (queries, candidates) = (batch.sides().anchors.data(), batch.sides().candidates.data());
+    let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
+    for (side, rows) in [(Side::Anchors, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
+        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { side, row: index / batch.dim() });
+        }
+    }
+    let matrix = similarity_matrix(queries, candidates, batch.dim());
+    let rows = matrix.chunks(batch.candidates()).enumerate();
+    Ok(rows.map(|(query, similarities)| neighbours(miner, batch, query, similarities)).collect())
+}
+
+/// The list of one query.
+fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities: &[f32]) -> Vec<Neighbour> {
+    let known: Vec<usize> = batch.known(query).iter().collect();
+    let row = &batch.sides().anchors.data()[query * batch.dim()..][..batch.dim()];
+    let smallest = batch.positive_rows(query).map(|positive| cosine_similarity(row, positive)).reduce(f32::min);
+    let positive = batch.given_similarities().map_or(smallest, |similarities| similarities[query]).map(f64::from);
+    let qualifies = |similarity: f64| {
+        let is_below = |p: f64| match miner.negatives {
+            Negatives::Below => similarity < p,
+            Negatives::AtOrBelow => similarity <= p,
+            Negatives::Any => true,
+        };
+        let has_margin = |p: f64| {
+            miner.absolute_margin.is_none_or(|margin| similarity + margin <= p)
+                && miner.relative_margin.is_none_or(|margin| similarity <= p - p.abs() * margin)
+        };
+        positive.is_none_or(|p| is_below(p) && has_margin(p))
+            && miner.max_similarity.is_none_or(|most| similarity <= most)
+            && miner.min_similarity.is_none_or(|least| similarity >= least)
+    };
+    let is_out = |index: usize| known.contains(&index) || batch.predicate().is_some_and(|is_out| is_out(query, index));
+    let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });
+    let mut list: Vec<Neighbour> =
+        all.filter(|pair| qualifies(pair.similarity.into()) && !is_out(pair.index)).collect();
+    // Stable, so that the lower index stands first on a tie.
+    list.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).expect("finite similarities"));
+    list.into_iter().skip(miner.skip).take(miner.k).collect()
 }
 
 /// Which hinges of a row are above 0: that on the mean negative, and that on the closest negative.

@@ -98,6 +98,26 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The rows of both sides of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    pub(crate) anchors: Rows<'a>,
+    pub(crate) candidates: Rows<'a>,
+    /// What an error calls the candidates.
+    pub(crate) candidate_side: Side,
+}
+
+impl Sides<'_> {
+    pub(crate) fn shape(self) -> Shape {
+        Shape { anchors: self.anchors.count(), candidates: self.candidates.count(), dim: self.anchors.dim() }
+    }
+
+    /// How many multiply-adds all pairs take.
+    pub(crate) fn work(self) -> usize {
+        self.anchors.count().saturating_mul(self.candidates.data().len())
+    }
+}
+
 impl fmt::Debug for Rows<'_> {
     /// The shape alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::exact::sum_values;
 use crate::loss::TripletLoss;
 use crate::positives::{Place, Positives};
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -191,9 +191,9 @@ fn reduce_row<S: Simd>(
     similarities: &[f32],
     (positive, positive_index): (f32, Option<usize>),
 ) -> RowStats {
-    let mut search = ClosestSearch::new(negatives, positive, positive_index);
+    let mut search = ClosestSearch::new(negatives.admissible(positive));
     for (index, &similarity) in similarities.iter().enumerate() {
-        search.offer(index, similarity);
+        search.offer(index, similarity, OnlyPositive::new(positive_index));
     }
     // The positive is left out rather than subtracted: it may be so large that the others vanish beside it.
     let (before, after) = match positive_index {

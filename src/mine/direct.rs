@@ -12,7 +12,8 @@ use crate::exact::{
     mean_negative, norm_rows,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::positives::Positives;
+use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::rows::Rows;
 
 /// The bytes of a group of candidates, which stay in the first-level cache while all anchors are multiplied with them.
@@ -53,9 +54,10 @@ pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: Direct
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
-        backend.run(SearchBlocks { anchors, rows, first: 0, norms, sums, searches: &mut *searches });
+        let positives = batch.positives();
+        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches: &mut *searches });
     } else {
-        search_shared(backend, join, anchors, batch.candidate_rows(), candidate_norms, sums, searches);
+        search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
     backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
@@ -70,11 +72,12 @@ fn search_shared(
     backend: Backend,
     join: Join,
     anchors: NormedRows<'_>,
-    candidates: Rows<'_>,
+    batch: Batch<'_>,
     norms: &mut [f64],
     sums: &mut [f64],
     searches: &mut [ClosestSearch],
 ) {
+    let (candidates, positives) = (batch.candidate_rows(), batch.positives());
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     opened[..searches.len()].copy_from_slice(searches);
     let found = Mutex::new(searches);
@@ -84,7 +87,8 @@ fn search_shared(
         let searches = &mut own[..anchors.rows.count()];
         let (first, norms) = (block * SUM_BLOCK, norms.slice);
         let rows = candidates.range(first, norms.len());
-        backend.run(SearchBlocks { anchors, rows, first, norms, sums: sums.slice, searches: &mut *searches });
+        let sums = sums.slice;
+        backend.run(SearchBlocks { anchors, positives, rows, first, norms, sums, searches: &mut *searches });
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for (found, own) in found.iter_mut().zip(searches) {
             found.merge(own);
@@ -120,7 +124,7 @@ impl WithSimd for OpenRows<'_> {
                 self.positive_norms[row] = positive_norm;
             }
             self.positives[row] = similarity;
-            self.searches[row] = ClosestSearch::new(self.negatives, similarity as f32, index);
+            self.searches[row] = ClosestSearch::new(self.negatives.admissible(similarity as f32));
         }
     }
 }
@@ -128,6 +132,7 @@ impl WithSimd for OpenRows<'_> {
 /// One pass over some blocks of candidates: their norms, their sums, and every pair.
 struct SearchBlocks<'a> {
     anchors: NormedRows<'a>,
+    positives: Positives<'a>,
     rows: Rows<'a>,
     /// The index of the first row.
     first: usize,
@@ -140,7 +145,7 @@ impl WithSimd for SearchBlocks<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { anchors, rows, first, norms, sums, searches } = self;
+        let Self { anchors, positives, rows, first, norms, sums, searches } = self;
         let (dim, group) = (rows.dim(), group_rows(rows.dim()));
         let blocks = rows.blocks(SUM_BLOCK).zip(norms.chunks_mut(SUM_BLOCK)).zip(sums.chunks_exact_mut(dim));
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
@@ -148,7 +153,8 @@ impl WithSimd for SearchBlocks<'_> {
             for (part, (rows, norms)) in rows.blocks(group).zip(norms.chunks_mut(group)).enumerate() {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
-                let mut sink = SearchSink { searches: &mut *searches, first: first + block * SUM_BLOCK + part * group };
+                let first = first + block * SUM_BLOCK + part * group;
+                let mut sink = SearchSink { searches: &mut *searches, positives, first };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
@@ -185,17 +191,23 @@ fn group_rows(dim: usize) -> usize {
     (GROUP_BYTES / (4 * dim)).clamp(LEAST_ROWS, MOST_ROWS) / LEAST_ROWS * LEAST_ROWS
 }
 
-/// Offers every pair to the search of its anchor.
+/// Receives the pairs of one group of candidates after the other.
+pub(super) trait GroupSink: PairSink {
+    /// The next group begins with candidate `first`.
+    fn start_group(&mut self, first: usize);
+}
+
+/// Computes every pair, a group of candidates at a time.
 #[inline(always)]
 pub(super) fn search_pairs<S: Simd>(
     simd: S,
     anchors: NormedRows<'_>,
     candidates: NormedRows<'_>,
-    searches: &mut [ClosestSearch],
+    mut sink: impl GroupSink,
 ) {
     let group = group_rows(candidates.rows.dim());
     for (part, (rows, norms)) in candidates.rows.blocks(group).zip(candidates.norms.chunks(group)).enumerate() {
-        let mut sink = SearchSink { searches: &mut *searches, first: part * group };
+        sink.start_group(part * group);
         for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
     }
 }
@@ -203,6 +215,7 @@ pub(super) fn search_pairs<S: Simd>(
 /// Offers the pairs of a tile to the searches of their rows.
 struct SearchSink<'a> {
     searches: &'a mut [ClosestSearch],
+    positives: Positives<'a>,
     /// The index of the first candidate.
     first: usize,
 }
@@ -210,6 +223,7 @@ struct SearchSink<'a> {
 impl PairSink for SearchSink<'_> {
     #[inline(always)]
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        self.searches[anchor].offer_run(self.first + candidate, similarities);
+        let exclusion = OnlyPositive::new(self.positives.index(anchor));
+        self.searches[anchor].offer_run(self.first + candidate, similarities, exclusion);
     }
 }

@@ -1,9 +1,9 @@
-//! How a batch is mined, and what is found beside the statistics of its rows.
+//! How a batch is mined, and what is found beside the results of its rows.
 
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::parallel::Threads;
-use crate::row_stats::Negatives;
+use crate::row_stats::{Negatives, Thresholds};
 use crate::screen::{Precision, Screen, Screening};
 
 /// How a batch is mined. Only `negatives` affects the result.
@@ -15,7 +15,18 @@ pub(crate) struct MinePlan {
     pub(crate) threads: Threads,
 }
 
-/// What a call found beside the statistics of the rows.
+/// How queries are mined. Only `kept` and `thresholds` affect the result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeighbourPlan {
+    /// How many neighbours of a query are kept, at least one.
+    pub(crate) kept: usize,
+    pub(crate) thresholds: Thresholds,
+    pub(crate) backend: Backend,
+    pub(crate) screen: Screen,
+    pub(crate) threads: Threads,
+}
+
+/// What a call found beside the results of the rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mined {
     pub(crate) zero_anchors: usize,

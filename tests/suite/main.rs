@@ -11,6 +11,7 @@ mod bank;
 mod forward;
 mod golden;
 mod gradient;
+mod mining;
 mod options;
 mod outside;
 mod properties;
