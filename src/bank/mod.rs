@@ -14,7 +14,7 @@ use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms};
 use crate::memory::reserve;
 use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::{Rows, Shape};
-use crate::screen::{Params, Precision, Precisions, Screen};
+use crate::screen::{Params, Precision, Precisions, Screen, ScreenPlan, float_bound};
 
 pub use options::BankOptions;
 use panels::{BankRows, Panels};
@@ -284,15 +284,15 @@ impl Bank<'_> {
         self.panels.params()
     }
 
-    /// The length of the longest rows that are rounded to integers, or 0.
-    pub(crate) fn quantised_dim(&self) -> usize {
-        self.panels.quantised_dim()
-    }
-
-    /// The precisions of a call of `anchors` rows with this option.
-    pub(crate) fn precisions(&self, screen: Screen, anchors: usize) -> Precisions {
+    /// The screens of a call of `anchors` rows with this option.
+    pub(crate) fn screens(&self, screen: Screen, anchors: usize) -> ScreenPlan {
         let shape = Shape { anchors, candidates: self.len(), dim: self.dim };
-        screen.of_kept(self.backend, shape, self.panels.kept())
+        ScreenPlan {
+            is_direct: false,
+            precisions: screen.of_kept(self.backend, shape, self.panels.kept()),
+            quantised_dim: self.panels.quantised_dim(),
+            float_bound: float_bound(self.dim),
+        }
     }
 
     /// The rows, at least one.

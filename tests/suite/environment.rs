@@ -2,12 +2,15 @@
 //! environment is left as it was.
 
 use hardneg::{
-    BankOptions, Batch, ClosestNegative, Gradients, Loss, Negatives, Positives, Reduction, RowStats, SimilarityMatrix,
-    TripletLoss, Workspace, reference, triplet_loss,
+    BankOptions, Batch, ClosestNegative, Gradients, KnownPositives, Loss, Miner, MiningBatch, Negatives, Positives,
+    Reduction, RowStats, SimilarityMatrix, TripletLoss, Workspace, reference, triplet_loss,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_loss, assert_rows, bits, ways};
+use crate::common::{
+    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_lists, assert_loss, assert_rows, bits, miners,
+    row_bits, ways,
+};
 
 #[cfg(target_arch = "x86_64")]
 mod control {
@@ -113,7 +116,7 @@ fn results(plan: TripletLoss, batch: Batch<'_>, workspace: &mut Workspace, sizes
 /// The results of the reference, in the environment of the calling thread.
 fn expected(batch: Batch<'_>, negatives: Negatives) -> Results {
     let (loss, rows) = reference::forward(batch, 1.0, negatives, Reduction::Sum).expect("finite rows");
-    let (by_anchors, by_candidates) = reference::gradients(batch, &rows, 1.0, &vec![1.0; rows.len()]);
+    let [by_anchors, by_candidates, _] = reference::gradients(batch, &rows, 1.0, &vec![1.0; rows.len()]);
     (loss, rows, by_anchors, by_candidates)
 }
 
@@ -157,6 +160,23 @@ fn work_that_is_divided_over_threads() {
             let plan = TripletLoss::new().margin(1.0).threads(hardneg::Threads::Rayon);
             let actual = pool(register).install(|| results(plan, batch.batch(), &mut workspace, sizes));
             assert_same(&right, &actual, &format!("{name}, {rows} x {candidates} x {dim}"));
+        }
+    }
+}
+
+#[test]
+fn mining_in_every_environment() {
+    let mut workspace = Workspace::new();
+    for (data, OwnedBatch { anchors, candidates, dim, .. }) in batches() {
+        let batch = MiningBatch::new(&anchors, &candidates, dim).expect("whole rows");
+        let batch = batch.known_positives(KnownPositives::One(Positives::Identity)).expect("a positive for each query");
+        let miner = Miner::new().k(7).absolute_margin(0.01);
+        let right = reference::mine(&miner, batch).expect("finite rows");
+        for (name, register) in control::ENVIRONMENTS {
+            for (way, miner) in miners(miner) {
+                let actual = within(register, || miner.mine(batch, &mut workspace).expect("finite rows"));
+                assert_lists(&right, &actual, &format!("{name}, {data}, {way}"));
+            }
         }
     }
 }
@@ -234,8 +254,8 @@ fn vectors_and_statistics_in_every_environment() {
         };
         assert_loss(&twice(right), &within(register, || twice(right)), name);
         let similarities: Vec<f32> = (0..40 * 50).map(|_| random.unit()).collect();
-        let right = reference::row_stats_from_similarities(&similarities, &(0..40).collect::<Vec<_>>(), Negatives::Any);
         let matrix = SimilarityMatrix::new(&similarities, 40, 50, Positives::Identity).expect("40 rows of 50");
+        let right = reference::row_stats_from_similarities(matrix, Negatives::Any);
         let (plan, mut workspace) = (TripletLoss::new().negatives(Negatives::Any), Workspace::new());
         let actual = within(register, || {
             plan.forward_from_similarities(matrix, &mut workspace).expect("finite similarities").row_stats().to_vec()
@@ -252,9 +272,7 @@ fn every_environment_changes_unprotected_results() {
             let batch = batch.clone().with(Pairing::Identity);
             let right = expected(batch.batch(), Negatives::Below);
             let (_, rows, by_anchors, _) = within(register, || expected(batch.batch(), Negatives::Below));
-            rows.iter()
-                .zip(&right.1)
-                .any(|(other, right)| crate::common::row_bits(other) != crate::common::row_bits(right))
+            rows.iter().zip(&right.1).any(|(other, right)| row_bits(other) != row_bits(right))
                 || bits(&by_anchors) != bits(&right.2)
         };
         // A trap would end the process.

@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use hardneg::{Backend, Gradients, Loss, Negatives, Reduction, RowStats, TripletLoss, Workspace, reference};
+use hardneg::{
+    Backend, Gradients, KnownPositives, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction, RowStats,
+    TripletLoss, Workspace, reference,
+};
 
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, bits, row_bits};
 
@@ -26,13 +29,27 @@ fn cases() -> impl Iterator<Item = Case> {
     let case = |data: Data, turn: usize, (rows, candidates, dim): (usize, usize, usize)| {
         let negatives = ALL_NEGATIVES[turn % 3];
         let reduction = if turn.is_multiple_of(2) { Reduction::Sum } else { Reduction::Mean };
-        let name = format!("loss {data:?} {rows}x{candidates}x{dim} {negatives} {reduction}");
+        let name = format!("{data:?} {rows}x{candidates}x{dim} {negatives} {reduction}");
         Case { name, batch: data.batch(turn as u64, rows, candidates, dim), negatives, reduction }
     };
     ALL_DATA.into_iter().enumerate().flat_map(move |(kind, data)| {
         let shapes = shapes.into_iter().enumerate();
         shapes.map(move |(shape, size)| case(data, kind + shape, size))
     })
+}
+
+impl Case {
+    /// The options of mining with the same rule.
+    fn miner(&self) -> Miner {
+        Miner::new().k(5).negatives(self.negatives).absolute_margin(0.01)
+    }
+
+    /// The anchors as queries.
+    fn queries(&self) -> MiningBatch<'_> {
+        let OwnedBatch { anchors, candidates, dim, .. } = &self.batch;
+        let batch = MiningBatch::new(anchors, candidates, *dim).expect("whole rows");
+        batch.known_positives(KnownPositives::One(Positives::Identity)).expect("a positive for each query")
+    }
 }
 
 /// The hash of some numbers: FNV-1a, 64 bits, over their bytes in little-endian order.
@@ -76,11 +93,22 @@ fn row_words(row: &RowStats) -> [u64; 4] {
     [positive.into(), mean.into(), index, similarity]
 }
 
-/// The line of a case: its name, and the hashes of its loss, of its rows, and of both gradients.
-fn line(name: &str, loss: &Loss, rows: &[RowStats], gradients: [&[f32]; 2]) -> String {
+/// The words of a list of neighbours.
+fn list_words(list: &[Neighbour]) -> impl Iterator<Item = u64> {
+    let words = |neighbour: &Neighbour| [neighbour.index as u64, neighbour.similarity.to_bits().into()];
+    [list.len() as u64].into_iter().chain(list.iter().flat_map(words))
+}
+
+/// The line of a case that is mined: its name, and the hash of the lists.
+fn mined_line<'a>(name: &str, lists: impl IntoIterator<Item = &'a [Neighbour]>) -> String {
+    format!("mine {name} {}\n", Hash::of(lists.into_iter().flat_map(list_words)))
+}
+
+/// The line of the loss of a case: its name, and the hashes of its loss, of its rows, and of both gradients.
+fn loss_line(name: &str, loss: &Loss, rows: &[RowStats], gradients: [&[f32]; 2]) -> String {
     let [anchors, candidates] = gradients.map(|gradient| Hash::of(bits(gradient).into_iter().map(u64::from)));
     let (loss, rows) = (Hash::of(loss_words(loss)), Hash::of(rows.iter().flat_map(row_words)));
-    format!("{name} {loss} {rows} {anchors} {candidates}\n")
+    format!("loss {name} {loss} {rows} {anchors} {candidates}\n")
 }
 
 #[test]
@@ -89,14 +117,17 @@ fn bits_that_another_machine_has_computed() {
     let mut workspace = Workspace::new();
     for backend in Backend::available() {
         let mut lines = expected.lines().filter(|line| !line.starts_with('#'));
-        for Case { name, batch, negatives, reduction } in cases() {
+        for case in cases() {
+            let Case { name, batch, negatives, reduction } = &case;
             let (mut by_anchors, mut by_candidates) = (batch.anchors.clone(), batch.candidates.clone());
             let gradients = Gradients::new(&mut by_anchors, &mut by_candidates);
-            let plan = TripletLoss::new().margin(MARGIN).negatives(negatives).reduction(reduction).backend(backend);
+            let plan = TripletLoss::new().margin(MARGIN).negatives(*negatives).reduction(*reduction).backend(backend);
             let forward = plan.forward_backward(batch.batch(), gradients, &mut workspace).expect("finite rows");
             let (loss, rows) = (forward.loss(), forward.row_stats().to_vec());
-            let actual = line(&name, &loss, &rows, [&by_anchors, &by_candidates]);
+            let actual = loss_line(name, &loss, &rows, [&by_anchors, &by_candidates]);
             assert_eq!(lines.next(), Some(actual.trim_end()), "{backend}");
+            let mined = case.miner().backend(backend).mine(case.queries(), &mut workspace).expect("finite rows");
+            assert_eq!(lines.next(), Some(mined_line(name, mined.rows()).trim_end()), "{backend}");
         }
         assert_eq!(lines.next(), None, "a line without a case");
     }
@@ -109,14 +140,17 @@ fn bits_that_another_machine_has_computed() {
 fn write_golden_bits() {
     let mut text = String::from(
         "# Hashes (FNV-1a) of the loss, the rows, and the gradients by the anchors and the candidates of batches that\n\
-         # tests/suite/golden_bits.rs makes, written on x86-64 by the reference.\n",
+         # tests/suite/golden_bits.rs makes, and of the lists that are mined of them; written on x86-64 by the reference.\n",
     );
-    for Case { name, batch, negatives, reduction } in cases() {
-        let (loss, rows) = reference::forward(batch.batch(), MARGIN, negatives, reduction).expect("finite rows");
-        let weight = if reduction == Reduction::Mean { 1.0 / rows.len() as f64 } else { 1.0 };
+    for case in cases() {
+        let Case { name, batch, negatives, reduction } = &case;
+        let (loss, rows) = reference::forward(batch.batch(), MARGIN, *negatives, *reduction).expect("finite rows");
+        let weight = if *reduction == Reduction::Mean { 1.0 / rows.len() as f64 } else { 1.0 };
         let weights = vec![weight; rows.len()];
-        let (by_anchors, by_candidates) = reference::gradients(batch.batch(), &rows, MARGIN, &weights);
-        text += &line(&name, &loss, &rows, [&by_anchors, &by_candidates]);
+        let [by_anchors, by_candidates, _] = reference::gradients(batch.batch(), &rows, MARGIN, &weights);
+        text += &loss_line(name, &loss, &rows, [&by_anchors, &by_candidates]);
+        let lists = reference::mine(&case.miner(), case.queries()).expect("finite rows");
+        text += &mined_line(name, lists.iter().map(Vec::as_slice));
     }
     fs::write(Path::new(PATH), text).expect("the file is written");
 }
