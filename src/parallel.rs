@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+#[cfg(feature = "rayon")]
+use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
 use crate::memory::grow;
 
@@ -57,6 +59,15 @@ impl Join {
             Join::Rayon => {
                 rayon::join(first, second);
             }
+        }
+    }
+
+    /// Runs the work of one block. A thread of rayon's may have a floating-point environment of its own.
+    fn run_block(self, block: impl FnOnce()) {
+        match self {
+            Join::Serial => block(),
+            #[cfg(feature = "rayon")]
+            Join::Rayon => in_default_environment(block),
         }
     }
 
@@ -155,7 +166,7 @@ pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usi
 fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D) + Sync)) {
     match work.blocks() {
         0 => {}
-        1 => body(first, work),
+        1 => join.run_block(|| body(first, work)),
         blocks => {
             let middle = blocks / 2;
             let (front, back) = work.divide(middle);

@@ -2,6 +2,7 @@
 
 use core::ops::AddAssign;
 
+use crate::arch::in_default_environment;
 use crate::exact::sum_in_order;
 use crate::row_stats::RowStats;
 
@@ -85,9 +86,11 @@ impl Default for Loss {
 impl AddAssign for Loss {
     /// Adds field by field; what one of the two did not count is absent from the sum.
     fn add_assign(&mut self, other: Loss) {
-        self.loss += other.loss;
-        self.mean_term += other.mean_term;
-        self.closest_term += other.closest_term;
+        in_default_environment(|| {
+            self.loss += other.loss;
+            self.mean_term += other.mean_term;
+            self.closest_term += other.closest_term;
+        });
         // Counts that were read from elsewhere may be anything.
         self.rows = self.rows.saturating_add(other.rows);
         self.active_mean = self.active_mean.saturating_add(other.active_mean);
@@ -113,7 +116,7 @@ impl Reduction {
 impl Loss {
     /// The loss of rows, whose norms are not known.
     pub(crate) fn of(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
-        let terms = |row: &RowStats| [row.mean_term(margin), row.closest_term(margin)];
+        let terms = |row: &RowStats| row.terms(margin);
         let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();
         let sums = sum_in_order(rows.len(), &|row| terms(&rows[row]));
         let [mean_term, closest_term] = match reduction {

@@ -7,7 +7,9 @@ mod common;
 use std::ptr;
 use std::slice;
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bits, ways};
+use common::{
+    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bank_ways, bits, ways,
+};
 use hardneg::{
     Backend, Batch, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss, Workspace,
     reference,
@@ -142,6 +144,28 @@ fn forward() {
                     let what = format!("{data:?} {rows} x {candidates} x {dim}, {guard:?}, {way}");
                     assert_forward(&expected, &plan.forward(batch, &mut workspace).unwrap(), &what);
                 }
+            }
+        }
+    }
+}
+
+/// A bank reads borrowed rows, and the anchors of calls, no further than they go.
+#[test]
+fn a_bank_of_borrowed_rows() {
+    let mut workspace = Workspace::new();
+    for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
+        let data = ALL_DATA[turn % ALL_DATA.len()];
+        let OwnedBatch { anchors, candidates: others, .. } = data.batch(turn as u64, rows, candidates, dim);
+        for guard in BOTH {
+            let (a, c) = (Guarded::new(guard, &anchors), Guarded::new(guard, &others));
+            let raw = Batch::new(a.get(), c.get(), dim, Positives::Identity).unwrap();
+            let expected = reference::forward(raw, 0.25, Negatives::Any, Reduction::Sum).unwrap();
+            for (way, options) in bank_ways() {
+                let bank = options.build(c.get(), dim).unwrap();
+                let batch = Batch::against(a.get(), &bank, Positives::Identity).unwrap();
+                let plan = TripletLoss::new().negatives(Negatives::Any);
+                let what = format!("{data:?} {rows} x {candidates} x {dim}, {guard:?}, {way}");
+                assert_forward(&expected, &plan.forward(batch, &mut workspace).unwrap(), &what);
             }
         }
     }
