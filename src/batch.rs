@@ -2,8 +2,8 @@
 
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
-use crate::positives::Positives;
-use crate::rows::{Rows, Shape};
+use crate::positives::{Place, Positives};
+use crate::rows::{Rows, Sides};
 
 /// Anchors, candidates and their pairing: the input of [`TripletLoss::forward`](crate::TripletLoss::forward).
 ///
@@ -43,12 +43,13 @@ impl<'a> Batch<'a> {
         Ok(Batch { candidate_side: Side::Positives, ..batch })
     }
 
-    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor the
-    /// candidate that is its positive. See [`Positives`] for an example.
+    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor its
+    /// positive: a candidate, or a row of its own. See [`Positives`] for an example.
     ///
     /// # Errors
-    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only; the index slice has
-    /// another length than there are anchors; a positive is not among the candidates.
+    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only, which is the positive;
+    /// the index slice has another length than there are anchors; a positive is not among the candidates; there are not
+    /// as many positives of their own as anchors.
     pub fn new(
         anchors: &'a [f32],
         candidates: &'a [f32],
@@ -61,7 +62,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The batch of m anchors (m * dim elements) against the n rows of a [`Bank`], which were prepared before; for each
-    /// anchor the row of the bank that is its positive.
+    /// anchor the row of the bank that is its positive, or a row [outside](Positives::Outside) of it.
     ///
     /// Every call gives the bits of the same rows passed raw. See [`Bank`] for an example.
     ///
@@ -80,7 +81,9 @@ impl<'a> Batch<'a> {
         positives: Positives<'a>,
         bank: Option<&'a Bank<'a>>,
     ) -> Result<Batch<'a>, Error> {
-        if candidates.count() == 1 {
+        if let Positives::Outside(rows) = positives {
+            check_length(Side::Positives, anchors.data().len(), rows.len())?;
+        } else if candidates.count() == 1 {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
@@ -99,14 +102,20 @@ impl<'a> Batch<'a> {
         self.candidates.count()
     }
 
+    /// How many negatives each anchor has.
+    pub(crate) fn negatives(self) -> usize {
+        self.candidates() - usize::from(!matches!(self.positives, Positives::Outside(_)))
+    }
+
     /// The length of an embedding.
     #[must_use]
     pub fn dim(self) -> usize {
         self.anchors.dim()
     }
 
-    pub(crate) fn shape(self) -> Shape {
-        Shape { anchors: self.rows(), candidates: self.candidates(), dim: self.dim() }
+    /// The rows of both sides.
+    pub(crate) fn sides(self) -> Sides<'a> {
+        Sides { anchors: self.anchors, candidates: self.candidates, candidate_side: self.candidate_side }
     }
 
     pub(crate) fn anchor_rows(self) -> Rows<'a> {
@@ -124,6 +133,34 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    /// The positives, where they are no candidates.
+    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+        match self.positives {
+            Positives::Outside(rows) => Some(self.anchors.of_same_dim(rows)),
+            _ => None,
+        }
+    }
+
+    /// The candidate that is the positive of anchor `row`, if one is.
+    #[inline]
+    pub(crate) fn positive_index(self, row: usize) -> Option<usize> {
+        self.positives.index(row)
+    }
+
+    /// The positive of anchor `row`.
+    #[inline]
+    pub(crate) fn positive_row(self, row: usize) -> &'a [f32] {
+        self.positives.row(row, self.candidates)
+    }
+
+    /// The rows that lie in memory from the positive of anchor `row` on.
+    pub(crate) fn rows_from_positive(self, row: usize) -> &'a [f32] {
+        match self.positives.place(row) {
+            Place::Candidate(index) => &self.candidates.data()[index * self.dim()..],
+            Place::Outside(rows) => &rows[row * self.dim()..],
+        }
     }
 
     /// What an error calls the candidates: in a paired batch they are the positives.

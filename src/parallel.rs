@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+#[cfg(feature = "rayon")]
+use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
 use crate::memory::grow;
 
@@ -60,6 +62,15 @@ impl Join {
         }
     }
 
+    /// Runs the work of one block. A thread of rayon's may have a floating-point environment of its own.
+    fn run_block(self, block: impl FnOnce()) {
+        match self {
+            Join::Serial => block(),
+            #[cfg(feature = "rayon")]
+            Join::Rayon => in_default_environment(block),
+        }
+    }
+
     /// The number of the calling thread, below [`Join::threads`], while it works on a block.
     fn thread(self) -> usize {
         match self {
@@ -114,6 +125,11 @@ impl<'a, T> Chunks<'a, T> {
     pub(crate) fn new(slice: &'a mut [T], size: usize) -> Chunks<'a, T> {
         Chunks { slice, size }
     }
+
+    /// The same blocks, lent out for a shorter time.
+    pub(crate) fn lend(&mut self) -> Chunks<'_, T> {
+        Chunks { slice: &mut *self.slice, size: self.size }
+    }
 }
 
 impl<T: Send> Divide for Chunks<'_, T> {
@@ -150,7 +166,7 @@ pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usi
 fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D) + Sync)) {
     match work.blocks() {
         0 => {}
-        1 => body(first, work),
+        1 => join.run_block(|| body(first, work)),
         blocks => {
             let middle = blocks / 2;
             let (front, back) = work.divide(middle);

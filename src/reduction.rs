@@ -2,6 +2,7 @@
 
 use core::ops::AddAssign;
 
+use crate::arch::in_default_environment;
 use crate::exact::sum_in_order;
 use crate::row_stats::RowStats;
 
@@ -59,6 +60,9 @@ pub struct Loss {
     /// Candidates of norm 0, whose similarities are 0; `None` where rows were not looked at. Several calls against the
     /// same candidates count them several times.
     pub zero_candidates: Option<usize>,
+    /// Positives of norm 0 that are no candidates, as [`Positives::Outside`](crate::Positives::Outside) gives them: 0
+    /// where the positives are candidates, and `None` where rows were not looked at.
+    pub zero_positives: Option<usize>,
 }
 
 impl Default for Loss {
@@ -74,6 +78,7 @@ impl Default for Loss {
             without_closest_negative: 0,
             zero_anchors: Some(0),
             zero_candidates: Some(0),
+            zero_positives: Some(0),
         }
     }
 }
@@ -81,9 +86,11 @@ impl Default for Loss {
 impl AddAssign for Loss {
     /// Adds field by field; what one of the two did not count is absent from the sum.
     fn add_assign(&mut self, other: Loss) {
-        self.loss += other.loss;
-        self.mean_term += other.mean_term;
-        self.closest_term += other.closest_term;
+        in_default_environment(|| {
+            self.loss += other.loss;
+            self.mean_term += other.mean_term;
+            self.closest_term += other.closest_term;
+        });
         // Counts that were read from elsewhere may be anything.
         self.rows = self.rows.saturating_add(other.rows);
         self.active_mean = self.active_mean.saturating_add(other.active_mean);
@@ -92,6 +99,7 @@ impl AddAssign for Loss {
         let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours?.saturating_add(theirs?));
         self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
         self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
+        self.zero_positives = add(self.zero_positives, other.zero_positives);
     }
 }
 
@@ -108,7 +116,7 @@ impl Reduction {
 impl Loss {
     /// The loss of rows, whose norms are not known.
     pub(crate) fn of(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
-        let terms = |row: &RowStats| [row.mean_term(margin), row.closest_term(margin)];
+        let terms = |row: &RowStats| row.terms(margin);
         let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();
         let sums = sum_in_order(rows.len(), &|row| terms(&rows[row]));
         let [mean_term, closest_term] = match reduction {
@@ -125,6 +133,7 @@ impl Loss {
             without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
             zero_anchors: None,
             zero_candidates: None,
+            zero_positives: None,
         }
     }
 }

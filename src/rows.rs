@@ -48,6 +48,11 @@ impl<'a> Rows<'a> {
         Ok((Rows { data: x, dim: x.len() }, Rows { data: y, dim: x.len() }))
     }
 
+    /// Rows of the same length: `data` is a whole, positive number of them.
+    pub(crate) fn of_same_dim(self, data: &'a [f32]) -> Rows<'a> {
+        Rows { data, dim: self.dim }
+    }
+
     /// How many rows there are.
     pub(crate) fn count(self) -> usize {
         self.data.len() / self.dim
@@ -90,6 +95,26 @@ impl<'a> Rows<'a> {
     /// The rows in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.data.chunks_exact(self.dim)
+    }
+}
+
+/// The rows of both sides of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    pub(crate) anchors: Rows<'a>,
+    pub(crate) candidates: Rows<'a>,
+    /// What an error calls the candidates.
+    pub(crate) candidate_side: Side,
+}
+
+impl Sides<'_> {
+    pub(crate) fn shape(self) -> Shape {
+        Shape { anchors: self.anchors.count(), candidates: self.candidates.count(), dim: self.anchors.dim() }
+    }
+
+    /// How many multiply-adds all pairs take.
+    pub(crate) fn work(self) -> usize {
+        self.anchors.count().saturating_mul(self.candidates.data().len())
     }
 }
 

@@ -14,16 +14,13 @@
 //! and where that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens
 //! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
-use super::lanes::{LANES, padded};
+use super::lanes::{LANES, MOST_REGISTERS, padded};
 use super::similarity::cosine;
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
 
 /// The most pairs of a tile.
 const MOST_PAIRS: usize = 16;
-
-/// The most registers that the lanes of a pair fill.
-const MOST_REGISTERS: usize = LANES / 4;
 
 /// Receives the exact similarities of a tile.
 pub(crate) trait PairSink {

@@ -2,7 +2,7 @@
 
 use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
 use super::tile::{NormedRows, PairSink, for_all_pairs};
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::{Backend, Simd, WithSimd, in_default_environment};
 use crate::error::{Error, Side, check_length};
 use crate::rows::Rows;
 
@@ -138,7 +138,7 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y)
+        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y))
     }
 
     /// The Euclidean norm of a vector, in `f64`: `sqrt(dot(x, x))`. It is right for every finite `f32`, however small
@@ -156,7 +156,8 @@ impl Backend {
     /// # Errors
     /// The vector is empty; an element is not finite.
     pub fn norm(self, x: &[f32]) -> Result<f64, Error> {
-        self.dot(x, x).map(f64::sqrt)
+        let (x, y) = Rows::pair(x, x)?;
+        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y).map(f64::sqrt))
     }
 
     /// The cosine similarity of two vectors: `dot / (norm * norm)`, computed in `f64` and rounded once; 0 where either
@@ -174,7 +175,9 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+        in_default_environment(|| {
+            unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+        })
     }
 
     /// Writes `row` scaled to norm 1, `f32(f64(x_k) * (1 / norm))`, into `output`; a zero row stays zero.
@@ -196,7 +199,7 @@ impl Backend {
         }
         check_length(Side::Output, row.len(), output.len())?;
         let norm = self.norm(row)?;
-        self.run(Normalize { row, norm, output });
+        in_default_environment(|| self.run(Normalize { row, norm, output }));
         Ok(())
     }
 
@@ -232,9 +235,11 @@ impl Backend {
         let (rows, columns) = (anchors.count(), candidates.count());
         let overflow = Error::SizeOverflow { side: Side::Output, rows, columns };
         check_length(Side::Output, rows.checked_mul(columns).ok_or(overflow)?, output.len())?;
-        check_finite(self, Side::Anchors, anchors)?;
-        check_finite(self, Side::Candidates, candidates)?;
-        self.run(AllPairs { anchors, candidates, output });
-        Ok(())
+        in_default_environment(|| {
+            check_finite(self, Side::Anchors, anchors)?;
+            check_finite(self, Side::Candidates, candidates)?;
+            self.run(AllPairs { anchors, candidates, output });
+            Ok(())
+        })
     }
 }

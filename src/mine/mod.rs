@@ -7,26 +7,38 @@
 mod block;
 mod direct;
 mod memory;
+mod neighbours;
 mod pass;
 mod plan;
 mod screening;
 mod source;
+mod task;
 
+use crate::arch::{Backend, Simd, WithSimd};
 use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{check_finite, check_norms};
-use crate::parallel::{Chunks, Join, PerThread, for_each_block};
-use crate::row_stats::RowStats;
-use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, Precisions, Screening, first_precision};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
+use crate::mining_batch::MiningBatch;
+use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
+use crate::row_stats::Negatives;
+use crate::rows::{Rows, Sides};
+use crate::screen::{
+    Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
+    Shortlist, first_precision,
+};
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use memory::AnchorBuffers;
+use memory::{MineBuffers, Needs, StatsBuffers};
 pub(crate) use memory::{MineMemory, MineResults};
+pub(crate) use neighbours::QueryState;
+use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
 use pass::PassContext;
-pub(crate) use plan::{MinePlan, Mined};
+use plan::zeros;
+pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
 use source::Source;
+use task::{StatsTask, Task};
 
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
 /// thread does about as many.
@@ -34,88 +46,160 @@ const SERIAL_WORK: usize = 5 << 19;
 
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    match batch.bank() {
-        Some(bank) => mine_bank(plan, batch, bank, memory),
-        None => mine_rows(plan, batch, memory),
+    let MinePlan { negatives, backend, screen, threads } = plan;
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    if run.screens.is_direct {
+        return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
+    }
+    let (buffers, results) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
+    let StatsBuffers { positive_norms, stats } = results;
+    measure_outside(run.backend, run.join, batch, positive_norms);
+    let task = StatsTask { batch, positive_norms, negatives };
+    let mut call = Call::new(run, buffers);
+    call.begin((negatives != Negatives::Any).then_some(task));
+    let stats = Chunks::new(stats, call.anchors.block_rows);
+    let mined = call.complete(task, stats)?;
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined { zero_positives: zeros(positive_norms), ..mined })
+}
+
+/// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
+/// done: until then similarities with them decide nothing.
+fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+    let Some(rows) = batch.outside_rows() else { return };
+    for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
+        let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
+        backend.run(MeasureRows { rows, norms: norms.slice });
+    });
+}
+
+/// Computes the norms of some rows.
+struct MeasureRows<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+}
+
+impl WithSimd for MeasureRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
     }
 }
 
-/// Writes the statistics of every anchor, whose candidates are prepared.
-fn mine_bank(plan: MinePlan, batch: Batch<'_>, bank: &Bank<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let join = plan.threads.join(work(batch) >= SERIAL_WORK);
-    let precisions = bank.precisions(plan.screen, batch.rows());
-    let anchors = memory.grow_anchors(batch, bank.quantised_dim(), join.threads())?;
-    let plan = MinePlan { backend: bank.backend(), ..plan };
-    let passes = Passes { plan, join, batch, params: bank.params(), precisions };
-    passes.run(precisions.coarsest(), Source::Bank(bank), anchors)
+/// Writes the closest negatives of every query into the memory.
+pub(crate) fn mine_neighbours(
+    plan: NeighbourPlan,
+    batch: MiningBatch<'_>,
+    memory: &mut MineMemory,
+) -> Result<Screening, Error> {
+    let NeighbourPlan { kept, thresholds, backend, screen, threads } = plan;
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    let Run { backend, join, sides, bank, screens } = run;
+    let needs = Needs { sides, bank, screens, threads: join.threads(), k: kept };
+    let (buffers, states, neighbours) = memory.grow_neighbours(needs)?;
+    let mut call = Call::new(run, buffers);
+    let size = call.anchors.block_rows;
+    let blocks = (Chunks::new(&mut *call.anchors.norms, size), Chunks::new(&mut *states, size));
+    for_each_block(join, blocks, &|block, (norms, states)| {
+        let (first, norms, states) = (block * size, norms.slice, states.slice);
+        backend.run(OpenQueries { batch, thresholds, first, norms, states });
+    });
+    check_norms(Side::Anchors, call.anchors.norms)?;
+    call.begin(thresholds.have_upper().then_some(QueryLimits { batch, states }));
+    let results = (Chunks::new(states, size), Chunks::new(neighbours, size * kept));
+    let mined = if kept == 1 {
+        call.complete(NeighbourTask::<Shortlist>::new(batch), results)
+    } else {
+        call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
+    };
+    let screening = mined?.screening;
+    batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;
+    Ok(screening)
 }
 
-/// The multiply-adds of a call.
-fn work(batch: Batch<'_>) -> usize {
-    batch.rows().saturating_mul(batch.candidates()).saturating_mul(batch.dim())
-}
-
-/// Writes the statistics of every anchor, whose candidates are raw rows.
-fn mine_rows(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let screens = plan.screen.plan(plan.backend, batch.shape());
-    let join = plan.threads.join(work(batch) >= SERIAL_WORK);
-    if screens.is_direct {
-        return direct::mine(plan, join, batch, memory.grow_direct(batch)?);
-    }
-    let (anchors, candidates, center) = memory.grow(batch, screens, join.threads())?;
-    let center =
-        if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
-    let params = Params { center, float_bound: screens.float_bound };
-    let rows = (batch.anchor_rows(), batch.positives(), batch.candidate_rows());
-    let first = first_precision(plan.backend, rows, plan.negatives, params, screens.precisions);
-    let passes = Passes { plan, join, batch, params, precisions: screens.precisions };
-    passes.run(first, Source::Rows(candidates), anchors)
-}
-
-/// All passes of a call.
+/// How a call runs, and over which rows.
 #[derive(Clone, Copy)]
-struct Passes<'a> {
-    plan: MinePlan,
+struct Run<'a> {
+    backend: Backend,
     join: Join,
-    batch: Batch<'a>,
-    params: Params<'a>,
-    precisions: Precisions,
+    sides: Sides<'a>,
+    /// The bank that the candidates are in.
+    bank: Option<&'a Bank<'a>>,
+    screens: ScreenPlan,
 }
 
-impl Passes<'_> {
-    /// A pass in the precision `first`, and one for each other precision that blocks wait for after it.
-    fn run(self, first: Precision, mut source: Source<'_>, anchors: AnchorBuffers<'_>) -> Result<Mined, Error> {
-        let (rows, dim) = (self.batch.rows(), self.batch.dim());
-        let block_rows = block_rows(rows, dim, self.join.threads());
-        let AnchorBuffers { norms, stats, states, scratch } = anchors;
+impl<'a> Run<'a> {
+    fn new(
+        backend: Backend,
+        screen: Screen,
+        threads: Threads,
+        sides: Sides<'a>,
+        bank: Option<&'a Bank<'a>>,
+    ) -> Run<'a> {
+        let screens = bank
+            .map_or_else(|| screen.plan(backend, sides.shape()), |bank| bank.screens(screen, sides.anchors.count()));
+        let backend = bank.map_or(backend, Bank::backend);
+        Run { backend, join: threads.join(sides.work() >= SERIAL_WORK), sides, bank, screens }
+    }
+}
+
+/// One call: how it runs, and its memory but for the results.
+struct Call<'a> {
+    run: Run<'a>,
+    params: Params<'a>,
+    source: Source<'a>,
+    anchors: Anchors<'a>,
+}
+
+impl<'a> Call<'a> {
+    fn new(run: Run<'a>, buffers: MineBuffers<'a>) -> Call<'a> {
+        let Run { backend, join, sides, screens, .. } = run;
+        let MineBuffers { candidates, anchor_norms: norms, states, scratch } = buffers;
+        let rows = sides.anchors.count();
+        let block_rows = block_rows(rows, sides.anchors.dim(), join.threads());
+        let (source, params) = candidates.open(backend, sides.candidates, screens);
         let states = &mut states[..rows.div_ceil(block_rows)];
-        states.fill(BlockState { precision: first, ..BlockState::default() });
-        let mut anchors = Anchors { norms, stats, states, block_rows, scratch };
-        let (mut next, mut measured) = (Some(first), false);
-        while let Some(precision) = next {
-            let pass = Pass { of: self, measured };
+        Call { run, params, source, anchors: Anchors { norms, states, block_rows, scratch } }
+    }
+
+    /// Chooses the precision that all blocks begin with: by a sample, if rows have limits and the candidates are not
+    /// prepared.
+    fn begin(&mut self, limits: Option<impl RowLimits>) {
+        let Run { backend, sides, bank, screens, .. } = self.run;
+        let limits = limits.filter(|_| bank.is_none());
+        let precision = first_precision(backend, sides, limits, self.params, screens.precisions);
+        self.anchors.states.fill(BlockState { precision, ..BlockState::default() });
+    }
+
+    /// Completes the rows of all blocks.
+    fn complete<T: Task>(mut self, task: T, mut results: T::Results<'_>) -> Result<Mined, Error> {
+        let Call { run, params, .. } = self;
+        let mut measured = false;
+        while let Some(precision) = self.anchors.waiting() {
+            let pass = Pass { of: run, params, measured, task };
+            let (source, anchors) = (&mut self.source, &mut self.anchors);
             match precision {
-                Precision::Int8 => pass.run::<Int8>(&mut source, &mut anchors)?,
-                Precision::Int16 => pass.run::<Int16>(&mut source, &mut anchors)?,
-                Precision::Float32 => pass.run::<Float32>(&mut source, &mut anchors)?,
-                Precision::Exact => pass.run_exactly(&mut source, &mut anchors)?,
+                Precision::Int8 => pass.run::<Int8>(source, anchors, &mut results)?,
+                Precision::Int16 => pass.run::<Int16>(source, anchors, &mut results)?,
+                Precision::Float32 => pass.run::<Float32>(source, anchors, &mut results)?,
+                Precision::Exact => pass.run_exactly(source, anchors, &mut results)?,
             }
             measured = true;
-            next = anchors.states.iter().filter(|block| !block.done).map(|block| block.precision).min();
         }
-        check_norms(Side::Anchors, anchors.norms)?;
+        check_norms(Side::Anchors, self.anchors.norms)?;
         Ok(Mined {
-            zero_anchors: anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
-            zero_candidates: source.zero_rows(),
-            screening: anchors.screening(),
+            zero_anchors: zeros(self.anchors.norms),
+            zero_candidates: self.source.zero_rows(),
+            zero_positives: 0,
+            screening: self.anchors.screening(),
         })
     }
 }
 
-/// What is computed of the anchors.
+/// What is computed of the anchors, but for the results.
 struct Anchors<'a> {
     norms: &'a mut [f64],
-    stats: &'a mut [RowStats],
     states: &'a mut [BlockState],
     /// Anchors in a block, a multiple of `ROW_UNIT`.
     block_rows: usize,
@@ -123,6 +207,11 @@ struct Anchors<'a> {
 }
 
 impl Anchors<'_> {
+    /// The coarsest precision that a block waits for.
+    fn waiting(&self) -> Option<Precision> {
+        self.states.iter().filter(|block| !block.done).map(|block| block.precision).min()
+    }
+
     /// The counts of the screens' work.
     fn screening(&self) -> Screening {
         let mut screening = Screening::default();
@@ -137,25 +226,37 @@ impl Anchors<'_> {
 
 /// One pass of a call.
 #[derive(Clone, Copy)]
-struct Pass<'a> {
-    of: Passes<'a>,
+struct Pass<'a, T> {
+    of: Run<'a>,
+    params: Params<'a>,
     measured: bool,
+    task: T,
 }
 
-impl Pass<'_> {
-    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row that is not
-    /// finite, on the anchors' side if there is one.
-    fn run<F: Format>(self, source: &mut Source<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let Passes { plan: MinePlan { backend, .. }, join, batch, params, .. } = self.of;
-        let prepared = source.prepare::<F>(backend, join, batch.candidate_side(), params, self.measured);
-        self.mine_blocks(prepared, anchors, F::PRECISION, &|block| block.mine::<F>(backend))
+impl<T: Task> Pass<'_, T> {
+    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row
+    /// that is not finite, on the anchors' side if there is one.
+    fn run<F: Format>(
+        self,
+        source: &mut Source<'_>,
+        anchors: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
+    ) -> Result<(), Error> {
+        let Pass { of: Run { backend, join, sides, .. }, params, measured, .. } = self;
+        let prepared = source.prepare::<F>(backend, join, sides.candidate_side, params, measured);
+        self.mine_blocks(prepared, anchors, results, F::PRECISION, &|block| block.mine::<F>(backend))
     }
 
     /// Computes all pairs of the blocks that no screen pays for.
-    fn run_exactly(self, source: &mut Source<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let Passes { plan: MinePlan { backend, .. }, join, batch, params, .. } = self.of;
-        let measured = source.measure(backend, join, batch.candidate_side(), params);
-        self.mine_blocks(measured, anchors, Precision::Exact, &|block| block.mine_exactly(backend))
+    fn run_exactly(
+        self,
+        source: &mut Source<'_>,
+        anchors: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
+    ) -> Result<(), Error> {
+        let Pass { of: Run { backend, join, sides, .. }, params, .. } = self;
+        let measured = source.measure(backend, join, sides.candidate_side, params);
+        self.mine_blocks(measured, anchors, results, Precision::Exact, &|block| block.mine_exactly(backend))
     }
 
     /// Calls `mine_block` for each block that waits for `precision`.
@@ -163,22 +264,22 @@ impl Pass<'_> {
         self,
         candidates: Result<Candidates<'_>, Error>,
         blocks: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
         precision: Precision,
-        mine_block: &(impl Fn(AnchorBlock<'_>) + Sync),
+        mine_block: &(impl Fn(AnchorBlock<'_, T>) + Sync),
     ) -> Result<(), Error> {
-        let Passes { plan: MinePlan { backend, negatives, .. }, join, batch, precisions, .. } = self.of;
-        let (anchors, positives) = (batch.anchor_rows(), batch.positives());
+        let Pass { of: Run { backend, join, sides, screens, .. }, measured, task, .. } = self;
+        let (anchors, precisions) = (sides.anchors, screens.precisions);
         let candidates = candidates.or_else(|error| check_finite(backend, Side::Anchors, anchors).and(Err(error)))?;
-        let context = PassContext { anchors, positives, candidates, negatives, precisions, measured: self.measured };
+        let context = PassContext { anchors, candidates, precisions, measured, task };
         let (block_rows, scratch) = (blocks.block_rows, blocks.scratch);
         let norms = Chunks::new(&mut *blocks.norms, block_rows);
-        let stats = Chunks::new(&mut *blocks.stats, block_rows);
         let states = Chunks::new(&mut *blocks.states, 1);
-        for_each_block(join, (norms, (stats, states)), &|block, (norms, (stats, states))| {
+        for_each_block(join, (norms, (T::lend(results), states)), &|block, (norms, (mut results, states))| {
             let state = &mut states.slice[0];
             if !state.done && state.precision == precision {
-                let (first, scratch) = (block * block_rows, &mut scratch.of(join));
-                mine_block(AnchorBlock::new(&context, first, norms.slice, stats.slice, state, scratch));
+                let (first, scratch, results) = (block * block_rows, &mut scratch.of(join), T::lend(&mut results));
+                mine_block(AnchorBlock::new(&context, first, norms.slice, results, state, scratch));
             }
         });
         Ok(())

@@ -5,7 +5,28 @@ use crate::bank::Bank;
 use crate::candidates::{CandidateBuffers, Candidates};
 use crate::error::{Error, Side};
 use crate::parallel::Join;
-use crate::screen::{Format, Params, Precision};
+use crate::rows::Rows;
+use crate::screen::{Center, Format, Params, Precision, ScreenPlan};
+
+/// The candidates of a call that has not begun.
+pub(super) enum Unprepared<'a> {
+    /// Raw rows: the memory in which they are prepared, and that of their center.
+    Rows(CandidateBuffers<'a>, &'a mut [f32]),
+    Bank(&'a Bank<'a>),
+}
+
+impl<'a> Unprepared<'a> {
+    /// The candidates with what their rows are packed with.
+    pub(super) fn open(self, backend: Backend, rows: Rows<'_>, screens: ScreenPlan) -> (Source<'a>, Params<'a>) {
+        match self {
+            Unprepared::Rows(buffers, center) => {
+                let center = if screens.is_quantised() { Center::of(backend, rows, center) } else { Center::NONE };
+                (Source::Rows(buffers), Params { center, float_bound: screens.float_bound })
+            }
+            Unprepared::Bank(bank) => (Source::Bank(bank), bank.params()),
+        }
+    }
+}
 
 /// The candidates of a call.
 pub(super) enum Source<'a> {

@@ -18,9 +18,8 @@ use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{cosine_rows, dot_rows, inverse, norm_row};
-use crate::positives::Positives;
-use crate::row_stats::Negatives;
-use crate::rows::{Rows, Shape};
+use crate::row_stats::{Exclusion, RowExclusions};
+use crate::rows::{Shape, Sides};
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -168,6 +167,21 @@ pub(super) fn fastest(backend: Backend) -> Precision {
     backend.run(Fastest)
 }
 
+/// Whether 16-bit integers are faster than `f32` on a backend.
+pub(super) fn has_fast_i16(backend: Backend) -> bool {
+    backend.run(HasFastI16)
+}
+
+struct HasFastI16;
+
+impl WithSimd for HasFastI16 {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        S::FAST_I16
+    }
+}
+
 struct Fastest;
 
 impl WithSimd for Fastest {
@@ -201,38 +215,45 @@ impl WithSimd for Coarsest {
     }
 }
 
-/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample.
-pub(crate) fn first_precision(
+/// What the similarities of a row are compared with, beside each other.
+pub(crate) trait RowLimits: RowExclusions {
+    /// The largest similarity that qualifies in a row, or about that; infinity where all do.
+    fn limit<S: Simd>(self, simd: S, row: usize) -> f64;
+}
+
+/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample, if there are
+/// limits.
+pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
-    (anchors, positives, candidates): (Rows<'_>, Positives<'_>, Rows<'_>),
-    negatives: Negatives,
+    sides: Sides<'_>,
+    limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
     precisions: Precisions,
 ) -> Precision {
     let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
-    if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
-        coarsest
-    } else {
-        backend.run(Sample { anchors, positives, candidates, center, precisions, float_bound })
+    match limits {
+        Some(limits) if coarsest < finest && coarsest < Precision::Float32 => {
+            backend.run(Sample { sides, limits, center, precisions, float_bound })
+        }
+        _ => coarsest,
     }
 }
 
 /// A look at the exact similarities of a few anchors with a few candidates.
-struct Sample<'a> {
-    anchors: Rows<'a>,
-    positives: Positives<'a>,
-    candidates: Rows<'a>,
+struct Sample<'a, L> {
+    sides: Sides<'a>,
+    limits: L,
     center: Center<'a>,
     precisions: Precisions,
     /// The error of sums in `f32`.
     float_bound: f32,
 }
 
-impl WithSimd for Sample<'_> {
+impl<L: RowLimits> WithSimd for Sample<'_, L> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { candidates, precisions, .. } = self;
+        let Self { sides: Sides { candidates, .. }, precisions, .. } = self;
         let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
@@ -259,19 +280,20 @@ impl WithSimd for Sample<'_> {
     }
 }
 
-impl Sample<'_> {
+impl<L: RowLimits> Sample<'_, L> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     #[inline(always)]
     fn sampled_anchors(&self) -> impl Iterator<Item = usize> {
-        self.anchors.spread((self.anchors.count() / 32).clamp(8, 64))
+        let anchors = self.sides.anchors;
+        anchors.spread((anchors.count() / 32).clamp(8, 64))
     }
 
     /// About the product of the norms that an anchor and a candidate have without the center: `|u - b|^2` is
     /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
-        let (anchors, dim, squared_norm) = (self.anchors, self.anchors.dim(), self.center.squared_norm());
-        let Some(center) = self.center.values().get(..dim) else { return 1.0 };
+        let (anchors, squared_norm) = (self.sides.anchors, self.center.squared_norm());
+        let Some(center) = self.center.values().get(..anchors.dim()) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
         for row in self.sampled_anchors() {
             let anchor = anchors.row(row);
@@ -282,29 +304,28 @@ impl Sample<'_> {
         of_anchors * (1.0 - squared_norm).max(0.0).sqrt()
     }
 
-    /// The shares of pairs whose similarity is within each error of that of the anchor's positive.
+    /// The shares of pairs whose similarity is within each error of the limit of the anchor's row.
     #[inline(always)]
     fn doubtful_shares<S: Simd>(&self, simd: S, errors: [f64; 2]) -> [f64; 2] {
-        let Self { anchors, positives, candidates, .. } = *self;
+        let Sides { anchors, candidates, .. } = self.sides;
         let mut norms = [0.0; SAMPLE];
         for (norm, index) in norms.iter_mut().zip(candidates.spread(SAMPLE)) {
             *norm = norm_row(simd, candidates.row(index));
         }
-        let (mut pairs, mut doubtful) = (0, [0; 2]);
+        let (mut pairs, mut doubtful) = (0_u32, [0; 2]);
         for row in self.sampled_anchors() {
-            let (anchor, positive) = (anchors.row(row), positives.of(row));
-            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
-            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+            let (anchor, exclusion) = (anchors.row(row), self.limits.of(row));
+            let (norm, limit) = (norm_row(simd, anchor), self.limits.limit(simd, row));
             for (candidate, &candidate_norm) in candidates.spread(SAMPLE).zip(&norms) {
-                if candidate != positive {
+                if !exclusion.excludes(candidate) {
                     let similarity = cosine_rows(simd, anchor, norm, candidates.row(candidate), candidate_norm);
                     for (doubtful, error) in doubtful.iter_mut().zip(errors) {
-                        *doubtful += u32::from((similarity - threshold).abs() <= error);
+                        *doubtful += u32::from((similarity - limit).abs() <= error);
                     }
                     pairs += 1;
                 }
             }
         }
-        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs))
+        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs.max(1)))
     }
 }

@@ -28,8 +28,8 @@ impl Format for Float32 {
     }
 
     #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::F32, candidates: S::F32, sum: S::F32) -> S::F32 {
-        simd.mul_add(anchor, candidates, sum)
+    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: S::F32, sum: S::F32) -> S::F32 {
+        simd.mul_add(Self::splat(simd, anchor), candidates, sum)
     }
 
     #[inline(always)]

@@ -31,13 +31,8 @@ pub(crate) trait Format: 'static {
 
     fn load<S: Simd>(simd: S, words: &[u32]) -> Self::Words<S>;
     fn splat<S: Simd>(simd: S, word: u32) -> Self::Words<S>;
-    /// Adds the products of the words' elements to `sum`.
-    fn add_products<S: Simd>(
-        simd: S,
-        anchor: Self::Words<S>,
-        candidates: Self::Words<S>,
-        sum: Self::Words<S>,
-    ) -> Self::Words<S>;
+    /// Adds the products of the elements in a word of an anchor and in words of candidates to `sum`.
+    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: Self::Words<S>, sum: Self::Words<S>) -> Self::Words<S>;
     fn load_constants<S: Simd>(simd: S, constants: CandidateConstants<'_>) -> Self::Loaded<S>;
     /// The upper ends of the intervals in which the similarities of the pairs with these sums lie, less the anchor's
     /// [`AnchorConstants::shift`].

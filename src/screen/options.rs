@@ -22,8 +22,8 @@ use crate::rows::Shape;
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |
 ///
-/// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
-/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
+/// `Auto` takes `I8` only on the backends `avx_vnni`, `avx512` and `neon_dotprod`, which have a unit for it, `I16` on
+/// `avx_vnni`, `avx512` and `avx2`, and `F32` on `neon` and `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
 /// 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes pairs exactly where its
 /// screen leaves too many of them, so that no data makes a call slow: the others do what their name says.
 ///
@@ -100,11 +100,15 @@ impl Screen {
             Screen::I16 => (Precision::Int16, Precision::Int16),
             Screen::I8 => (Precision::Int8, Precision::Int8),
         };
+        let mut precisions = Precisions::range(coarsest, finest);
+        if self == Screen::Auto && !cost::has_fast_i16(backend) {
+            precisions = precisions.without(Precision::Int16);
+        }
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         ScreenPlan {
             is_direct: coarsest == Precision::Exact && pays == Precision::Exact,
-            precisions: Precisions::range(coarsest, finest),
+            precisions,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
         }

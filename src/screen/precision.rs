@@ -47,6 +47,11 @@ impl Precisions {
         Precisions(self.0 | Precisions::only(precision).0)
     }
 
+    /// These less one.
+    pub(crate) fn without(self, precision: Precision) -> Precisions {
+        Precisions(self.0 & !Precisions::only(precision).0)
+    }
+
     pub(crate) fn contains(self, precision: Precision) -> bool {
         self.0 & Precisions::only(precision).0 != 0
     }

@@ -196,9 +196,8 @@ fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
             loaded[c] = F::load(simd, &candidates[c * S::F32_LANES..]);
         }
         for r in 0..ANCHORS {
-            let anchor = F::splat(simd, anchors[r]);
             for c in 0..REGISTERS {
-                sums[r][c] = F::add_products(simd, anchor, loaded[c], sums[r][c]);
+                sums[r][c] = F::add_products(simd, anchors[r], loaded[c], sums[r][c]);
             }
         }
     }

@@ -12,7 +12,7 @@ mod ways;
 
 pub use banks::bank_ways;
 pub use batch::{OwnedBatch, Pairing};
-pub use compare::{assert_forward, assert_loss, assert_rows, bits, check_forward, row_bits};
+pub use compare::{assert_forward, assert_lists, assert_loss, assert_rows, bits, check_forward, row_bits};
 pub use data::{ALL_DATA, Data};
 pub use random::Random;
-pub use ways::{ALL_NEGATIVES, ALL_REDUCTIONS, ALL_THREADS, ways, ways_of_one_screen};
+pub use ways::{ALL_NEGATIVES, ALL_REDUCTIONS, ALL_THREADS, miners, ways, ways_of_one_screen};

@@ -9,6 +9,12 @@ use crate::common::{
     ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_forward, bank_ways, bits, ways_of_one_screen,
 };
 
+/// Gradients of both sides, and of positives that are outside.
+fn gradients<'a>([anchors, candidates, positives]: &'a mut [Vec<f32>; 3], pairing: &Pairing) -> Gradients<'a> {
+    let gradients = Gradients::new(anchors, candidates);
+    if matches!(pairing, Pairing::Outside(_)) { gradients.positives(positives) } else { gradients }
+}
+
 /// Compares calls against a bank with calls on the bank's rows passed raw: forward and gradients, every rule.
 fn check(anchors: &[f32], pairing: &Pairing, bank: &Bank<'_>, workspace: &mut Workspace, what: &str) {
     let (rows, dim) = (bank.rows().to_vec(), bank.dim());
@@ -17,16 +23,13 @@ fn check(anchors: &[f32], pairing: &Pairing, bank: &Bank<'_>, workspace: &mut Wo
     for negatives in ALL_NEGATIVES {
         for screen in [Screen::Auto, Screen::I8, Screen::Off] {
             let plan = TripletLoss::new().negatives(negatives).screen(screen).margin(1.0);
-            let mut of_raw = [vec![f32::NAN; anchors.len()], vec![f32::NAN; raw.candidates.len()]];
+            let mut of_raw = [anchors.len(), raw.candidates.len(), anchors.len()].map(|length| vec![f32::NAN; length]);
             let mut of_bank = of_raw.clone();
             let expected = {
-                let [anchors, candidates] = &mut of_raw;
-                let gradients = Gradients::new(anchors, candidates);
-                let forward = plan.forward_backward(raw.batch(), gradients, workspace).unwrap();
+                let forward = plan.forward_backward(raw.batch(), gradients(&mut of_raw, pairing), workspace).unwrap();
                 (forward.loss(), forward.row_stats().to_vec())
             };
-            let [anchors, candidates] = &mut of_bank;
-            let gradients = Gradients::new(anchors, candidates);
+            let gradients = gradients(&mut of_bank, pairing);
             let plan = if negatives == ALL_NEGATIVES[0] { plan.threads(Threads::Rayon) } else { plan };
             let forward = plan.forward_backward(against, gradients, workspace).unwrap();
             assert_forward(&expected, &forward, &format!("{what}, {negatives}, {screen}"));
@@ -34,6 +37,15 @@ fn check(anchors: &[f32], pairing: &Pairing, bank: &Bank<'_>, workspace: &mut Wo
                 assert_eq!(bits(of_raw), bits(of_bank), "{what}, {negatives}, {screen}: gradients");
             }
         }
+    }
+}
+
+/// Positives in the bank, or, every third time, outside.
+fn pairing(random: &mut Random, data: Data, anchors: usize, rows: usize, dim: usize) -> Pairing {
+    if random.below(3) == 0 {
+        Pairing::Outside(data.rows(random, anchors, dim))
+    } else {
+        Pairing::random(random, anchors, rows)
     }
 }
 
@@ -122,7 +134,7 @@ proptest! {
         for turn in 0..=changes.len() {
             if model.len() > 1 && (turn % 4 == 0 || turn == changes.len()) {
                 prop_assert_eq!(bits(bank.rows()), bits(&model.concat()));
-                let pairing = Pairing::random(&mut random, anchors.len() / dim, model.len());
+                let pairing = pairing(&mut random, data, anchors.len() / dim, model.len(), dim);
                 check(&anchors, &pairing, &bank, &mut workspace, &format!("{name}, {data:?}, after {turn} changes"));
             }
             if let Some(change) = changes.get(turn) {
@@ -140,7 +152,9 @@ fn every_way_to_build_a_bank() {
         for (turn, rows) in [2, 15, 16, 17, 47, 48, 49, 96, 191, 192, 193, 400, 769].into_iter().enumerate() {
             let anchors = [1, 2, 3, 4, 5, 8, 9, 16, 17, 40][(turn + index) % 10];
             let (data, dim) = (ALL_DATA[(turn + index) % ALL_DATA.len()], [1, 7, 16, 33, 64, 131][(turn + index) % 6]);
-            let batch = data.batch(turn as u64, anchors, rows, dim).with_random_positives(&mut Random(7));
+            let mut random = Random(turn as u64);
+            let batch =
+                data.batch(turn as u64, anchors, rows, dim).with(pairing(&mut random, data, anchors, rows, dim));
             let bank = options.build(&batch.candidates[..], dim).unwrap();
             let what = format!("{name}, {data:?}, {anchors} x {rows} x {dim}");
             check(&batch.anchors, &batch.pairing, &bank, &mut workspace, &what);
@@ -254,6 +268,7 @@ fn errors_of_building_and_of_batches() {
     assert_eq!(against(&bank, &[1.0, 0.0], Positives::Identity), Some(Error::Empty { side }));
     bank.push(&[1.0, 0.0]).unwrap();
     assert_eq!(against(&bank, &[1.0, 0.0], Positives::Identity), Some(Error::NoNegative));
+    assert_eq!(against(&bank, &[1.0, 0.0], Positives::Outside(&[1.0, 0.0])), None);
     bank.push(&[0.0, 1.0]).unwrap();
     assert_eq!(against(&bank, &[1.0, 0.0], Positives::Identity), None);
     assert_eq!(against(&bank, &[], Positives::Identity), Some(Error::Empty { side: Side::Anchors }));

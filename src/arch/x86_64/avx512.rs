@@ -45,6 +45,7 @@ impl Simd for Avx512 {
     const DOT_COST: f64 = 2.8;
     const FAST_I16: bool = true;
     const FAST_I8: bool = true;
+    const I8_OFFSET: i32 = 128;
 
     #[inline(always)]
     fn run<W: WithSimd>(self, computation: W) -> W::Output {
@@ -231,9 +232,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_u8_i8(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    fn dot_i8(self, sum: __m512i, bytes: __m512i, word: u32) -> __m512i {
         // SAFETY: `self` proves AVX-512 VNNI.
-        unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
+        unsafe { _mm512_dpbusd_epi32(sum, bytes, self.splat_word(word)) }
     }
 
     #[inline(always)]

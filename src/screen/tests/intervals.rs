@@ -54,9 +54,9 @@ impl<F: Format> WithSimd for Screening<'_, F> {
         let (steps, width) = (F::steps(dim), S::TILE_REGISTERS * S::F32_LANES);
         let mut scratch = vec![0.0; scratch_len(dim)];
 
-        let padded = rows.next_multiple_of(S::F32_LANES);
-        let mut words = vec![0; rows.next_multiple_of(MAX_LANES) * steps];
-        let mut constants = vec![AnchorConstants::default(); rows.next_multiple_of(MAX_LANES)];
+        let padded = rows.next_multiple_of(MAX_LANES);
+        let mut words = vec![0; padded * steps];
+        let mut constants = vec![AnchorConstants::default(); padded];
         for (first, group) in (RawRows { rows: anchors, norms: &anchor_norms, dim }).row_groups(S::F32_LANES) {
             let writer = PanelWriter::new(&mut words, first, S::TILE_ANCHORS, padded, steps);
             let packed = F::pack_anchors(simd, group, params, &mut scratch, writer);
