@@ -107,6 +107,11 @@ impl<'a> Batch<'a> {
         self.candidates() - usize::from(!matches!(self.positives, Positives::Outside(_)))
     }
 
+    /// Whether candidate `index` is there, and a negative of anchor `row`.
+    pub(crate) fn is_negative(self, row: usize, index: usize) -> bool {
+        index < self.candidates() && self.positive_index(row) != Some(index)
+    }
+
     /// The length of an embedding.
     #[must_use]
     pub fn dim(self) -> usize {

@@ -127,17 +127,10 @@ impl CandidateBuffers<'_> {
         side: Side,
         params: Params<'b>,
     ) -> Result<Candidates<'b>, Error> {
-        let (rows, dim) = (self.rows, self.rows.dim());
-        let norms = Chunks::new(&mut *self.norms, SUM_BLOCK);
-        let sums = Chunks::new(&mut *self.sums, dim);
-        for_each_block(join, (norms, sums), &|block, (norms, sums)| {
-            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
-            sums.slice.fill(0.0);
-            backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
-        });
+        let rows = self.rows;
+        measure_rows(backend, join, rows, self.norms, self.sums);
         check_norms(side, self.norms)?;
-        combine_blocks(self.sums, dim);
-        let (sum, extremes) = (&self.sums[..dim], Extremes::default());
+        let (sum, extremes) = (&self.sums[..rows.dim()], Extremes::default());
         Ok(Candidates { rows, norms: self.norms, sum, panels: &[], params, extremes })
     }
 
@@ -145,6 +138,19 @@ impl CandidateBuffers<'_> {
     pub(crate) fn zero_rows(&self) -> usize {
         self.norms.iter().filter(|&&norm| norm == 0.0).count()
     }
+}
+
+/// Computes the norm of each row, and the sum of all, each scaled to norm 1, in the first `dim` elements of `sums`, which
+/// has as many for each block of [`SUM_BLOCK`] rows.
+pub(crate) fn measure_rows(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64], sums: &mut [f64]) {
+    let dim = rows.dim();
+    let blocks = (Chunks::new(norms, SUM_BLOCK), Chunks::new(&mut *sums, dim));
+    for_each_block(join, blocks, &|block, (norms, sums)| {
+        let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
+        sums.slice.fill(0.0);
+        backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
+    });
+    combine_blocks(sums, dim);
 }
 
 /// What the last panel is filled up to with rows of zeros.

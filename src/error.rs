@@ -113,6 +113,24 @@ pub enum Error {
         /// The first row whose list they do not delimit.
         row: usize,
     },
+    /// Statistics of a row name a closest negative that is no candidate, or no negative of the row.
+    NotANegative {
+        /// The first such row.
+        row: usize,
+        /// The index that they name.
+        index: usize,
+    },
+    /// Gradients of a range of rows that are not there.
+    Range {
+        /// The buffer for the gradients.
+        side: Side,
+        /// The first row of the range.
+        start: usize,
+        /// The row after its last one.
+        end: usize,
+        /// How many rows there are.
+        rows: usize,
+    },
     /// A row holds a NaN or an infinity.
     NotFinite {
         /// The side of the row.
@@ -170,6 +188,10 @@ impl fmt::Display for Error {
                 write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
             }
             Error::Offsets { side, row } => write!(f, "{side}: the offsets do not delimit the list of row {row}"),
+            Error::NotANegative { row, index } => {
+                write!(f, "row {row}: candidate {index} is named as the closest negative, but is no negative")
+            }
+            Error::Range { side, start, end, rows } => write!(f, "{side}: rows {start}..{end} of {rows} rows"),
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
             Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),

@@ -63,6 +63,7 @@
 //! | its gradients as well, or afterwards | [`TripletLoss::forward_backward`], [`Forward::backward`], [`Gradients`] |
 //! | its terms and counts; the statistics of each row | [`Forward::loss`] and [`Loss`]; [`Forward::row_stats`] and [`RowStats`] |
 //! | anchors in several calls; statistics from elsewhere | [`Positives::Offset`], [`TripletLoss::reduce`]; [`RowStats::new`] |
+//! | candidates in several places; gradients of some rows | [`CandidateSum`], [`Neighbour::merge`]; [`TripletLoss::forward_from_row_stats`], [`Gradients::rows`] |
 //! | candidates that are known before the call: a catalogue, a queue, a corpus | [`Bank`] with [`BankOptions`], [`Batch::against`] |
 //! | positives that are no candidates | [`Positives::Outside`] |
 //! | totals of several batches | [`Loss`], which adds up |
@@ -170,6 +171,7 @@ mod common;
 mod arch;
 mod bank;
 mod batch;
+mod candidate_sum;
 mod candidates;
 mod error;
 mod exact;
@@ -194,6 +196,7 @@ mod workspace;
 pub use arch::Backend;
 pub use bank::{Bank, BankOptions};
 pub use batch::Batch;
+pub use candidate_sum::CandidateSum;
 pub use error::{Error, Side};
 pub use forward::Forward;
 pub use gradient::Gradients;

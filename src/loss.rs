@@ -2,13 +2,13 @@
 
 use crate::arch::{Backend, in_default_environment};
 use crate::batch::Batch;
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, check_length};
 use crate::forward::Forward;
 use crate::gradient::{GradientPlan, Gradients};
-use crate::mine::{self, MinePlan};
+use crate::mine::{self, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
-use crate::row_stats::{Negatives, RowStats};
+use crate::row_stats::{ClosestNegative, Negatives, RowStats};
 use crate::screen::Screen;
 use crate::workspace::Workspace;
 
@@ -129,15 +129,51 @@ impl TripletLoss {
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
         let mined = mine::mine(plan, batch, &mut workspace.mining)?;
+        Ok(self.complete(batch, mined, workspace))
+    }
+
+    /// The forward pass over a batch whose statistics are there already, one for each anchor: from
+    /// [`Forward::row_stats`] of calls with some of the anchors each, or from numbers that were computed apart
+    /// ([`RowStats::new`]). No pair is computed: O((m + n) * dim) operations give the loss and what
+    /// [`Forward::backward`] needs.
+    ///
+    /// With the statistics that [`TripletLoss::forward`] finds, the loss and the gradients have the bits of that call.
+    /// Where the rows are in several places, each of them gets the gradients of its own rows alone:
+    /// [`Gradients::rows`], which has an example. Statistics that are not those of the batch, or were found by another
+    /// choice of [`Negatives`], are taken as they are.
+    ///
+    /// # Errors
+    /// The margin is not finite; there are not as many statistics as anchors; a closest negative is no negative of its
+    /// row; a row is not finite; the workspace cannot grow to the size of the batch.
+    ///
+    /// # Allocation
+    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
+    pub fn forward_from_row_stats<'w, 'b>(
+        &self,
+        batch: Batch<'b>,
+        rows: &[RowStats],
+        workspace: &'w mut Workspace,
+    ) -> Result<Forward<'w, 'b>, Error> {
+        self.check_margin()?;
+        check_stats(batch, rows)?;
+        in_default_environment(|| {
+            let measured = mine::measure(self.backend, self.threads, batch, rows, &mut workspace.mining)?;
+            Ok(self.complete(batch, measured, workspace))
+        })
+    }
+
+    /// The result of a pass over `batch` that has left its statistics and norms in the workspace.
+    fn complete<'w, 'b>(&self, batch: Batch<'b>, mined: Mined, workspace: &'w mut Workspace) -> Forward<'w, 'b> {
         let loss = Loss {
             zero_anchors: Some(mined.zero_anchors),
             zero_candidates: Some(mined.zero_candidates),
             zero_positives: Some(mined.zero_positives),
             ..self.sum_rows(workspace.mining.stats(batch.rows()))
         };
+        let TripletLoss { margin, backend, threads, .. } = *self;
         let row_weight = self.reduction.row_weight(batch.rows());
-        let plan = GradientPlan { margin: self.margin, row_weight, backend, threads };
-        Ok(Forward::new(plan, batch, loss, mined.screening, workspace))
+        let plan = GradientPlan { margin, row_weight, backend, threads };
+        Forward::new(plan, batch, loss, mined.screening, workspace)
     }
 
     /// The forward pass and the backward pass in one call: [`TripletLoss::forward`] and [`Forward::backward`]. The
@@ -209,4 +245,17 @@ impl TripletLoss {
     pub(crate) fn sum_rows(&self, rows: &[RowStats]) -> Loss {
         Loss::of(rows, self.margin, self.reduction)
     }
+}
+
+/// Checks that there are statistics for each anchor, and that every closest negative is a negative of its row.
+fn check_stats(batch: Batch<'_>, rows: &[RowStats]) -> Result<(), Error> {
+    check_length(Side::RowStats, batch.rows(), rows.len())?;
+    for (row, stats) in rows.iter().enumerate() {
+        if let Some(index) = stats.closest_negative().map(ClosestNegative::index)
+            && !batch.is_negative(row, index)
+        {
+            return Err(Error::NotANegative { row, index });
+        }
+    }
+    Ok(())
 }

@@ -115,6 +115,79 @@ impl SumTree {
     }
 }
 
+/// A sum over rows that come in runs of any length, in the order and the tree of [`combine_blocks`]. It holds the block
+/// that is not full yet, and a stack of the sums of the full ones: node after node of the tree, each of half as many
+/// blocks as the one below it or fewer, as the bits of the number of blocks say.
+#[derive(Debug, Default)]
+pub(crate) struct SumStack {
+    dim: usize,
+    rows: usize,
+    /// The nodes, `dim` elements each, the oldest first, and then the block that is not full.
+    nodes: Vec<f64>,
+}
+
+impl SumStack {
+    /// The sum of no rows of `dim` elements.
+    pub(crate) fn new(dim: usize) -> SumStack {
+        SumStack { dim, rows: 0, nodes: Vec::new() }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Gets the memory for `rows` rows in all, so that adding them needs none.
+    pub(crate) fn reserve(&mut self, side: Side, rows: usize) -> Result<(), Error> {
+        let blocks = rows / SUM_BLOCK;
+        // As many nodes as there are bits in any number of blocks up to these, and the block that is not full.
+        reserve(&mut self.nodes, side, (blocks.checked_ilog2().map_or(0, |bits| bits + 1) + 1) as usize, self.dim)
+    }
+
+    /// How many rows the block takes that is not full.
+    pub(crate) fn missing(&self) -> usize {
+        SUM_BLOCK - self.rows % SUM_BLOCK
+    }
+
+    /// Adds `rows` rows, at most those that the block takes that is not full: `add` adds them to it.
+    pub(crate) fn add(&mut self, rows: usize, add: impl FnOnce(&mut [f64])) {
+        debug_assert!(0 < rows && rows <= self.missing());
+        if self.rows.is_multiple_of(SUM_BLOCK) {
+            self.nodes.resize(self.nodes.len() + self.dim, 0.0);
+        }
+        let block = self.nodes.len() - self.dim;
+        add(&mut self.nodes[block..]);
+        self.rows += rows;
+        if self.rows.is_multiple_of(SUM_BLOCK) {
+            // A node is complete when its second half is; that half may complete others.
+            for _ in 0..(self.rows / SUM_BLOCK).trailing_zeros() {
+                self.join_last();
+            }
+        }
+    }
+
+    /// Replaces the last two nodes by their sum.
+    fn join_last(&mut self) {
+        let last = self.nodes.len() - self.dim;
+        let (nodes, node) = self.nodes.split_at_mut(last);
+        for (sum, node) in nodes[last - self.dim..].iter_mut().zip(node) {
+            *sum += *node;
+        }
+        self.nodes.truncate(last);
+    }
+
+    /// Writes the sum of all rows, of which there is one at least, into `total`.
+    pub(crate) fn total(&self, total: &mut [f64]) {
+        let mut nodes = self.nodes.chunks_exact(self.dim).rev();
+        total.copy_from_slice(nodes.next().unwrap_or_default());
+        for node in nodes {
+            for (total, node) in total.iter_mut().zip(node) {
+                *total += node;
+            }
+        }
+    }
+}
+
 /// The sum of `term(i)` for `i` in `0..count`, in blocks of [`LOSS_BLOCK`].
 pub(crate) fn sum_in_order<const N: usize>(count: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
     let add = |a: [f64; N], b: [f64; N]| core::array::from_fn(|n| a[n] + b[n]);

@@ -42,12 +42,14 @@ mod pullback;
 mod tests;
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side, check_length};
 use crate::mine::MineResults;
 use crate::parallel::{Join, Threads};
+use crate::rows::Rows;
 
 use memory::GradientBuffers;
 pub(crate) use memory::GradientMemory;
@@ -85,6 +87,15 @@ pub struct Gradients<'a> {
     positives: Option<&'a mut [f32]>,
     weights: Option<&'a [f32]>,
     accumulate: bool,
+    rows: Option<RowRanges>,
+}
+
+/// The rows whose gradients are wanted.
+#[derive(Clone, Debug)]
+struct RowRanges {
+    /// Of the anchors, and of positives that are no candidates.
+    anchors: Range<usize>,
+    candidates: Range<usize>,
 }
 
 impl<'a> Gradients<'a> {
@@ -99,7 +110,7 @@ impl<'a> Gradients<'a> {
     /// trained, such as a queue of negatives. Those of positives that are no candidates may be
     /// [added](Gradients::positives).
     pub fn of_anchors(anchors: &'a mut [f32]) -> Gradients<'a> {
-        Gradients { anchors, candidates: None, positives: None, weights: None, accumulate: false }
+        Gradients { anchors, candidates: None, positives: None, weights: None, accumulate: false, rows: None }
     }
 
     /// Gradients with respect to positives that are no candidates as well (m * dim elements), to be overwritten. It is
@@ -139,6 +150,35 @@ impl<'a> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
+    /// Of these rows alone: the buffers hold as many rows as the ranges of anchors and of candidates have (the buffer of
+    /// positives that are no candidates as many as that of anchors). A range may be empty.
+    ///
+    /// Each row's gradient has the bits that it has among all rows. For rows that are in several places, each of which
+    /// trains its own; together they do the work of one call, but for a pass over the anchors wherever gradients of
+    /// candidates are wanted.
+    ///
+    /// ```
+    /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
+    ///
+    /// let rows = [1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0];
+    /// let others = [0.9, 0.1, 0.1, 0.9, 0.7, 0.7, 0.4, 0.6];
+    /// let batch = Batch::paired(&rows, &others, 2)?;
+    /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+    /// let (mut by_rows, mut by_others) = ([0.0; 8], [0.0; 8]);
+    /// let whole = Gradients::new(&mut by_rows, &mut by_others);
+    /// let stats = loss.forward_backward(batch, whole, &mut workspace)?.row_stats().to_vec();
+    ///
+    /// // Anchors 1 and 2 and the last candidate.
+    /// let (mut some, mut last) = ([0.0; 4], [0.0; 2]);
+    /// let mut forward = loss.forward_from_row_stats(batch, &stats, &mut workspace)?;
+    /// forward.backward(Gradients::new(&mut some, &mut last).rows(1..3, 3..4))?;
+    /// assert_eq!((&some, &last), (&by_rows[2..6].try_into().unwrap(), &by_others[6..].try_into().unwrap()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rows(self, anchors: Range<usize>, candidates: Range<usize>) -> Gradients<'a> {
+        Gradients { rows: Some(RowRanges { anchors, candidates }), ..self }
+    }
+
     /// A factor for each of the m anchors, by which its loss counts: sample weights, or the derivative of a larger loss
     /// by the loss of each row, as autograd passes it back.
     ///
@@ -149,15 +189,23 @@ impl<'a> Gradients<'a> {
         Gradients { weights: Some(weights), ..self }
     }
 
-    /// Checks the lengths of all slices, and that weights are finite.
+    /// The rows whose gradients are wanted.
+    fn ranges(&self, batch: Batch<'_>) -> RowRanges {
+        self.rows.clone().unwrap_or(RowRanges { anchors: 0..batch.rows(), candidates: 0..batch.candidates() })
+    }
+
+    /// Checks the ranges of rows and the lengths of all slices, and that weights are finite.
     pub(crate) fn check(&self, batch: Batch<'_>) -> Result<(), Error> {
-        check_length(Side::AnchorGradients, batch.anchor_rows().data().len(), self.anchors.len())?;
-        if let Some(candidates) = &self.candidates {
-            check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), candidates.len())?;
+        let RowRanges { anchors, candidates } = self.ranges(batch);
+        let anchors = range_len(Side::AnchorGradients, anchors, batch.anchor_rows())?;
+        check_length(Side::AnchorGradients, anchors, self.anchors.len())?;
+        let candidates = range_len(Side::CandidateGradients, candidates, batch.candidate_rows())?;
+        if let Some(buffer) = &self.candidates {
+            check_length(Side::CandidateGradients, candidates, buffer.len())?;
         }
-        // Whoever asks for the gradients of all candidates trains all of the batch.
+        // Whoever asks for the gradients of the candidates trains all of the batch.
         if self.positives.is_some() || self.candidates.is_some() {
-            let expected = batch.outside_rows().map_or(0, |rows| rows.data().len());
+            let expected = batch.outside_rows().map_or(0, |_| anchors);
             check_length(Side::PositiveGradients, expected, self.positives.as_ref().map_or(0, |rows| rows.len()))?;
         }
         let weights = self.weights.unwrap_or_default();
@@ -171,6 +219,17 @@ impl<'a> Gradients<'a> {
     }
 }
 
+/// How many elements a range of rows has, which must be there.
+fn range_len(side: Side, range: Range<usize>, of: Rows<'_>) -> Result<usize, Error> {
+    let Range { start, end } = range;
+    let all = of.count();
+    if start <= end && end <= all {
+        Ok((end - start) * of.dim())
+    } else {
+        Err(Error::Range { side, start, end, rows: all })
+    }
+}
+
 impl fmt::Debug for Gradients<'_> {
     /// Lengths in place of elements.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,6 +239,7 @@ impl fmt::Debug for Gradients<'_> {
             .field("positives", &self.positives.as_ref().map(|positives| positives.len()))
             .field("weights", &self.weights.map(<[f32]>::len))
             .field("accumulate", &self.accumulate)
+            .field("rows", &self.rows)
             .finish()
     }
 }
@@ -203,20 +263,21 @@ pub(crate) fn backward(
     gradients: Gradients<'_>,
     memory: &mut GradientMemory,
 ) -> Result<(), Error> {
-    let (backend, accumulate) = (plan.backend, gradients.accumulate);
+    let (backend, accumulate, ranges) = (plan.backend, gradients.accumulate, gradients.ranges(batch));
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
     let join = plan.threads.join(elements >= SERIAL_ELEMENTS);
     let mut buffers = memory.grow(batch, join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
     let row = buffers.row;
-    let with_candidates = gradients.candidates.is_some();
+    let with_candidates = gradients.candidates.is_some() && !ranges.candidates.is_empty();
+    let (anchors, candidates) = (ranges.anchors.start, ranges.candidates.start);
     let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
-    sides.of_anchors.write(backend, join, row, gradients.anchors, accumulate);
-    if let (Some(side), Some(candidates)) = (sides.of_candidates, gradients.candidates) {
-        side.write(backend, join, row, candidates, accumulate);
+    sides.of_anchors.write(backend, join, row, anchors, gradients.anchors, accumulate);
+    if let (Some(side), Some(output)) = (sides.of_candidates, gradients.candidates) {
+        side.write(backend, join, row, candidates, output, accumulate);
     }
-    if let (Some(side), Some(positives)) = (sides.of_positives, gradients.positives) {
-        side.write(backend, join, row, positives, accumulate);
+    if let (Some(side), Some(output)) = (sides.of_positives, gradients.positives) {
+        side.write(backend, join, row, anchors, output, accumulate);
     }
     Ok(())
 }

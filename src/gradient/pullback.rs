@@ -64,19 +64,20 @@ impl Pullback<'_> {
         self.pairs.map_or(&[], |pairs| pairs.row(row))
     }
 
-    /// Writes the gradients of all rows into `output`, or adds them to it.
+    /// Writes the gradients of the rows from row `first` on into `output`, or adds them to it.
     pub(super) fn write(
         self,
         backend: Backend,
         join: Join,
         scratch: &PerThread<Vec<f64>>,
+        first: usize,
         output: &mut [f32],
         accumulate: bool,
     ) {
         let dim = self.rows.dim();
         for_each_block(join, Chunks::new(output, ROWS_AT_ONCE.saturating_mul(dim)), &|block, output| {
             let gradient = &mut scratch.of(join)[..dim];
-            let (first, output) = (block * ROWS_AT_ONCE, output.slice);
+            let (first, output) = (first + block * ROWS_AT_ONCE, output.slice);
             backend.run(RowBlock { pullback: self, first, output, accumulate, gradient });
         });
     }

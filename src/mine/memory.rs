@@ -83,6 +83,20 @@ impl MineMemory {
         })
     }
 
+    /// Grows to what a batch is measured in, whose statistics are there, and lends it out.
+    pub(super) fn grow_measures(&mut self, batch: Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
+        let side = batch.candidate_side();
+        Ok(MeasureBuffers {
+            anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
+            candidates: match batch.bank() {
+                Some(_) => None,
+                None => Some(self.candidates.grow_measures(side, batch.candidate_rows())?),
+            },
+            positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
+            stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
+        })
+    }
+
     /// Grows to what the statistics of a batch need, whatever the data, and lends it out.
     pub(super) fn grow_stats_of<'a>(
         &'a mut self,
@@ -127,6 +141,15 @@ impl MineMemory {
 /// How many positives are no candidates.
 fn rows_outside(batch: Batch<'_>) -> usize {
     batch.outside_rows().map_or(0, Rows::count)
+}
+
+/// What a backward pass reads of a batch, to be computed.
+pub(super) struct MeasureBuffers<'a> {
+    pub(super) anchor_norms: &'a mut [f64],
+    /// The norms of the candidates and the blocks of their sum, unless a bank has them.
+    pub(super) candidates: Option<(&'a mut [f64], &'a mut [f64])>,
+    pub(super) positive_norms: &'a mut [f64],
+    pub(super) stats: &'a mut [RowStats],
 }
 
 /// The results of a forward pass.

@@ -17,12 +17,12 @@ mod task;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::bank::Bank;
 use crate::batch::Batch;
-use crate::candidates::Candidates;
+use crate::candidates::{Candidates, measure_rows};
 use crate::error::{Error, Side};
 use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
-use crate::row_stats::Negatives;
+use crate::row_stats::{Negatives, RowStats};
 use crate::rows::{Rows, Sides};
 use crate::screen::{
     Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
@@ -30,7 +30,7 @@ use crate::screen::{
 };
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use memory::{MineBuffers, Needs, StatsBuffers};
+use memory::{MeasureBuffers, MineBuffers, Needs, StatsBuffers};
 pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
@@ -43,6 +43,9 @@ use task::{StatsTask, Task};
 /// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
 /// thread does about as many.
 const SERIAL_WORK: usize = 5 << 19;
+
+/// Below this many elements, half a millisecond's work, rows are measured on the calling thread.
+const SERIAL_ELEMENTS: usize = 1 << 19;
 
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
@@ -63,10 +66,49 @@ pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) ->
     Ok(Mined { zero_positives: zeros(positive_norms), ..mined })
 }
 
+/// Leaves in the memory what [`mine()`] does, with statistics that were computed elsewhere: norms and the candidates' sum
+/// are computed, no pair is.
+pub(crate) fn measure(
+    backend: Backend,
+    threads: Threads,
+    batch: Batch<'_>,
+    rows: &[RowStats],
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
+    let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
+    let join = threads.join(anchors.data().len().saturating_add(candidates.data().len()) >= SERIAL_ELEMENTS);
+    let MeasureBuffers { anchor_norms, candidates: buffers, positive_norms, stats } = memory.grow_measures(batch)?;
+    measure_norms(backend, join, anchors, anchor_norms);
+    check_norms(Side::Anchors, anchor_norms)?;
+    let zero_candidates = match (buffers, batch.bank()) {
+        (Some((norms, sums)), _) => {
+            measure_rows(backend, join, candidates, norms, sums);
+            check_norms(batch.candidate_side(), norms)?;
+            zeros(norms)
+        }
+        (None, bank) => bank.map_or(0, Bank::zero_rows),
+    };
+    measure_outside(backend, join, batch, positive_norms);
+    check_norms(Side::Positives, positive_norms)?;
+    stats.copy_from_slice(rows);
+    Ok(Mined {
+        zero_anchors: zeros(anchor_norms),
+        zero_candidates,
+        zero_positives: zeros(positive_norms),
+        screening: Screening::default(),
+    })
+}
+
 /// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
 /// done: until then similarities with them decide nothing.
 fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
-    let Some(rows) = batch.outside_rows() else { return };
+    if let Some(rows) = batch.outside_rows() {
+        measure_norms(backend, join, rows, norms);
+    }
+}
+
+/// Computes the norms of all rows.
+fn measure_norms(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64]) {
     for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
         let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
         backend.run(MeasureRows { rows, norms: norms.slice });

@@ -19,5 +19,6 @@ mod options;
 mod outside;
 mod properties;
 mod screens;
+mod shards;
 mod splits;
 mod workspace;

@@ -1,0 +1,185 @@
+//! `Ranks`: the processes of a communicator, and the memory of their calls.
+
+use hardneg::{RowStats, Side, Workspace};
+use mpi::topology::Communicator;
+
+use crate::error::{Error, STATUS_WORDS, encode};
+use crate::mining::MiningMemory;
+use crate::shard::Shard;
+use crate::stats::STATS_WORDS;
+use crate::transport::{RowCounts, Transport};
+
+/// The numbers that a rank tells with its status.
+pub(crate) const PAYLOAD: usize = 14;
+/// The words of what a rank tells the others at once.
+const RECORD: usize = STATUS_WORDS + PAYLOAD;
+
+/// The processes of a communicator, and the buffers of their calls: the entry to everything here.
+///
+/// Every rank makes one from the same communicator, and then makes the same calls in the same order: each call is a
+/// collective one. The communicator is duplicated, so that messages of the program do not meet those of the calls. It
+/// must be dropped before MPI is finalised, which is when [`mpi::environment::Universe`] is dropped.
+///
+/// A call ends on all ranks with the same [`Error`], if one of them has one, and the next call may follow. A process
+/// that dies ends the job by the means of MPI, whose default is to abort all processes.
+///
+/// Buffers are kept from call to call: after the first one of a shape this package allocates nothing more, if
+/// [`Threads::Serial`](hardneg::Threads::Serial) is chosen. What MPI itself allocates is its own affair.
+pub struct Ranks {
+    pub(crate) link: Link,
+    pub(crate) memory: Memory,
+}
+
+/// The way to the other ranks.
+pub(crate) struct Link {
+    pub(crate) transport: Transport,
+    /// What all ranks have told last.
+    records: Vec<u64>,
+}
+
+/// The memory of calls.
+pub(crate) struct Memory {
+    pub(crate) workspace: Workspace,
+    /// The rows of all ranks.
+    pub(crate) rows_of: SideCounts,
+    pub(crate) candidates: Vec<f32>,
+    pub(crate) anchors: Vec<f32>,
+    pub(crate) positives: Vec<f32>,
+    /// The positives of this rank's anchors and of all, where they are given one by one.
+    pub(crate) own_indices: Vec<i64>,
+    pub(crate) indices: Vec<i64>,
+    /// The statistics of this rank's anchors, and of all, as they travel.
+    pub(crate) own_words: Vec<u64>,
+    pub(crate) words: Vec<u64>,
+    /// The statistics of all anchors.
+    pub(crate) stats: Vec<RowStats>,
+    pub(crate) mining: MiningMemory,
+}
+
+/// How many rows of each side the ranks have.
+pub(crate) struct SideCounts {
+    pub(crate) anchors: RowCounts,
+    pub(crate) candidates: RowCounts,
+}
+
+impl Ranks {
+    /// The processes of `communicator`. Every rank calls it.
+    pub fn new(communicator: &impl Communicator) -> Ranks {
+        let transport = Transport::new(communicator);
+        let counts = || RowCounts::with_capacity(transport.size());
+        let rows_of = SideCounts { anchors: counts(), candidates: counts() };
+        let memory = Memory {
+            workspace: Workspace::new(),
+            rows_of,
+            candidates: Vec::new(),
+            anchors: Vec::new(),
+            positives: Vec::new(),
+            own_indices: Vec::new(),
+            indices: Vec::new(),
+            own_words: Vec::new(),
+            words: Vec::new(),
+            stats: Vec::new(),
+            mining: MiningMemory::default(),
+        };
+        Ranks { link: Link { records: vec![0; transport.size() * RECORD], transport }, memory }
+    }
+
+    /// The number of this process, from 0.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.link.transport.rank()
+    }
+
+    /// How many processes there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.link.transport.size()
+    }
+}
+
+impl Link {
+    /// Tells all ranks a status and some numbers. Returns the numbers of all ranks, or the error that all return.
+    pub(crate) fn exchange(
+        &mut self,
+        status: Result<(), hardneg::Error>,
+        payload: [u64; PAYLOAD],
+    ) -> Result<Records<'_>, Error> {
+        let mut own = [0; RECORD];
+        own[..STATUS_WORDS].copy_from_slice(&encode(status));
+        own[STATUS_WORDS..].copy_from_slice(&payload);
+        self.transport.gather_words(&own, &mut self.records);
+        Error::first(self.records.chunks_exact(RECORD).map(|record| &record[..STATUS_WORDS]))?;
+        Ok(Records(&self.records))
+    }
+}
+
+impl std::fmt::Debug for Ranks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ranks").field("rank", &self.rank()).field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
+/// The numbers that all ranks have told.
+#[derive(Clone, Copy)]
+pub(crate) struct Records<'a>(&'a [u64]);
+
+impl<'a> Records<'a> {
+    /// Those of each rank, in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u64]> + Clone {
+        self.0.chunks_exact(RECORD).map(|record| &record[STATUS_WORDS..])
+    }
+
+    /// Number `index` of each rank.
+    pub(crate) fn column(self, index: usize) -> impl Iterator<Item = u64> + Clone + 'a {
+        self.iter().map(move |record| record[index])
+    }
+}
+
+impl Memory {
+    /// Gets the memory for the rows and statistics of a forward pass.
+    pub(crate) fn grow_forward(&mut self, rank: usize, dim: usize) -> Result<(), hardneg::Error> {
+        let SideCounts { anchors, candidates } = &self.rows_of;
+        resize(&mut self.candidates, Side::Candidates, candidates.total(), dim, 0.0)?;
+        resize(&mut self.own_words, Side::RowStats, anchors.of(rank).len(), STATS_WORDS, 0)?;
+        resize(&mut self.words, Side::RowStats, anchors.total(), STATS_WORDS, 0)?;
+        self.stats.clear();
+        reserve(&mut self.stats, Side::RowStats, anchors.total(), 1)
+    }
+
+    /// Gets the memory for the rows of a backward pass.
+    pub(crate) fn grow_backward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
+        let anchors = self.rows_of.anchors.total();
+        resize(&mut self.anchors, Side::Anchors, anchors, shard.dim, 0.0)?;
+        if shard.outside().is_some() {
+            resize(&mut self.positives, Side::Positives, anchors, shard.dim, 0.0)?;
+        }
+        if shard.has_indices() {
+            let own = self.rows_of.anchors.of(rank).len();
+            resize(&mut self.own_indices, Side::PositiveIndices, own, 1, 0)?;
+            resize(&mut self.indices, Side::PositiveIndices, anchors, 1, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes `buffer` `rows * columns` elements long.
+pub(crate) fn resize<T: Copy>(
+    buffer: &mut Vec<T>,
+    side: Side,
+    rows: usize,
+    columns: usize,
+    value: T,
+) -> Result<(), hardneg::Error> {
+    reserve(buffer, side, rows, columns)?;
+    buffer.resize(rows * columns, value);
+    Ok(())
+}
+
+/// Gets memory for `rows * columns` elements in all.
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize) -> Result<(), hardneg::Error> {
+    let overflow = hardneg::Error::SizeOverflow { side, rows, columns };
+    let length = rows.checked_mul(columns).ok_or(overflow)?;
+    let bytes = length.checked_mul(size_of::<T>()).ok_or(overflow)?;
+    let missing = length.saturating_sub(buffer.len());
+    buffer.try_reserve_exact(missing).map_err(|_| hardneg::Error::OutOfMemory { bytes })
+}

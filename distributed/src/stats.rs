@@ -1,0 +1,67 @@
+//! The statistics of a row, and the counts of the screens' work, as words, which is how they travel.
+
+use hardneg::{ClosestNegative, RowStats, Screening};
+
+use crate::ranks::PAYLOAD;
+
+/// The words of a row: its positive and mean; its closest negative's similarity and whether there is one; the index.
+pub(crate) const STATS_WORDS: usize = 3;
+
+/// Writes the words of rows.
+pub(crate) fn to_words(rows: &[RowStats], words: &mut [u64]) {
+    for (row, words) in rows.iter().zip(words.chunks_exact_mut(STATS_WORDS)) {
+        words[0] = two(row.positive(), row.mean_negative().to_bits());
+        (words[1], words[2]) = match row.closest_negative() {
+            Some(closest) => (two(closest.similarity(), 1), closest.index() as u64),
+            None => (0, 0),
+        };
+    }
+}
+
+/// Appends the rows of words that [`to_words`] has written on some rank.
+pub(crate) fn from_words(words: &[u64], rows: &mut Vec<RowStats>) -> Result<(), hardneg::Error> {
+    for words in words.chunks_exact(STATS_WORDS) {
+        let (similarity, is_there) = apart(words[1]);
+        let closest = match is_there {
+            0 => None,
+            _ => Some(ClosestNegative::new(words[2] as usize, similarity)?),
+        };
+        let (positive, mean) = apart(words[0]);
+        rows.push(RowStats::new(positive, f32::from_bits(mean), closest)?);
+    }
+    Ok(())
+}
+
+/// A number and another one's bits in a word.
+fn two(first: f32, second: u32) -> u64 {
+    u64::from(first.to_bits()) << 32 | u64::from(second)
+}
+
+/// What [`two`] has put together.
+fn apart(word: u64) -> (f32, u32) {
+    (f32::from_bits((word >> 32) as u32), word as u32)
+}
+
+/// How many counts [`screening_words`] writes.
+pub(crate) const SCREENING_WORDS: usize = 5;
+
+/// Writes counts at the start of what a rank tells.
+pub(crate) fn screening_words(screening: Screening) -> [u64; PAYLOAD] {
+    let Screening { i8_rows, i16_rows, f32_rows, exact_rows, survivors, .. } = screening;
+    let mut words = [0; PAYLOAD];
+    words[..SCREENING_WORDS]
+        .copy_from_slice(&[i8_rows, i16_rows, f32_rows, exact_rows, survivors].map(|count| count as u64));
+    words
+}
+
+/// Reads the counts that [`screening_words`] has written on some rank.
+pub(crate) fn screening_of_words(words: &[u64]) -> Screening {
+    let count = |index: usize| words[index] as usize;
+    let mut screening = Screening::default();
+    screening.i8_rows = count(0);
+    screening.i16_rows = count(1);
+    screening.f32_rows = count(2);
+    screening.exact_rows = count(3);
+    screening.survivors = count(4);
+    screening
+}
