@@ -102,19 +102,47 @@ impl ClosestSearch {
     }
 
     /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the
-    /// run is found without a branch for each candidate: hardly any run of a long row holds a better one.
+    /// run is found without a branch for each candidate, in lanes: hardly any run of a long row holds a better one. The
+    /// positive's similarity is overwritten.
     #[inline(always)]
-    pub(crate) fn offer_run(&mut self, first: usize, similarities: &[f32]) {
-        let mut best = f32::NEG_INFINITY;
-        for &similarity in similarities {
-            let admitted = if similarity <= self.limit { similarity } else { f32::NEG_INFINITY };
-            best = if admitted > best { admitted } else { best };
+    pub(crate) fn offer_run(&mut self, first: usize, similarities: &mut [f32]) {
+        /// Lanes of the search: a register of the widest.
+        const LANES: usize = 16;
+        let positive = self.positive_index.checked_sub(first).and_then(|index| similarities.get_mut(index));
+        if let Some(positive) = positive {
+            *positive = f32::NEG_INFINITY;
         }
-        if best > self.similarity {
-            for (index, &similarity) in similarities.iter().enumerate() {
-                self.offer(first + index, similarity);
+        let (blocks, tail) = similarities.as_chunks::<LANES>();
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        for block in blocks {
+            for lane in 0..LANES {
+                lanes[lane] = larger(lanes[lane], self.admitted(block[lane]));
             }
         }
+        let mut best = f32::NEG_INFINITY;
+        for &similarity in tail {
+            best = larger(best, self.admitted(similarity));
+        }
+        if !blocks.is_empty() {
+            let mut half = LANES / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+                }
+                half /= 2;
+            }
+            best = larger(best, lanes[0]);
+        }
+        if best > self.similarity {
+            let index = similarities.iter().position(|&similarity| similarity == best);
+            (self.similarity, self.index) = (best, first + index.unwrap_or(0));
+        }
+    }
+
+    /// A similarity that qualifies, and negative infinity in the place of others.
+    #[inline(always)]
+    fn admitted(&self, similarity: f32) -> f32 {
+        if similarity <= self.limit { similarity } else { f32::NEG_INFINITY }
     }
 
     /// Considers what a search of other candidates in the same row has found.
@@ -131,6 +159,12 @@ impl ClosestSearch {
         let (index, similarity) = (self.index, self.similarity);
         (similarity > f32::NEG_INFINITY).then_some(ClosestNegative { index, similarity })
     }
+}
+
+/// The larger one; the second where one is NaN.
+#[inline(always)]
+fn larger(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
 }
 
 /// The three numbers that a row of similarities is reduced to. All of them are finite.

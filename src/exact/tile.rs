@@ -25,10 +25,15 @@ const MOST_PAIRS: usize = 16;
 /// The most registers that the lanes of a pair fill.
 const MOST_REGISTERS: usize = LANES / 4;
 
-/// Receives the exact similarities of a tile.
+/// The most pairs of a row that a sink gets at once: whole tiles of every instruction set. Divisions and comparisons of
+/// a run of pairs are made in whole registers, and a run of so many stays in the first-level cache.
+pub(super) const MOST_RUN: usize = 48;
+
+/// Receives exact similarities, a run of each row.
 pub(crate) trait PairSink {
-    /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on.
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]);
+    /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on, at most
+    /// [`MOST_RUN`]. They are the sink's to change.
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &mut [f32]);
 }
 
 /// Rows with their norms.
@@ -66,29 +71,35 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S) {
         const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
+        const { assert!(MOST_RUN.is_multiple_of(CANDIDATES)) }
         let Self { anchors, first, candidates, sink } = self;
         let mut rows = [&[][..]; ANCHORS];
         for (a, row) in rows.iter_mut().enumerate() {
             *row = anchors.rows.row(first + a);
         }
         let count = candidates.rows.count();
-        for start in (0..count).step_by(CANDIDATES) {
-            // A tile beyond the last candidate repeats that one.
-            let mut others = [&[][..]; CANDIDATES];
-            let mut norms = [0.0; CANDIDATES];
-            for c in 0..CANDIDATES {
-                let candidate = (start + c).min(count - 1);
-                (others[c], norms[c]) = (candidates.rows.row(candidate), candidates.norms[candidate]);
+        let mut dots = [[0.0; MOST_RUN]; ANCHORS];
+        for run in (0..count).step_by(MOST_RUN) {
+            let end = count.min(run + MOST_RUN);
+            for start in (run..end).step_by(CANDIDATES) {
+                // A tile beyond the last candidate repeats that one.
+                let mut others = [&[][..]; CANDIDATES];
+                for (c, other) in others.iter_mut().enumerate() {
+                    *other = candidates.rows.row((start + c).min(count - 1));
+                }
+                let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
+                for a in 0..ANCHORS {
+                    dots[a][start - run..][..CANDIDATES].copy_from_slice(&tile[a * CANDIDATES..][..CANDIDATES]);
+                }
             }
-            let dots = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
-            let present = CANDIDATES.min(count - start);
+            let norms = &candidates.norms[run..end];
             for a in 0..ANCHORS {
                 let norm = anchors.norms[first + a];
-                let mut similarities = [0.0; CANDIDATES];
-                for c in 0..CANDIDATES {
-                    similarities[c] = cosine(dots[a * CANDIDATES + c], norm, norms[c]) as f32;
+                let mut similarities = [0.0; MOST_RUN];
+                for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(&dots[a]).zip(norms) {
+                    *similarity = cosine(dot, norm, other_norm) as f32;
                 }
-                sink.take(first + a, start, &similarities[..present]);
+                sink.take(first + a, run, &mut similarities[..end - run]);
             }
         }
     }
