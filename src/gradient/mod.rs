@@ -50,9 +50,8 @@ pub(crate) use memory::GradientMemory;
 use pairs::Weights;
 use pullback::{Pullback, Shares};
 
-/// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three
-/// times takes longer than it saves.
-const SERIAL_ELEMENTS: usize = 1 << 19;
+/// About how long an element of both sides takes on one thread.
+const NANOSECONDS: f64 = 0.8;
 
 /// Where the gradients of a batch go, and how: the caller's two buffers, row-major, of the shapes of the anchors and of
 /// the candidates.
@@ -171,16 +170,19 @@ pub(crate) fn backward(
 ) -> Result<(), Error> {
     let (backend, accumulate) = (plan.backend, gradients.accumulate);
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
-    let join = plan.threads.join(elements >= SERIAL_ELEMENTS);
+    let join = plan.threads.join(elements as f64 * NANOSECONDS);
     let mut buffers = memory.grow(batch, join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
     let row = buffers.row;
     let with_candidates = gradients.candidates.is_some();
-    let (of_anchors, of_candidates) = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
-    of_anchors.write(backend, join, row, gradients.anchors, accumulate);
-    if let (Some(of_candidates), Some(candidates)) = (of_candidates, gradients.candidates) {
-        of_candidates.write(backend, join, row, candidates, accumulate);
-    }
+    join.enter(|| {
+        let (of_anchors, of_candidates) =
+            pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
+        of_anchors.write(backend, join, row, gradients.anchors, accumulate);
+        if let (Some(of_candidates), Some(candidates)) = (of_candidates, gradients.candidates) {
+            of_candidates.write(backend, join, row, candidates, accumulate);
+        }
+    });
     Ok(())
 }
 

@@ -208,7 +208,7 @@ struct SearchSink<'a> {
 
 impl PairSink for SearchSink<'_> {
     #[inline(always)]
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &mut [f32]) {
         self.searches[anchor].offer_run(self.first + candidate, similarities);
     }
 }

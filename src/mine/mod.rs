@@ -17,7 +17,7 @@ use crate::error::{Error, Side};
 use crate::exact::{check_finite, check_norms};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::RowStats;
-use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, Screening, first_precision};
+use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, ScreenPlan, Screening, first_precision};
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
 use candidates::{CandidateBuffers, Candidates};
@@ -26,21 +26,28 @@ pub(crate) use memory::{MineMemory, MineResults};
 use pass::PassContext;
 pub(crate) use plan::{MinePlan, Mined};
 
-/// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
-/// thread does about as many.
-const SERIAL_WORK: usize = 5 << 19;
-
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
     let screens = plan.screen.plan(plan.backend, batch);
-    let work = batch.rows().saturating_mul(batch.candidates()).saturating_mul(batch.dim());
-    let join = plan.threads.join(work >= SERIAL_WORK);
+    let join = plan.threads.join(screens.nanoseconds);
     if screens.is_direct {
-        return direct::mine(plan, join, batch, memory.grow_direct(batch)?);
+        let buffers = memory.grow_direct(batch)?;
+        return join.enter(|| direct::mine(plan, join, batch, buffers));
     }
+    let buffers = memory.grow(batch, screens, join.threads())?;
+    join.enter(|| mine_in_passes(plan, screens, join, batch, buffers))
+}
+
+/// Mines with screens, in one pass or a few.
+fn mine_in_passes(
+    plan: MinePlan,
+    screens: ScreenPlan,
+    join: Join,
+    batch: Batch<'_>,
+    buffers: MineBuffers<'_>,
+) -> Result<Mined, Error> {
     let block_rows = block_rows(batch.rows(), batch.dim(), join.threads());
-    let MineBuffers { mut candidates, center, anchor_norms, stats, states, scratch } =
-        memory.grow(batch, screens, join.threads())?;
+    let MineBuffers { mut candidates, center, anchor_norms, stats, states, scratch } = buffers;
     let center =
         if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
     let params = Params { center, float_bound: screens.float_bound };
@@ -142,5 +149,35 @@ impl Pass<'_> {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "rayon"))]
+mod tests {
+    use super::*;
+    use crate::arch::Backend;
+    use crate::batch::Positives;
+    use crate::parallel::Threads;
+    use crate::screen::Screen;
+
+    /// How calls of a shape are run, for every backend and screen.
+    fn joins(rows: usize, candidates: usize, dim: usize) -> Vec<Join> {
+        let (anchors, others) = (vec![0.0; rows * dim], vec![0.0; candidates * dim]);
+        let batch = Batch::new(&anchors, &others, dim, Positives::Identity).unwrap();
+        let plans = Backend::available().flat_map(|backend| Screen::all().map(move |screen| (backend, screen)));
+        plans.map(|(backend, screen)| Threads::Rayon.join(screen.plan(backend, batch).nanoseconds)).collect()
+    }
+
+    /// The tests of threads and of their allocations rely on it.
+    #[test]
+    fn large_calls_are_divided_over_threads_and_small_ones_are_not() {
+        for (rows, candidates, dim) in [(900, 900, 64), (48, 10_000, 48), (3, 40_000, 32), (1024, 1024, 128)] {
+            let joins = joins(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Rayon), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
+        for (rows, candidates, dim) in [(1, 2, 1), (32, 32, 128), (1, 1024, 128), (48, 48, 64)] {
+            let joins = joins(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Serial), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
     }
 }

@@ -82,6 +82,7 @@ impl Screen {
             finest,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
+            nanoseconds: cost::nanoseconds(backend, batch, coarsest),
         }
     }
 }
@@ -99,6 +100,8 @@ pub(crate) struct ScreenPlan {
     pub(crate) quantised_dim: usize,
     /// The error that a sum in `f32` may have.
     pub(crate) float_bound: f32,
+    /// About how long the call takes on one thread, if the coarsest precision pays.
+    pub(crate) nanoseconds: f64,
 }
 
 impl ScreenPlan {
