@@ -1,95 +1,9 @@
-//! `Batch`: the input of a call, validated once, and `Positives`, which candidate belongs to which anchor.
+//! `Batch`: the input of a call, validated once.
 
-use core::fmt;
-
+use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
-use crate::rows::Rows;
-
-/// Which candidate is the positive of each of m anchors.
-///
-/// ```
-/// use hardneg::{Batch, Positives};
-///
-/// let (anchors, candidates) = ([1.0, 0.0], [0.0, 1.0, 0.6, 0.8, 1.0, 0.1]);
-/// let batch = Batch::new(&anchors, &candidates, 2, Positives::IndicesI64(&[2]))?;
-/// assert_eq!((batch.rows(), batch.candidates()), (1, 3));
-/// assert!(Batch::new(&anchors, &candidates, 2, Positives::Offset(3)).is_err());
-/// # Ok::<(), hardneg::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Positives<'a> {
-    /// The positive of anchor `i` is candidate `i`.
-    Identity,
-    /// The positive of anchor `i` is candidate `offset + i`: the anchors are a run of rows of a larger paired batch.
-    Offset(usize),
-    /// The positive of anchor `i` is candidate `indices[i]`: m indices, which may repeat.
-    Indices(&'a [usize]),
-    /// The same with indices of 32 bits.
-    IndicesU32(&'a [u32]),
-    /// The same with signed indices, as NumPy and PyTorch have them. A negative one is out of range.
-    IndicesI64(&'a [i64]),
-}
-
-impl Positives<'_> {
-    /// The positive of anchor `row`. The indices were [checked](Positives::check).
-    #[inline]
-    pub(crate) fn of(self, row: usize) -> usize {
-        match self {
-            Positives::Identity => row,
-            Positives::Offset(offset) => offset + row,
-            Positives::Indices(indices) => indices[row],
-            Positives::IndicesU32(indices) => indices[row] as usize,
-            Positives::IndicesI64(indices) => indices[row] as usize,
-        }
-    }
-
-    /// Checks that each of `rows` anchors has its positive among `candidates`.
-    pub(crate) fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
-        match self {
-            Positives::Identity => check_run(0, rows, candidates),
-            Positives::Offset(offset) => check_run(offset, rows, candidates),
-            Positives::Indices(indices) => check_indices(indices, rows, candidates),
-            Positives::IndicesU32(indices) => check_indices(indices, rows, candidates),
-            Positives::IndicesI64(indices) => check_indices(indices, rows, candidates),
-        }
-    }
-}
-
-impl fmt::Debug for Positives<'_> {
-    /// Without the indices, which may be many.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Positives::Identity => write!(f, "Identity"),
-            Positives::Offset(offset) => write!(f, "Offset({offset})"),
-            Positives::Indices(indices) => write!(f, "Indices({} of usize)", indices.len()),
-            Positives::IndicesU32(indices) => write!(f, "IndicesU32({} of u32)", indices.len()),
-            Positives::IndicesI64(indices) => write!(f, "IndicesI64({} of i64)", indices.len()),
-        }
-    }
-}
-
-/// Checks that candidates `offset` to `offset + rows` exist.
-fn check_run(offset: usize, rows: usize, candidates: usize) -> Result<(), Error> {
-    let fitting = candidates.saturating_sub(offset);
-    if rows > fitting {
-        let index = offset as i128 + fitting as i128;
-        return Err(Error::PositiveOutOfRange { row: fitting, index, candidates });
-    }
-    Ok(())
-}
-
-fn check_indices<T: Copy + TryInto<i128>>(indices: &[T], rows: usize, candidates: usize) -> Result<(), Error> {
-    check_length(Side::PositiveIndices, rows, indices.len())?;
-    let limit = candidates as i128;
-    for (row, &index) in indices.iter().enumerate() {
-        let index = index.try_into().unwrap_or(i128::MAX);
-        if !(0..limit).contains(&index) {
-            return Err(Error::PositiveOutOfRange { row, index, candidates });
-        }
-    }
-    Ok(())
-}
+use crate::positives::{Place, Positives};
+use crate::rows::{Rows, Sides};
 
 /// Anchors, candidates and their pairing: the input of [`TripletLoss::forward`](crate::TripletLoss::forward).
 ///
@@ -100,6 +14,8 @@ pub struct Batch<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
     positives: Positives<'a>,
+    /// The bank that the candidates are in.
+    bank: Option<&'a Bank<'a>>,
     /// What an error calls the candidates.
     candidate_side: Side,
 }
@@ -127,12 +43,13 @@ impl<'a> Batch<'a> {
         Ok(Batch { candidate_side: Side::Positives, ..batch })
     }
 
-    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor the
-    /// candidate that is its positive. See [`Positives`] for an example.
+    /// The rectangular batch: m anchors (m * dim elements), n candidates (n * dim elements), and for each anchor its
+    /// positive: a candidate, or a row of its own. See [`Positives`] for an example.
     ///
     /// # Errors
-    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only; the index slice has
-    /// another length than there are anchors; a positive is not among the candidates.
+    /// `dim` is 0; a slice is empty or not a whole number of rows; there is one candidate only, which is the positive;
+    /// the index slice has another length than there are anchors; a positive is not among the candidates; there are not
+    /// as many positives of their own as anchors.
     pub fn new(
         anchors: &'a [f32],
         candidates: &'a [f32],
@@ -141,11 +58,36 @@ impl<'a> Batch<'a> {
     ) -> Result<Batch<'a>, Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
-        if candidates.count() == 1 {
+        Batch::checked(anchors, candidates, positives, None)
+    }
+
+    /// The batch of m anchors (m * dim elements) against the n rows of a [`Bank`], which were prepared before; for each
+    /// anchor the row of the bank that is its positive, or a row [outside](Positives::Outside) of it.
+    ///
+    /// Every call gives the bits of the same rows passed raw. See [`Bank`] for an example.
+    ///
+    /// # Errors
+    /// The slice is empty or not a whole number of the bank's rows; the bank is empty, or has one row only; the index
+    /// slice has another length than there are anchors; a positive is not in the bank.
+    pub fn against(anchors: &'a [f32], bank: &'a Bank<'_>, positives: Positives<'a>) -> Result<Batch<'a>, Error> {
+        let anchors = Rows::new(Side::Anchors, anchors, bank.dim())?;
+        let candidates = Rows::new(Side::Candidates, bank.rows(), bank.dim())?;
+        Batch::checked(anchors, candidates, positives, Some(bank))
+    }
+
+    fn checked(
+        anchors: Rows<'a>,
+        candidates: Rows<'a>,
+        positives: Positives<'a>,
+        bank: Option<&'a Bank<'a>>,
+    ) -> Result<Batch<'a>, Error> {
+        if let Positives::Outside(rows) = positives {
+            check_length(Side::Positives, anchors.data().len(), rows.len())?;
+        } else if candidates.count() == 1 {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        Ok(Batch { anchors, candidates, positives, candidate_side: Side::Candidates })
+        Ok(Batch { anchors, candidates, positives, bank, candidate_side: Side::Candidates })
     }
 
     /// How many anchors there are.
@@ -160,10 +102,20 @@ impl<'a> Batch<'a> {
         self.candidates.count()
     }
 
+    /// How many negatives each anchor has.
+    pub(crate) fn negatives(self) -> usize {
+        self.candidates() - usize::from(!matches!(self.positives, Positives::Outside(_)))
+    }
+
     /// The length of an embedding.
     #[must_use]
     pub fn dim(self) -> usize {
         self.anchors.dim()
+    }
+
+    /// The rows of both sides.
+    pub(crate) fn sides(self) -> Sides<'a> {
+        Sides { anchors: self.anchors, candidates: self.candidates, candidate_side: self.candidate_side }
     }
 
     pub(crate) fn anchor_rows(self) -> Rows<'a> {
@@ -174,8 +126,41 @@ impl<'a> Batch<'a> {
         self.candidates
     }
 
+    /// The bank that the candidates are in.
+    pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
+        self.bank
+    }
+
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    /// The positives, where they are no candidates.
+    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+        match self.positives {
+            Positives::Outside(rows) => Some(self.anchors.of_same_dim(rows)),
+            _ => None,
+        }
+    }
+
+    /// The candidate that is the positive of anchor `row`, if one is.
+    #[inline]
+    pub(crate) fn positive_index(self, row: usize) -> Option<usize> {
+        self.positives.index(row)
+    }
+
+    /// The positive of anchor `row`.
+    #[inline]
+    pub(crate) fn positive_row(self, row: usize) -> &'a [f32] {
+        self.positives.row(row, self.candidates)
+    }
+
+    /// The rows that lie in memory from the positive of anchor `row` on.
+    pub(crate) fn rows_from_positive(self, row: usize) -> &'a [f32] {
+        match self.positives.place(row) {
+            Place::Candidate(index) => &self.candidates.data()[index * self.dim()..],
+            Place::Outside(rows) => &rows[row * self.dim()..],
+        }
     }
 
     /// What an error calls the candidates: in a paired batch they are the positives.

@@ -12,7 +12,9 @@ pub enum Side {
     Anchors,
     /// The candidates, or the second of two vectors.
     Candidates,
-    /// The positives of a paired batch, which are its candidates.
+    /// The lists of known positives.
+    KnownPositives,
+    /// The positives of a paired batch, which are its candidates, or positives that are no candidates.
     Positives,
     /// The slice of positive indices.
     PositiveIndices,
@@ -26,6 +28,8 @@ pub enum Side {
     AnchorGradients,
     /// The buffer for the gradients with respect to the candidates.
     CandidateGradients,
+    /// The buffer for the gradients with respect to positives that are no candidates.
+    PositiveGradients,
     /// The weights of the rows; each weight counts as a row.
     Weights,
 }
@@ -35,6 +39,7 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Side::Anchors => "anchors",
             Side::Candidates => "candidates",
+            Side::KnownPositives => "known positives",
             Side::Positives => "positives",
             Side::PositiveIndices => "positive indices",
             Side::Similarities => "similarities",
@@ -42,6 +47,7 @@ impl fmt::Display for Side {
             Side::RowStats => "row statistics",
             Side::AnchorGradients => "gradients of the anchors",
             Side::CandidateGradients => "gradients of the candidates",
+            Side::PositiveGradients => "gradients of the positives",
             Side::Weights => "weights",
         })
     }
@@ -51,7 +57,7 @@ impl fmt::Display for Side {
 ///
 /// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices, the
 /// margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
-/// not finite.
+/// not finite, positives of their own that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -89,7 +95,7 @@ pub enum Error {
         /// The elements that each row needs.
         columns: usize,
     },
-    /// There is one candidate only, so that no row has a negative.
+    /// There is one candidate only, which is the positive, so that no row has a negative.
     NoNegative,
     /// The positive of a row is not one of the candidates.
     PositiveOutOfRange {
@@ -99,6 +105,13 @@ pub enum Error {
         index: i128,
         /// How many candidates there are.
         candidates: usize,
+    },
+    /// The offsets of compressed lists do not begin at 0, do not ascend, or do not end at the number of indices.
+    Offsets {
+        /// The lists.
+        side: Side,
+        /// The first row whose list they do not delimit.
+        row: usize,
     },
     /// A row holds a NaN or an infinity.
     NotFinite {
@@ -112,12 +125,26 @@ pub enum Error {
         /// The margin.
         margin: f32,
     },
+    /// A threshold of mining is NaN or infinite.
+    ThresholdNotFinite {
+        /// The threshold.
+        threshold: f64,
+    },
+    /// Mining was asked for lists of no candidates.
+    ZeroK,
     /// A similarity from which statistics were to be made is NaN or infinite.
     SimilarityNotFinite {
         /// The similarity.
         similarity: f32,
     },
-    /// The allocator refused the memory that the workspace needs.
+    /// A bank does not have this row.
+    RowOutOfRange {
+        /// The index of the row.
+        row: usize,
+        /// How many rows the bank has.
+        rows: usize,
+    },
+    /// The allocator refused the memory that a workspace or a bank needs.
     OutOfMemory {
         /// The bytes that were asked for.
         bytes: usize,
@@ -142,10 +169,14 @@ impl fmt::Display for Error {
             Error::PositiveOutOfRange { row, index, candidates } => {
                 write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
             }
+            Error::Offsets { side, row } => write!(f, "{side}: the offsets do not delimit the list of row {row}"),
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
+            Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),
+            Error::ZeroK => write!(f, "k is 0"),
             Error::SimilarityNotFinite { similarity } => write!(f, "a similarity is {similarity}"),
-            Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes of workspace"),
+            Error::RowOutOfRange { row, rows } => write!(f, "row {row} of a bank of {rows} rows"),
+            Error::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
         }
     }
 }

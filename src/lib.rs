@@ -63,8 +63,11 @@
 //! | its gradients as well, or afterwards | [`TripletLoss::forward_backward`], [`Forward::backward`], [`Gradients`] |
 //! | its terms and counts; the statistics of each row | [`Forward::loss`] and [`Loss`]; [`Forward::row_stats`] and [`RowStats`] |
 //! | anchors in several calls; statistics from elsewhere | [`Positives::Offset`], [`TripletLoss::reduce`]; [`RowStats::new`] |
+//! | candidates that are known before the call: a catalogue, a queue, a corpus | [`Bank`] with [`BankOptions`], [`Batch::against`] |
+//! | positives that are no candidates | [`Positives::Outside`] |
 //! | totals of several batches | [`Loss`], which adds up |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |
+//! | negatives that are nobody's positive: a queue, a corpus | [`Positives::Outside`], [`Gradients::positives`] |
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
@@ -121,7 +124,7 @@
 //! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
 //! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
 //! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
-//! not finite; similarities of a [`SimilarityMatrix`], [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
+//! not finite; rows that a [`Bank`] does not have; similarities of a [`SimilarityMatrix`], [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
 //! there is no memory. A zero row is no error: its similarities are 0, and it is counted
 //! in the [`Loss`]. A backward pass is a method of its forward pass, so that it cannot be that of another.
 //!
@@ -129,7 +132,8 @@
 //!
 //! A [`Workspace`] owns all scratch memory. Its size grows with the number of rows, not with the number of pairs; it
 //! grows when a larger shape arrives, and what it held before never matters. After the first call of a shape, a serial
-//! call with the same screen and backend allocates nothing. On several threads this crate allocates nothing either, but
+//! call with the same screen and backend allocates nothing; nor does a call against a [`Bank`], from any thread with a
+//! workspace of its own. On several threads this crate allocates nothing either, but
 //! entering a rayon pool from a thread outside of it makes rayon's own queue allocate a block every 63 entries.
 //!
 //! # Threads
@@ -162,7 +166,9 @@ extern crate self as hardneg;
 mod common;
 
 mod arch;
+mod bank;
 mod batch;
+mod candidates;
 mod error;
 mod exact;
 mod forward;
@@ -170,8 +176,11 @@ mod gradient;
 mod loss;
 mod memory;
 mod mine;
+mod miner;
+mod mining_batch;
 mod option_names;
 mod parallel;
+mod positives;
 mod reduction;
 pub mod reference;
 mod row_stats;
@@ -181,15 +190,19 @@ mod similarity_matrix;
 mod workspace;
 
 pub use arch::Backend;
-pub use batch::{Batch, Positives};
+pub use bank::{Bank, BankOptions};
+pub use batch::Batch;
 pub use error::{Error, Side};
 pub use forward::Forward;
 pub use gradient::Gradients;
 pub use loss::TripletLoss;
+pub use miner::{Mined, Miner};
+pub use mining_batch::{KnownPositives, MiningBatch, Predicate};
 pub use option_names::ParseOptionError;
 pub use parallel::Threads;
+pub use positives::Positives;
 pub use reduction::{Loss, Reduction};
-pub use row_stats::{ClosestNegative, Negatives, RowStats, triplet_loss};
+pub use row_stats::{ClosestNegative, Negatives, Neighbour, RowStats, triplet_loss};
 pub use screen::{Screen, Screening};
 pub use similarity_matrix::{ForwardFromSimilarities, SimilarityMatrix};
 pub use workspace::Workspace;

@@ -128,6 +128,7 @@ impl TripletLoss {
         let loss = Loss {
             zero_anchors: Some(mined.zero_anchors),
             zero_candidates: Some(mined.zero_candidates),
+            zero_positives: Some(mined.zero_positives),
             ..self.sum_rows(workspace.mining.stats(batch.rows()))
         };
         let row_weight = self.reduction.row_weight(batch.rows());

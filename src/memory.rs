@@ -34,6 +34,18 @@ pub(crate) fn grow_with<T>(
     Ok(&mut buffer[..length])
 }
 
+/// Gets memory for `rows * columns` elements of `buffer`, twice as many as it has if there is less: rows that come one
+/// by one are moved a constant number of times on average.
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize) -> Result<(), Error> {
+    let overflow = Error::SizeOverflow { side, rows, columns };
+    let length = rows.checked_mul(columns).ok_or(overflow)?;
+    if let Some(missing) = length.checked_sub(buffer.len()).filter(|_| length > buffer.capacity()) {
+        let bytes = length.checked_mul(size_of::<T>()).ok_or(overflow)?;
+        buffer.try_reserve(missing).map_err(|_| Error::OutOfMemory { bytes })?;
+    }
+    Ok(())
+}
+
 /// A vector whose lent slice starts at a cache line.
 #[derive(Debug, Default)]
 pub(crate) struct AlignedVec<T>(Vec<T>);
@@ -50,15 +62,40 @@ impl<T: Default> AlignedVec<T> {
         Ok(&mut self.aligned()[..length])
     }
 
+    /// Grows to `length` elements at least, twice as many as there were if that is more, and keeps what they hold.
+    pub(crate) fn extend(&mut self, side: Side, length: usize) -> Result<(), Error>
+    where
+        T: Copy,
+    {
+        let old = self.as_aligned();
+        if old.len() < length {
+            // A vector that moves may begin elsewhere in its cache line.
+            let mut longer = AlignedVec::default();
+            longer.grow(side, length.max(old.len().saturating_mul(2)), 1)?[..old.len()].copy_from_slice(old);
+            *self = longer;
+        }
+        Ok(())
+    }
+
     /// How many elements there are, those that alignment costs among them.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// All elements from a cache line on, to be read.
+    pub(crate) fn as_aligned(&self) -> &[T] {
+        self.0.get(self.start()..).unwrap_or_default()
+    }
+
+    /// Where the first cache line begins.
+    fn start(&self) -> usize {
+        // `align_offset` may decline to answer; then the slice is unaligned, which costs time only.
+        self.0.as_ptr().align_offset(ALIGNMENT).min(Self::SLACK)
+    }
+
     /// All elements from a cache line on.
     pub(crate) fn aligned(&mut self) -> &mut [T] {
-        // `align_offset` may decline to answer; then the slice is unaligned, which costs time only.
-        let start = self.0.as_ptr().align_offset(ALIGNMENT).min(Self::SLACK);
+        let start = self.start();
         self.0.get_mut(start..).unwrap_or_default()
     }
 }

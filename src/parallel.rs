@@ -129,6 +129,11 @@ impl<'a, T> Chunks<'a, T> {
     pub(crate) fn new(slice: &'a mut [T], size: usize) -> Chunks<'a, T> {
         Chunks { slice, size }
     }
+
+    /// The same blocks, lent out for a shorter time.
+    pub(crate) fn lend(&mut self) -> Chunks<'_, T> {
+        Chunks { slice: &mut *self.slice, size: self.size }
+    }
 }
 
 impl<T: Send> Divide for Chunks<'_, T> {

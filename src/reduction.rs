@@ -59,6 +59,9 @@ pub struct Loss {
     /// Candidates of norm 0, whose similarities are 0; `None` where rows were not looked at. Several calls against the
     /// same candidates count them several times.
     pub zero_candidates: Option<usize>,
+    /// Positives of norm 0 that are no candidates, as [`Positives::Outside`](crate::Positives::Outside) gives them: 0
+    /// where the positives are candidates, and `None` where rows were not looked at.
+    pub zero_positives: Option<usize>,
 }
 
 impl Default for Loss {
@@ -74,6 +77,7 @@ impl Default for Loss {
             without_closest_negative: 0,
             zero_anchors: Some(0),
             zero_candidates: Some(0),
+            zero_positives: Some(0),
         }
     }
 }
@@ -92,6 +96,7 @@ impl AddAssign for Loss {
         let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours?.saturating_add(theirs?));
         self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
         self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
+        self.zero_positives = add(self.zero_positives, other.zero_positives);
     }
 }
 
@@ -130,6 +135,7 @@ impl Loss {
             without_closest_negative: without as usize,
             zero_anchors: None,
             zero_candidates: None,
+            zero_positives: None,
         }
     }
 }

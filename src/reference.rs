@@ -3,7 +3,10 @@
 //! It is as slow as it looks, allocates freely, and shares nothing with the fast path but the types of arguments and
 //! results, so that agreement, bit for bit, means something. The constants are part of the definition.
 
-use crate::{Batch, ClosestNegative, Error, Loss, Negatives, Positives, Reduction, RowStats, Side};
+use crate::{
+    Batch, ClosestNegative, Error, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction, RowStats,
+    Side, SimilarityMatrix,
+};
 
 /// Element `k` of a row is added in lane `k % LANES`.
 const LANES: usize = 16;
@@ -91,9 +94,14 @@ pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec
     anchors.chunks(dim).flat_map(row).collect()
 }
 
-/// The closest negative of a row of similarities.
-fn closest_negative(similarities: &[f32], positive: usize, negatives: Negatives) -> Option<ClosestNegative> {
-    let limit = similarities[positive];
+/// The closest negative of a row of similarities, whose positive has similarity `limit`, and index `positive` if it is
+/// one of the row.
+fn closest_negative(
+    similarities: &[f32],
+    limit: f32,
+    positive: Option<usize>,
+    negatives: Negatives,
+) -> Option<ClosestNegative> {
     let mut closest: Option<ClosestNegative> = None;
     for (index, &similarity) in similarities.iter().enumerate() {
         let qualifies = match negatives {
@@ -101,28 +109,37 @@ fn closest_negative(similarities: &[f32], positive: usize, negatives: Negatives)
             Negatives::AtOrBelow => similarity <= limit,
             Negatives::Any => true,
         };
-        if index != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity()) {
+        if Some(index) != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity()) {
             closest = Some(ClosestNegative::new(index, similarity).expect("a finite similarity"));
         }
     }
     closest
 }
 
-/// The statistics of a row of similarities whose mean negative is known.
-fn row_of(similarities: &[f32], positive: usize, mean_negative: f32, negatives: Negatives) -> RowStats {
-    let closest = closest_negative(similarities, positive, negatives);
-    RowStats::new(similarities[positive], mean_negative, closest).expect("finite similarities")
+/// The candidate that is the positive of anchor `row`, if one is.
+fn positive_index(positives: Positives<'_>, row: usize) -> Option<usize> {
+    match positives {
+        Positives::Identity => Some(row),
+        Positives::Offset(offset) => Some(offset + row),
+        Positives::Indices(indices) => Some(indices[row]),
+        Positives::IndicesU32(indices) => Some(indices[row] as usize),
+        Positives::IndicesI64(indices) => Some(indices[row] as usize),
+        Positives::Outside(_) => None,
+    }
 }
 
-/// The candidate that is the positive of anchor `row`.
-fn positive_of(batch: Batch<'_>, row: usize) -> usize {
-    match batch.positives() {
-        Positives::Identity => row,
-        Positives::Offset(offset) => offset + row,
-        Positives::Indices(indices) => indices[row],
-        Positives::IndicesU32(indices) => indices[row] as usize,
-        Positives::IndicesI64(indices) => indices[row] as usize,
-    }
+/// The positive of anchor `row`.
+fn positive_row(batch: Batch<'_>, row: usize) -> &[f32] {
+    let (rows, index) = match (batch.positives(), positive_index(batch.positives(), row)) {
+        (Positives::Outside(rows), _) => (rows, row),
+        (_, index) => (batch.candidate_rows().data(), index.expect("a candidate")),
+    };
+    &rows[index * batch.dim()..][..batch.dim()]
+}
+
+/// The elements of positives that are no candidates, or nothing.
+fn outside(batch: Batch<'_>) -> &[f32] {
+    if let Positives::Outside(rows) = batch.positives() { rows } else { &[] }
 }
 
 /// The statistics that [`crate::Forward::row_stats`] returns.
@@ -132,7 +149,9 @@ fn positive_of(batch: Batch<'_>, row: usize) -> usize {
 pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>, Error> {
     let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
     let dim = batch.dim();
-    for (side, rows) in [(Side::Anchors, anchors), (batch.candidate_side(), candidates)] {
+    for (side, rows) in
+        [(Side::Anchors, anchors), (batch.candidate_side(), candidates), (Side::Positives, outside(batch))]
+    {
         if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { side, row: index / dim });
         }
@@ -143,28 +162,38 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
     let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
     Ok(rows
         .map(|(row, (anchor, similarities))| {
-            let positive = positive_of(batch, row);
+            let positive = positive_index(batch.positives(), row);
             let total = lane_sum(anchor.iter().zip(&sum).map(|(&a, sum)| f64::from(a) * sum));
             let total = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
-            let positive64 = cosine64(anchor, &candidates[positive * dim..][..dim]);
-            let mean = ((total - positive64) / (units.len() - 1) as f64) as f32;
-            row_of(similarities, positive, mean, negatives)
+            let positive64 = cosine64(anchor, positive_row(batch, row));
+            let mean = match positive {
+                Some(_) => (total - positive64) / (units.len() - 1) as f64,
+                None => total / units.len() as f64,
+            };
+            let closest = closest_negative(similarities, positive64 as f32, positive, negatives);
+            RowStats::new(positive64 as f32, mean as f32, closest).expect("finite similarities")
         })
         .collect())
 }
 
-/// The statistics that [`crate::ForwardFromSimilarities::row_stats`] returns, of a matrix of finite
-/// similarities with a row for each index in `positives`.
+/// The statistics that [`crate::ForwardFromSimilarities::row_stats`] returns.
 ///
 /// # Panics
-/// There are no positives or fewer similarities than positives; a positive is beyond its row.
+/// A similarity is not finite.
 #[must_use]
-pub fn row_stats_from_similarities(matrix: &[f32], positives: &[usize], negatives: Negatives) -> Vec<RowStats> {
-    let rows = matrix.chunks(matrix.len() / positives.len()).zip(positives);
-    rows.map(|(row, &positive)| {
-        let sum = |part: &[f32]| lane_sum(part.iter().map(|&value| f64::from(value)));
-        let total = sum(&row[..positive]) + sum(&row[positive + 1..]);
-        row_of(row, positive, (total / (row.len() - 1) as f64) as f32, negatives)
+pub fn row_stats_from_similarities(matrix: SimilarityMatrix<'_>, negatives: Negatives) -> Vec<RowStats> {
+    let rows = matrix.data().chunks(matrix.columns()).enumerate();
+    rows.map(|(row, similarities)| {
+        let positive = positive_index(matrix.positives(), row);
+        let limit = match (matrix.positives(), positive) {
+            (Positives::Outside(given), _) => given[row],
+            (_, index) => similarities[index.expect("a column")],
+        };
+        let parts = positive.map_or([similarities, &[]], |index| [&similarities[..index], &similarities[index + 1..]]);
+        let sums = parts.map(|part| lane_sum(part.iter().map(|&value| f64::from(value))));
+        let mean = (sums[0] + sums[1]) / (parts[0].len() + parts[1].len()) as f64;
+        let closest = closest_negative(similarities, limit, positive, negatives);
+        RowStats::new(limit, mean as f32, closest).expect("finite similarities")
     })
     .collect()
 }
@@ -200,6 +229,7 @@ pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
         without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
         zero_anchors: None,
         zero_candidates: None,
+        zero_positives: None,
     }
 }
 
@@ -217,7 +247,54 @@ pub fn forward(
     let zeros = |rows: &[f32]| rows.chunks(batch.dim()).filter(|row| row.iter().all(|&value| value == 0.0)).count();
     let zero_anchors = Some(zeros(batch.anchor_rows().data()));
     let zero_candidates = Some(zeros(batch.candidate_rows().data()));
-    Ok((Loss { zero_anchors, zero_candidates, ..loss(&rows, margin, reduction) }, rows))
+    let zero_positives = Some(zeros(outside(batch)));
+    Ok((Loss { zero_anchors, zero_candidates, zero_positives, ..loss(&rows, margin, reduction) }, rows))
+}
+
+/// The lists that [`crate::Miner::mine`] returns, one for each query.
+///
+/// # Errors
+/// A row is not finite.
+pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>, Error> {
+    let (queries, candidates) = (batch.sides().anchors.data(), batch.sides().candidates.data());
+    let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
+    for (side, rows) in [(Side::Anchors, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
+        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { side, row: index / batch.dim() });
+        }
+    }
+    let matrix = similarity_matrix(queries, candidates, batch.dim());
+    let rows = matrix.chunks(batch.candidates()).enumerate();
+    Ok(rows.map(|(query, similarities)| neighbours(miner, batch, query, similarities)).collect())
+}
+
+/// The list of one query.
+fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities: &[f32]) -> Vec<Neighbour> {
+    let known: Vec<usize> = batch.known(query).iter().collect();
+    let row = &batch.sides().anchors.data()[query * batch.dim()..][..batch.dim()];
+    let smallest = batch.positive_rows(query).map(|positive| cosine_similarity(row, positive)).reduce(f32::min);
+    let positive = batch.given_similarities().map_or(smallest, |similarities| similarities[query]).map(f64::from);
+    let qualifies = |similarity: f64| {
+        let is_below = |p: f64| match miner.negatives {
+            Negatives::Below => similarity < p,
+            Negatives::AtOrBelow => similarity <= p,
+            Negatives::Any => true,
+        };
+        let has_margin = |p: f64| {
+            miner.absolute_margin.is_none_or(|margin| similarity + margin <= p)
+                && miner.relative_margin.is_none_or(|margin| similarity <= p - p.abs() * margin)
+        };
+        positive.is_none_or(|p| is_below(p) && has_margin(p))
+            && miner.max_similarity.is_none_or(|most| similarity <= most)
+            && miner.min_similarity.is_none_or(|least| similarity >= least)
+    };
+    let is_out = |index: usize| known.contains(&index) || batch.predicate().is_some_and(|is_out| is_out(query, index));
+    let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });
+    let mut list: Vec<Neighbour> =
+        all.filter(|pair| qualifies(pair.similarity.into()) && !is_out(pair.index)).collect();
+    // Stable, so that the lower index stands first on a tie.
+    list.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).expect("finite similarities"));
+    list.into_iter().skip(miner.skip).take(miner.k).collect()
 }
 
 /// Which hinges of a row are above 0: that on the mean negative, and that on the closest negative.
@@ -226,8 +303,13 @@ fn active_hinges(row: &RowStats, margin: f32) -> (bool, bool) {
     (active(row.mean_negative()), row.closest_negative().is_some_and(|closest| active(closest.similarity())))
 }
 
-/// The gradients that [`crate::Forward::backward`] writes, with respect to anchors and candidates, bit for bit: in its
-/// algebra and its order. `rows` are the statistics of the anchors, and each has a weight. The weights that a reduction
+/// How many negatives each anchor has.
+fn negative_count(batch: Batch<'_>) -> usize {
+    batch.candidates() - usize::from(outside(batch).is_empty())
+}
+
+/// The gradients that [`crate::Forward::backward`] writes, with respect to anchors, candidates and positives that are no
+/// candidates (nothing, where they are), bit for bit: in its algebra and its order. `rows` are the statistics of the anchors, and each has a weight. The weights that a reduction
 /// implies are 1 for the sum, and 1/m for the mean.
 ///
 /// This is the definition of the bits; [`backward`] tells how near they are to the truth.
@@ -235,10 +317,11 @@ fn active_hinges(row: &RowStats, margin: f32) -> (bool, bool) {
 /// # Panics
 /// There are not as many statistics and weights as the batch has anchors.
 #[must_use]
-pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> (Vec<f32>, Vec<f32>) {
+pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> [Vec<f32>; 3] {
     assert!(rows.len() == batch.rows() && weights.len() == batch.rows(), "one for each anchor");
     let anchors: Vec<&[f32]> = batch.anchor_rows().data().chunks(batch.dim()).collect();
     let candidates: Vec<&[f32]> = batch.candidate_rows().data().chunks(batch.dim()).collect();
+    let positives: Vec<&[f32]> = outside(batch).chunks(batch.dim()).collect();
     let add = |sum: &mut Vec<f64>, terms: &[f64]| sum.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
     let sum_of = |rows: &[&[f32]], norms: &[f64]| {
         let rows: Vec<Vec<f64>> = rows.iter().zip(norms).map(|(row, &norm)| scaled_row(row, norm)).collect();
@@ -249,14 +332,21 @@ pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f6
     let weight = |is_active: bool, row: usize| if is_active { weights[row] } else { 0.0 };
     let mean = |row: usize| weight(active_hinges(&rows[row], margin).0, row);
     let closest = |row: usize| weight(active_hinges(&rows[row], margin).1, row);
-    let shares: Vec<f64> = (0..rows.len()).map(|row| mean(row) / (candidates.len() - 1) as f64).collect();
+    let shares: Vec<f64> = (0..rows.len()).map(|row| mean(row) / negative_count(batch) as f64).collect();
     // Then the derivatives by the rows of norm 1, ..
     let candidate_sum = sum_of(&candidates, &vec![1.0; candidates.len()]);
     let start = |&share: &f64| candidate_sum.iter().map(|sum| if share == 0.0 { 0.0 } else { sum * share }).collect();
     let mut by_anchors: Vec<Vec<f64>> = shares.iter().map(start).collect();
     let mut by_candidates = vec![sum_of(&anchors, &shares); candidates.len()];
+    let mut by_positives = vec![vec![0.0; batch.dim()]; positives.len()];
     for (row, stats) in rows.iter().enumerate() {
-        let positive = Some((positive_of(batch, row), -(mean(row) + closest(row) + shares[row])));
+        let index = positive_index(batch.positives(), row);
+        let positive = index.map(|index| (index, -(mean(row) + closest(row) + shares[row])));
+        let outside = -(mean(row) + closest(row));
+        if index.is_none() && outside != 0.0 {
+            add(&mut by_anchors[row], &scaled_row(positives[row], outside));
+            add(&mut by_positives[row], &scaled_row(anchors[row], outside));
+        }
         let negative = stats.closest_negative().map(|negative| (negative.index(), closest(row)));
         for (index, derivative) in [positive, negative].into_iter().flatten().filter(|pair| pair.1 != 0.0) {
             add(&mut by_anchors[row], &scaled_row(candidates[index], derivative));
@@ -275,22 +365,25 @@ pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f6
         };
         rows.iter().zip(by_units).flat_map(by_row).collect()
     };
-    (side(&anchors, &by_anchors), side(&candidates, &by_candidates))
+    [side(&anchors, &by_anchors), side(&candidates, &by_candidates), side(&positives, &by_positives)]
 }
 
-/// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics.
+/// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics: by
+/// those with all candidates, and with the positive at the end, if it is no candidate.
 ///
 /// # Panics
 /// There are not as many statistics and weights as the batch has anchors.
 #[must_use]
 pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> Vec<Vec<f64>> {
     assert!(rows.len() == batch.rows() && weights.len() == batch.rows(), "one for each anchor");
-    let mut gradients = vec![vec![0.0; batch.candidates()]; rows.len()];
+    let columns = batch.candidates() + usize::from(!outside(batch).is_empty());
+    let mut gradients = vec![vec![0.0; columns]; rows.len()];
     for (row, (gradient, stats)) in gradients.iter_mut().zip(rows).enumerate() {
-        let (positive, weight) = (positive_of(batch, row), weights[row]);
+        let positive = positive_index(batch.positives(), row).unwrap_or(batch.candidates());
+        let weight = weights[row];
         let (mean, closest) = active_hinges(stats, margin);
         if mean {
-            let negatives = (gradient.len() - 1) as f64;
+            let negatives = negative_count(batch) as f64;
             gradient.iter_mut().for_each(|value| *value += weight / negatives);
             gradient[positive] = -weight;
         }
@@ -328,18 +421,23 @@ fn accurate_unit_row(row: &[f32]) -> Vec<f64> {
 
 /// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given:
 /// the chain rule through `s_j = (row / |row|) . v_j`.
-fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<f64> {
+fn row_gradient<'a>(
+    row: &[f32],
+    by_similarity: &[f64],
+    others: impl Iterator<Item = &'a Vec<f64>> + Clone,
+) -> Vec<f64> {
     let (unit, norm) = (accurate_unit_row(row), accurate_norm(row));
-    let by_element =
-        |k| accurate_dot(by_similarity.iter().zip(others).map(|(&by_similarity, other)| (by_similarity, other[k])));
+    let by_element = |k| {
+        accurate_dot(by_similarity.iter().zip(others.clone()).map(|(&by_similarity, other)| (by_similarity, other[k])))
+    };
     let by_unit: Vec<f64> = (0..row.len()).map(by_element).collect();
     let along = accurate_dot(by_unit.iter().copied().zip(unit.iter().copied()));
     let project = |(by_unit, unit): (&f64, &f64)| if norm == 0.0 { 0.0 } else { (by_unit - along * unit) / norm };
     by_unit.iter().zip(&unit).map(project).collect()
 }
 
-/// The true gradients of the loss with respect to anchors and candidates, with a weight for each row: pair by pair, in
-/// sums that lose next to nothing, so that they are right to a few units of 1e-16 of the sum of the magnitudes that add
+/// The true gradients of the loss with respect to anchors, candidates and positives that are no candidates (nothing, where
+/// they are), with a weight for each row: pair by pair, in sums that lose next to nothing, so that they are right to a few units of 1e-16 of the sum of the magnitudes that add
 /// up to them. The weights that a reduction implies are 1 for the sum, and 1/m for the mean.
 ///
 /// It shares neither the algebra nor the order of the fast path, nor its bits: those are what [`gradients`] defines.
@@ -349,20 +447,23 @@ fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<
 ///
 /// # Panics
 /// There are not as many weights as the batch has anchors.
-pub fn backward(
-    batch: Batch<'_>,
-    margin: f32,
-    negatives: Negatives,
-    weights: &[f64],
-) -> Result<(Vec<f64>, Vec<f64>), Error> {
+pub fn backward(batch: Batch<'_>, margin: f32, negatives: Negatives, weights: &[f64]) -> Result<[Vec<f64>; 3], Error> {
     let by_anchor = similarity_gradients(batch, &row_stats(batch, negatives)?, margin, weights);
     let by_candidate: Vec<Vec<f64>> =
         (0..batch.candidates()).map(|column| by_anchor.iter().map(|row| row[column]).collect()).collect();
-    let side = |rows: &[f32], by_similarity: &[Vec<f64>], others: &[f32]| {
-        let others: Vec<Vec<f64>> = others.chunks(batch.dim()).map(accurate_unit_row).collect();
-        let rows = rows.chunks(batch.dim()).zip(by_similarity);
-        rows.flat_map(|(row, by_similarity)| row_gradient(row, by_similarity, &others)).collect()
-    };
+    let units = |rows: &[f32]| rows.chunks(batch.dim()).map(accurate_unit_row).collect::<Vec<_>>();
     let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
-    Ok((side(anchors, &by_anchor, candidates), side(candidates, &by_candidate, anchors)))
+    let (unit_anchors, unit_candidates, unit_positives) = (units(anchors), units(candidates), units(outside(batch)));
+    let of_anchors =
+        anchors.chunks(batch.dim()).zip(&by_anchor).enumerate().flat_map(|(row, (anchor, by_similarity))| {
+            let others = unit_candidates.iter().chain(unit_positives.get(row));
+            row_gradient(anchor, by_similarity, others)
+        });
+    let of_candidates = candidates.chunks(batch.dim()).zip(&by_candidate);
+    let of_candidates = of_candidates
+        .flat_map(|(candidate, by_similarity)| row_gradient(candidate, by_similarity, unit_anchors.iter()));
+    let of_positives = outside(batch).chunks(batch.dim()).enumerate().flat_map(|(row, positive)| {
+        row_gradient(positive, &by_anchor[row][batch.candidates()..], unit_anchors[row..=row].iter())
+    });
+    Ok([of_anchors.collect(), of_candidates.collect(), of_positives.collect()])
 }

@@ -1,7 +1,10 @@
 //! The statistics of a row of similarities, and the rules that decide them. Ties, absence and hinges are defined in
 //! this file alone.
 
-use crate::error::Error;
+use core::cmp::Ordering;
+
+use crate::error::{Error, Side};
+use crate::memory::grow;
 
 /// Which candidates may be the closest negative of a row.
 ///
@@ -25,14 +28,253 @@ pub enum Negatives {
 }
 
 impl Negatives {
-    /// The largest similarity with which a negative qualifies in a row whose positive has this one.
+    /// The similarities with which a negative qualifies in a row whose positive has this one.
     #[inline(always)]
-    pub(crate) fn limit(self, positive: f32) -> f32 {
-        match self {
+    pub(crate) fn admissible(self, positive: f32) -> Admissible {
+        let high = match self {
             Negatives::Below => positive.next_down(),
             Negatives::AtOrBelow => positive,
             Negatives::Any => f32::INFINITY,
+        };
+        Admissible { low: f32::NEG_INFINITY, high }
+    }
+}
+
+/// The similarities with which a candidate of a row qualifies: those from `low` to `high`, none where `low > high`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Admissible {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+impl Admissible {
+    /// Every similarity.
+    pub(crate) const ALL: Admissible = Admissible { low: f32::NEG_INFINITY, high: f32::INFINITY };
+
+    #[inline(always)]
+    pub(crate) fn admits(self, similarity: f32) -> bool {
+        self.low <= similarity && similarity <= self.high
+    }
+
+    /// Whether no similarity qualifies.
+    pub(crate) fn is_empty(self) -> bool {
+        self.low > self.high
+    }
+
+    /// The similarities that are in both.
+    pub(crate) fn and(self, other: Admissible) -> Admissible {
+        Admissible { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+
+    /// The similarities `s` with `s <= limit`.
+    fn at_most(limit: f64) -> Admissible {
+        let nearest = limit as f32;
+        let high = if f64::from(nearest) > limit { nearest.next_down() } else { nearest };
+        Admissible { high, ..Admissible::ALL }
+    }
+
+    /// The similarities `s` with `s >= limit`.
+    fn at_least(limit: f64) -> Admissible {
+        let nearest = limit as f32;
+        let low = if f64::from(nearest) < limit { nearest.next_up() } else { nearest };
+        Admissible { low, ..Admissible::ALL }
+    }
+
+    /// The similarities `s` with `s + margin <= limit`, where the sum is rounded to `f64`.
+    fn with_margin(margin: f64, limit: f64) -> Admissible {
+        let holds = |similarity: f32| f64::from(similarity) + margin <= limit;
+        let near = (limit - margin) as f32;
+        let near = [near.next_up(), near, near.next_down()];
+        let is_last = |&similarity: &f32| holds(similarity) && !holds(similarity.next_up());
+        let high = near.into_iter().find(is_last).unwrap_or_else(|| last_where(holds));
+        Admissible { high, ..Admissible::ALL }
+    }
+}
+
+/// The largest `f32` for which `holds` is true, or negative infinity, if it is false for every number above one for
+/// which it is false: by bisection of the numbers in their order.
+fn last_where(holds: impl Fn(f32) -> bool) -> f32 {
+    // Number 0 is negative infinity, and each `f32` has the number after that of the next smaller one.
+    const LARGEST: u32 = 2 * 0x7F80_0000;
+    let nth = |number: u32| {
+        let rank = i64::from(number) - i64::from(LARGEST / 2);
+        let magnitude = f32::from_bits(rank.unsigned_abs() as u32);
+        if rank < 0 { -magnitude } else { magnitude }
+    };
+    let (mut low, mut high) = (0, LARGEST);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if holds(nth(middle)) {
+            low = middle;
+        } else {
+            high = middle - 1;
         }
+    }
+    nth(low)
+}
+
+/// Which similarities with a query qualify for mining: see [`Miner`](crate::Miner). Comparisons are made in `f64`, with
+/// p the smallest similarity of a query and its known positives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thresholds {
+    pub(crate) negatives: Negatives,
+    /// `s + a <= p`
+    pub(crate) absolute_margin: Option<f64>,
+    /// `s <= p - abs(p) * r`
+    pub(crate) relative_margin: Option<f64>,
+    pub(crate) max_similarity: Option<f64>,
+    pub(crate) min_similarity: Option<f64>,
+}
+
+impl Thresholds {
+    /// The similarities that qualify for a query with this p. Without it, thresholds on p keep everything.
+    pub(crate) fn admissible(&self, positive: Option<f32>) -> Admissible {
+        let keep = |threshold: Option<f64>, admissible: fn(f64) -> Admissible| threshold.map(admissible);
+        let own = [keep(self.max_similarity, Admissible::at_most), keep(self.min_similarity, Admissible::at_least)];
+        let of_positive = |positive: f32| {
+            let p = f64::from(positive);
+            let absolute = self.absolute_margin.map(|margin| Admissible::with_margin(margin, p));
+            let relative = self.relative_margin.map(|margin| Admissible::at_most(p - p.abs() * margin));
+            [Some(self.negatives.admissible(positive)), absolute, relative]
+        };
+        let of_positive = positive.map_or([None; 3], of_positive);
+        own.into_iter().chain(of_positive).flatten().fold(Admissible::ALL, Admissible::and)
+    }
+
+    /// Whether one of them rules out similar candidates.
+    pub(crate) fn have_upper(&self) -> bool {
+        let upper = [self.absolute_margin, self.relative_margin, self.max_similarity];
+        self.negatives != Negatives::Any || upper.iter().any(Option::is_some)
+    }
+}
+
+/// Who is no negative of one row.
+pub(crate) trait Exclusion: Copy {
+    fn excludes(self, candidate: usize) -> bool;
+
+    /// The bits of `run` whose candidates are excluded; bit `l` stands for candidate `first + l`.
+    #[inline(always)]
+    fn among(self, first: usize, run: u64) -> u64 {
+        let (mut left, mut excluded) = (run, 0);
+        while left != 0 {
+            let lane = left.trailing_zeros();
+            left &= left - 1;
+            excluded |= u64::from(self.excludes(first + lane as usize)) << lane;
+        }
+        excluded
+    }
+}
+
+/// Nobody is excluded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoExclusion;
+
+impl Exclusion for NoExclusion {
+    #[inline(always)]
+    fn excludes(self, _candidate: usize) -> bool {
+        false
+    }
+}
+
+/// Who is no negative of each row of a call.
+pub(crate) trait RowExclusions: Copy + Sync {
+    type Row: Exclusion;
+
+    /// Who is no negative of row `row`.
+    fn of(self, row: usize) -> Self::Row;
+}
+
+/// The positive of a row, which alone is no negative of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnlyPositive(usize);
+
+impl OnlyPositive {
+    /// The row whose positive is candidate `index`, if it is one.
+    #[inline(always)]
+    pub(crate) fn new(index: Option<usize>) -> OnlyPositive {
+        // No candidate has this index.
+        OnlyPositive(index.unwrap_or(usize::MAX))
+    }
+}
+
+impl Exclusion for OnlyPositive {
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        candidate == self.0
+    }
+
+    #[inline(always)]
+    fn among(self, first: usize, run: u64) -> u64 {
+        let lane = self.0.wrapping_sub(first);
+        if lane < 64 { run & (1 << lane) } else { 0 }
+    }
+}
+
+/// A candidate near a query: its index and their cosine similarity.
+///
+/// ```
+/// use hardneg::Neighbour;
+///
+/// // The lists of two shards, the second of which begins at candidate 100.
+/// let first = [Neighbour { index: 7, similarity: 0.9 }, Neighbour { index: 3, similarity: 0.5 }];
+/// let second = [Neighbour { index: 104, similarity: 0.7 }, Neighbour { index: 100, similarity: 0.5 }];
+/// let mut closest = [Neighbour::default(); 3];
+/// assert_eq!(Neighbour::merge(&first, &second, &mut closest), 3);
+/// assert_eq!(closest.map(|neighbour| neighbour.index), [7, 104, 3]);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[allow(clippy::exhaustive_structs)] // Both numbers are all there is to it.
+pub struct Neighbour {
+    /// The candidate.
+    pub index: usize,
+    /// The cosine similarity of the query and the candidate.
+    pub similarity: f32,
+}
+
+impl Neighbour {
+    /// Whether this one stands before the other in a list: it is more similar, or as similar with a lower index.
+    #[must_use]
+    #[inline(always)]
+    pub fn precedes(self, other: Neighbour) -> bool {
+        self.similarity > other.similarity || (self.similarity == other.similarity && self.index < other.index)
+    }
+
+    /// The order of a list, the closest first.
+    #[inline(always)]
+    pub(crate) fn order(self, other: Neighbour) -> Ordering {
+        if self.precedes(other) {
+            Ordering::Less
+        } else if other.precedes(self) {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    }
+
+    /// Merges two lists of the same query, the closest first and the lower index first on a tie, into one: as many as
+    /// there is room for. Returns how many there are.
+    ///
+    /// The lists of shards merge in any order of shards to the list of the whole, if every shard has its k closest and
+    /// its candidates' indices in the whole. [`Miner::skip`](crate::Miner::skip) counts from the start of the merged
+    /// list: mine k + skip of each shard, and drop the first ones at the end.
+    ///
+    /// # Allocation
+    /// None.
+    pub fn merge(first: &[Neighbour], second: &[Neighbour], into: &mut [Neighbour]) -> usize {
+        let (mut first, mut second) = (first, second);
+        let mut merged = 0;
+        for slot in into {
+            let from = match (first.first(), second.first()) {
+                (Some(a), Some(b)) if b.precedes(*a) => &mut second,
+                (None, _) => &mut second,
+                _ => &mut first,
+            };
+            let Some((next, rest)) = from.split_first() else { break };
+            (*slot, *from) = (*next, rest);
+            merged += 1;
+        }
+        merged
     }
 }
 
@@ -68,103 +310,221 @@ impl ClosestNegative {
     }
 }
 
-/// The search for a row's closest negative: offer every candidate that may be it, in any order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClosestSearch {
-    /// The largest similarity that qualifies.
-    limit: f32,
-    positive_index: usize,
-    /// The largest similarity that was found, and its candidate; negative infinity where there is none yet.
-    similarity: f32,
-    index: usize,
-}
+/// The search for the closest negatives of a row: offer every candidate that may be one, in any order.
+pub(crate) trait Search {
+    /// The similarities that qualify.
+    fn admissible(&self) -> Admissible;
 
-impl ClosestSearch {
-    /// A search in no row.
-    pub(crate) const EMPTY: ClosestSearch =
-        ClosestSearch { limit: f32::INFINITY, positive_index: 0, similarity: f32::NEG_INFINITY, index: 0 };
+    /// A similarity below which a candidate is not wanted any more. One that is as similar may be, for its index.
+    fn bar(&self) -> f32;
 
-    /// A search in the row whose positive is candidate `positive_index` with similarity `positive`.
+    /// Puts a candidate that qualifies among those found, if it precedes one of them or there are too few.
+    fn put(&mut self, found: Neighbour);
+
+    /// The candidates found so far, the closest first. The search ends with it.
+    fn sorted(&mut self) -> &[Neighbour];
+
+    /// Considers candidate `index`: it must qualify, must not be excluded, and must precede one that was found.
     #[inline(always)]
-    pub(crate) fn new(negatives: Negatives, positive: f32, positive_index: usize) -> ClosestSearch {
-        let limit = negatives.limit(positive);
-        ClosestSearch { limit, positive_index, similarity: f32::NEG_INFINITY, index: 0 }
-    }
-
-    /// Considers candidate `index`: it must not be the positive, it must qualify, and it must be more similar than the
-    /// one found so far, or as similar with a lower index.
-    #[inline(always)]
-    pub(crate) fn offer(&mut self, index: usize, similarity: f32) {
-        let wins = similarity > self.similarity || (similarity == self.similarity && index < self.index);
-        if wins && similarity <= self.limit && index != self.positive_index {
-            (self.similarity, self.index) = (similarity, index);
+    fn offer(&mut self, index: usize, similarity: f32, exclusion: impl Exclusion) {
+        if similarity >= self.bar() && self.admissible().admits(similarity) && !exclusion.excludes(index) {
+            self.put(Neighbour { index, similarity });
         }
     }
 
     /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the
-    /// run is found without a branch for each candidate, in lanes: hardly any run of a long row holds a better one. The
-    /// positive's similarity is overwritten.
+    /// run is found without a branch for each candidate: hardly any run of a long row holds one that is wanted.
     #[inline(always)]
-    pub(crate) fn offer_run(&mut self, first: usize, similarities: &mut [f32]) {
-        /// Lanes of the search: a register of the widest.
-        const LANES: usize = 16;
-        let positive = self.positive_index.checked_sub(first).and_then(|index| similarities.get_mut(index));
-        if let Some(positive) = positive {
-            *positive = f32::NEG_INFINITY;
-        }
-        let (blocks, tail) = similarities.as_chunks::<LANES>();
-        let mut lanes = [f32::NEG_INFINITY; LANES];
-        for block in blocks {
-            for lane in 0..LANES {
-                lanes[lane] = larger(lanes[lane], self.admitted(block[lane]));
+    fn offer_run(&mut self, first: usize, similarities: &[f32], exclusion: impl Exclusion) {
+        let Admissible { low, high } = self.admissible();
+        let best = largest_up_to(high, similarities);
+        if best > self.bar() && best >= low {
+            for (index, &similarity) in similarities.iter().enumerate() {
+                self.offer(first + index, similarity, exclusion);
             }
-        }
-        let mut best = f32::NEG_INFINITY;
-        for &similarity in tail {
-            best = larger(best, self.admitted(similarity));
-        }
-        if !blocks.is_empty() {
-            let mut half = LANES / 2;
-            while half > 0 {
-                for lane in 0..half {
-                    lanes[lane] = larger(lanes[lane], lanes[lane + half]);
-                }
-                half /= 2;
-            }
-            best = larger(best, lanes[0]);
-        }
-        if best > self.similarity {
-            let index = similarities.iter().position(|&similarity| similarity == best);
-            (self.similarity, self.index) = (best, first + index.unwrap_or(0));
         }
     }
+}
 
-    /// A similarity that qualifies, and negative infinity in the place of others.
+/// The search for a row's closest negative.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClosestSearch {
+    admissible: Admissible,
+    /// The closest that was found; its similarity is negative infinity where there is none yet.
+    closest: Neighbour,
+}
+
+impl ClosestSearch {
+    /// A search in no row.
+    pub(crate) const EMPTY: ClosestSearch = ClosestSearch::new(Admissible::ALL);
+
+    /// A search among the candidates with these similarities.
     #[inline(always)]
-    fn admitted(&self, similarity: f32) -> f32 {
-        if similarity <= self.limit { similarity } else { f32::NEG_INFINITY }
+    pub(crate) const fn new(admissible: Admissible) -> ClosestSearch {
+        ClosestSearch { admissible, closest: Neighbour { index: usize::MAX, similarity: f32::NEG_INFINITY } }
     }
 
     /// Considers what a search of other candidates in the same row has found.
     #[inline(always)]
     pub(crate) fn merge(&mut self, other: &ClosestSearch) {
-        if let Some(found) = other.found() {
-            self.offer(found.index, found.similarity);
+        if other.found().is_some() {
+            self.put(other.closest);
         }
     }
 
     /// The closest negative among the candidates offered so far.
     #[inline(always)]
     pub(crate) fn found(&self) -> Option<ClosestNegative> {
-        let (index, similarity) = (self.index, self.similarity);
+        let Neighbour { index, similarity } = self.closest;
         (similarity > f32::NEG_INFINITY).then_some(ClosestNegative { index, similarity })
     }
 }
 
-/// The larger one; the second where one is NaN.
+impl Search for ClosestSearch {
+    #[inline(always)]
+    fn admissible(&self) -> Admissible {
+        self.admissible
+    }
+
+    #[inline(always)]
+    fn bar(&self) -> f32 {
+        self.closest.similarity
+    }
+
+    #[inline(always)]
+    fn put(&mut self, found: Neighbour) {
+        if found.precedes(self.closest) {
+            self.closest = found;
+        }
+    }
+
+    fn sorted(&mut self) -> &[Neighbour] {
+        let found = usize::from(self.found().is_some());
+        &core::slice::from_ref(&self.closest)[..found]
+    }
+}
+
+/// The search for the k closest negatives of a row: a heap whose root is the one that every other one precedes.
+#[derive(Debug)]
+pub(crate) struct ClosestList {
+    admissible: Admissible,
+    /// Room for k candidates, the first `length` of which were found.
+    heap: Vec<Neighbour>,
+    k: usize,
+    length: usize,
+}
+
+impl Default for ClosestList {
+    fn default() -> ClosestList {
+        ClosestList { admissible: Admissible::ALL, heap: Vec::new(), k: 0, length: 0 }
+    }
+}
+
+impl ClosestList {
+    /// Makes room for `k` candidates.
+    pub(crate) fn grow(&mut self, k: usize) -> Result<(), Error> {
+        grow(&mut self.heap, Side::Output, k, 1).map(|_| ())
+    }
+
+    /// Starts the search for the `k` closest, at least one, among the candidates with these similarities. There is room
+    /// for them.
+    pub(crate) fn open(&mut self, admissible: Admissible, k: usize) {
+        (self.admissible, self.k, self.length) = (admissible, k, 0);
+    }
+
+    /// The candidates found so far, in no order.
+    pub(crate) fn found(&self) -> &[Neighbour] {
+        &self.heap[..self.length]
+    }
+
+    /// Moves a candidate up from the end of the heap.
+    fn rise(&mut self, found: Neighbour) {
+        let mut at = self.length;
+        self.length += 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.heap[parent].precedes(found) {
+                break;
+            }
+            self.heap[at] = self.heap[parent];
+            at = parent;
+        }
+        self.heap[at] = found;
+    }
+
+    /// Puts a candidate in the place of the root, and moves it down.
+    fn replace_root(&mut self, found: Neighbour) {
+        let heap = &mut self.heap[..self.length];
+        let mut at = 0;
+        loop {
+            let mut child = 2 * at + 1;
+            if child + 1 < heap.len() && heap[child].precedes(heap[child + 1]) {
+                child += 1;
+            }
+            if child >= heap.len() || !found.precedes(heap[child]) {
+                break;
+            }
+            heap[at] = heap[child];
+            at = child;
+        }
+        heap[at] = found;
+    }
+}
+
+impl Search for ClosestList {
+    #[inline(always)]
+    fn admissible(&self) -> Admissible {
+        self.admissible
+    }
+
+    #[inline(always)]
+    fn bar(&self) -> f32 {
+        if self.length < self.k { f32::NEG_INFINITY } else { self.heap[0].similarity }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, found: Neighbour) {
+        if self.length < self.k {
+            self.rise(found);
+        } else if found.precedes(self.heap[0]) {
+            self.replace_root(found);
+        }
+    }
+
+    fn sorted(&mut self) -> &[Neighbour] {
+        let found = &mut self.heap[..self.length];
+        found.sort_unstable_by(|first, second| first.order(*second));
+        found
+    }
+}
+
+/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets have
+/// them: one number after the other waits for the one before it.
 #[inline(always)]
-fn larger(one: f32, other: f32) -> f32 {
-    if one > other { one } else { other }
+fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let larger = |one: f32, other: f32| if one > other { one } else { other };
+    let admitted = |number: f32| if number <= limit { number } else { f32::NEG_INFINITY };
+    let (blocks, tail) = numbers.as_chunks::<LANES>();
+    let mut best = f32::NEG_INFINITY;
+    for &number in tail {
+        best = larger(admitted(number), best);
+    }
+    let Some((first, blocks)) = blocks.split_first() else { return best };
+    let mut lanes = first.map(admitted);
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(admitted(block[lane]), lanes[lane]);
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane + half], lanes[lane]);
+        }
+        half /= 2;
+    }
+    larger(lanes[0], best)
 }
 
 /// The three numbers that a row of similarities is reduced to. All of them are finite.
@@ -301,5 +661,98 @@ impl TryFrom<RowStatsFields> for RowStats {
 
     fn try_from(fields: RowStatsFields) -> Result<RowStats, Error> {
         RowStats::new(fields.positive, fields.mean_negative, fields.closest_negative)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::Random;
+
+    /// Similarities and limits, many of them neighbours.
+    fn numbers(random: &mut Random) -> Vec<f32> {
+        let mut numbers = vec![0.0, -0.0, 1.0, -1.0, f32::MIN_POSITIVE, 1e-40, -1e-45, 0.75, 1.000_000_1];
+        numbers.extend((0..40).map(|_| random.unit()));
+        let neighbours: Vec<f32> = numbers.iter().flat_map(|number| [number.next_up(), number.next_down()]).collect();
+        numbers.extend(neighbours);
+        numbers
+    }
+
+    /// Every threshold is compared in `f64` in the definition, and has an interval of `f32` here.
+    #[test]
+    fn intervals_say_what_thresholds_say() {
+        let random = &mut Random(1);
+        let numbers = numbers(random);
+        let mut margins: Vec<f64> = vec![0.0, -0.0, 0.05, -0.05, 1e-9, 1e-17, -1e-17, 1e-320, 3.0, -3.0, 1e10, 1e300];
+        margins.extend((0..20).map(|_| f64::from(random.unit())));
+        let none = Thresholds {
+            negatives: Negatives::Any,
+            absolute_margin: None,
+            relative_margin: None,
+            max_similarity: None,
+            min_similarity: None,
+        };
+        let mut on_the_edge = 0;
+        for &positive in &numbers {
+            for &margin in &margins {
+                let p = f64::from(positive);
+                let absolute = Thresholds { absolute_margin: Some(margin), ..none }.admissible(Some(positive));
+                let relative = Thresholds { relative_margin: Some(margin), ..none }.admissible(Some(positive));
+                // Margins of this size put the limit on one of the numbers, or beside one.
+                let most = Thresholds { max_similarity: Some(p + 1e-9 * margin), ..none }.admissible(Some(positive));
+                let least = Thresholds { min_similarity: Some(p + 1e-9 * margin), ..none }.admissible(Some(positive));
+                let ends = [absolute.high, relative.high, most.high, least.low];
+                let near = ends.into_iter().flat_map(|end| [end.next_down(), end, end.next_up()]);
+                for similarity in near.filter(|end| end.is_finite()).chain(numbers.iter().copied()) {
+                    let s = f64::from(similarity);
+                    let what = format!("s {similarity:e}, p {positive:e}, margin {margin:e}");
+                    assert_eq!(absolute.admits(similarity), s + margin <= p, "absolute: {what}");
+                    assert_eq!(relative.admits(similarity), s <= p - p.abs() * margin, "relative: {what}");
+                    assert_eq!(most.admits(similarity), s <= p + 1e-9 * margin, "most: {what}");
+                    assert_eq!(least.admits(similarity), s >= p + 1e-9 * margin, "least: {what}");
+                    on_the_edge += usize::from(s + margin == p);
+                }
+            }
+            let at = |negatives| Thresholds { negatives, ..none }.admissible(Some(positive));
+            for &similarity in &numbers {
+                assert_eq!(at(Negatives::Below).admits(similarity), similarity < positive);
+                assert_eq!(at(Negatives::AtOrBelow).admits(similarity), similarity <= positive);
+                assert!(at(Negatives::Any).admits(similarity));
+            }
+        }
+        assert!(on_the_edge > 1000, "{on_the_edge}");
+        let all = Thresholds { absolute_margin: Some(0.1), relative_margin: Some(0.1), ..none };
+        assert_eq!(all.admissible(None), Admissible::ALL);
+    }
+
+    #[test]
+    fn bisection_finds_every_number() {
+        for limit in [0.0, 1.0, -1.0, 1e-45, -1e-45, f32::MAX, f32::MIN, 0.3, f32::NEG_INFINITY, f32::INFINITY] {
+            assert_eq!(last_where(|number| number <= limit), limit);
+        }
+        assert_eq!(last_where(|_| false), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn a_list_keeps_the_closest() {
+        let random = &mut Random(2);
+        for k in [1, 2, 3, 10, 64, 200] {
+            let mut list = ClosestList::default();
+            list.grow(k).unwrap();
+            for turn in 0..3 {
+                list.open(Admissible { low: -0.5, high: 0.5 }, k);
+                let steps = [4.0, 1e6, 16.0][turn];
+                let mut all = Vec::new();
+                for index in 0..150 {
+                    let similarity = (random.unit() * steps).round() / steps;
+                    list.offer(index, similarity, OnlyPositive(7));
+                    all.push(Neighbour { index, similarity });
+                }
+                all.retain(|pair| pair.similarity.abs() <= 0.5 && pair.index != 7);
+                all.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).unwrap());
+                all.truncate(k);
+                assert_eq!(list.sorted(), all, "k {k}");
+            }
+        }
     }
 }

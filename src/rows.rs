@@ -4,6 +4,14 @@ use core::fmt;
 
 use crate::error::{Error, Side, check_length};
 
+/// How many rows both sides of a batch have, and how long they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) anchors: usize,
+    pub(crate) candidates: usize,
+    pub(crate) dim: usize,
+}
+
 /// A row-major view of at least one row of at least one `f32`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -26,6 +34,11 @@ impl<'a> Rows<'a> {
         Ok(Rows { data, dim })
     }
 
+    /// Rows that were checked when they came.
+    pub(crate) fn known(data: &'a [f32], dim: usize) -> Rows<'a> {
+        Rows { data, dim }
+    }
+
     /// Two vectors of one length, as one row each.
     pub(crate) fn pair(x: &'a [f32], y: &'a [f32]) -> Result<(Rows<'a>, Rows<'a>), Error> {
         if x.is_empty() {
@@ -33,6 +46,11 @@ impl<'a> Rows<'a> {
         }
         check_length(Side::Candidates, x.len(), y.len())?;
         Ok((Rows { data: x, dim: x.len() }, Rows { data: y, dim: x.len() }))
+    }
+
+    /// Rows of the same length: `data` is a whole, positive number of them.
+    pub(crate) fn of_same_dim(self, data: &'a [f32]) -> Rows<'a> {
+        Rows { data, dim: self.dim }
     }
 
     /// How many rows there are.
@@ -77,6 +95,21 @@ impl<'a> Rows<'a> {
     /// The rows in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [f32]> {
         self.data.chunks_exact(self.dim)
+    }
+}
+
+/// The rows of both sides of a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    pub(crate) anchors: Rows<'a>,
+    pub(crate) candidates: Rows<'a>,
+    /// What an error calls the candidates.
+    pub(crate) candidate_side: Side,
+}
+
+impl Sides<'_> {
+    pub(crate) fn shape(self) -> Shape {
+        Shape { anchors: self.anchors.count(), candidates: self.candidates.count(), dim: self.anchors.dim() }
     }
 }
 

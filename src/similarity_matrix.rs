@@ -3,12 +3,12 @@
 use core::fmt;
 
 use crate::arch::{Simd, WithSimd};
-use crate::batch::Positives;
 use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
 use crate::loss::TripletLoss;
+use crate::positives::{Place, Positives};
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -41,8 +41,9 @@ impl<'a> SimilarityMatrix<'a> {
     /// The matrix of `rows` anchors and `columns` candidates.
     ///
     /// # Errors
-    /// There are no rows, no columns, or one column only; `data` has another length than `rows * columns`; the index
-    /// slice has another length than there are rows; a positive is not among the columns.
+    /// There are no rows, no columns, or one column only, which is the positive; `data` has another length than `rows * columns`; the index
+    /// slice, or that of similarities with [`Positives::Outside`], has another length than there are rows; a positive is
+    /// not among the columns.
     pub fn new(
         data: &'a [f32],
         rows: usize,
@@ -58,16 +59,47 @@ impl<'a> SimilarityMatrix<'a> {
         }
         let expected = rows.checked_mul(columns).ok_or(Error::SizeOverflow { side, rows, columns })?;
         check_length(side, expected, data.len())?;
-        if columns == 1 {
+        if let Positives::Outside(similarities) = positives {
+            check_length(Side::Positives, rows, similarities.len())?;
+        } else if columns == 1 {
             return Err(Error::NoNegative);
         }
         positives.check(rows, columns)?;
         Ok(SimilarityMatrix { data, columns, positives })
     }
 
-    /// The first row with an element that is not finite.
-    fn first_not_finite(self) -> Option<usize> {
-        self.data.iter().position(|value| !value.is_finite()).map(|index| index / self.columns)
+    pub(crate) fn data(self) -> &'a [f32] {
+        self.data
+    }
+
+    pub(crate) fn columns(self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn positives(self) -> Positives<'a> {
+        self.positives
+    }
+
+    /// Fails with the first row that has an element or a positive that is not finite.
+    fn check_finite(self) -> Result<(), Error> {
+        let first_not_finite = |values: &[f32]| values.iter().position(|value| !value.is_finite());
+        if let Some(index) = first_not_finite(self.data) {
+            return Err(Error::NotFinite { side: Side::Similarities, row: index / self.columns });
+        }
+        match self.positives {
+            Positives::Outside(similarities) => first_not_finite(similarities)
+                .map_or(Ok(()), |row| Err(Error::NotFinite { side: Side::Positives, row })),
+            _ => Ok(()),
+        }
+    }
+
+    /// The positive of row `row`, and its column, if it has one.
+    #[inline(always)]
+    fn positive(self, row: usize) -> (f32, Option<usize>) {
+        match self.positives.place(row) {
+            Place::Candidate(index) => (self.data[row * self.columns + index], Some(index)),
+            Place::Outside(similarities) => (similarities[row], None),
+        }
     }
 }
 
@@ -112,10 +144,11 @@ impl TripletLoss {
     /// The same loss from similarities that are already there.
     ///
     /// A row's mean negative is summed in `f64`: the elements before the positive, then those after it, each over 16
-    /// lanes folded by halves, as a dot product is. Runs on the calling thread.
+    /// lanes folded by halves, as a dot product is; all of them at once where the positive is no column. Runs on the
+    /// calling thread.
     ///
     /// # Errors
-    /// The margin is not finite; an element is not finite; the workspace cannot grow.
+    /// The margin is not finite; an element or a positive is not finite; the workspace cannot grow.
     ///
     /// # Allocation
     /// None once the workspace has grown to the number of rows.
@@ -125,9 +158,7 @@ impl TripletLoss {
         workspace: &'w mut Workspace,
     ) -> Result<ForwardFromSimilarities<'w>, Error> {
         self.check_margin()?;
-        if let Some(row) = matrix.first_not_finite() {
-            return Err(Error::NotFinite { side: Side::Similarities, row });
-        }
+        matrix.check_finite()?;
         let stats = workspace.mining.grow_stats(matrix.data.len() / matrix.columns)?;
         self.backend.run(ReduceRows { negatives: self.negatives, matrix, stats });
         Ok(ForwardFromSimilarities { loss: self.sum_rows(stats), stats })
@@ -145,24 +176,31 @@ impl WithSimd for ReduceRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let SimilarityMatrix { data, columns, positives } = self.matrix;
+        let SimilarityMatrix { data, columns, .. } = self.matrix;
         for (row, (stats, similarities)) in self.stats.iter_mut().zip(data.chunks_exact(columns)).enumerate() {
-            *stats = reduce_row(simd, self.negatives, similarities, positives.of(row));
+            *stats = reduce_row(simd, self.negatives, similarities, self.matrix.positive(row));
         }
     }
 }
 
 /// Reduces one row of similarities.
 #[inline(always)]
-fn reduce_row<S: Simd>(simd: S, negatives: Negatives, similarities: &[f32], positive_index: usize) -> RowStats {
-    let positive = similarities[positive_index];
-    let mut search = ClosestSearch::new(negatives, positive, positive_index);
+fn reduce_row<S: Simd>(
+    simd: S,
+    negatives: Negatives,
+    similarities: &[f32],
+    (positive, positive_index): (f32, Option<usize>),
+) -> RowStats {
+    let mut search = ClosestSearch::new(negatives.admissible(positive));
     for (index, &similarity) in similarities.iter().enumerate() {
-        search.offer(index, similarity);
+        search.offer(index, similarity, OnlyPositive::new(positive_index));
     }
     // The positive is left out rather than subtracted: it may be so large that the others vanish beside it.
-    let (before, after) = (&similarities[..positive_index], &similarities[positive_index + 1..]);
+    let (before, after) = match positive_index {
+        Some(index) => (&similarities[..index], &similarities[index + 1..]),
+        None => (similarities, &[][..]),
+    };
     let sum = sum_values(simd, before) + sum_values(simd, after);
-    let mean_negative = (sum / (similarities.len() - 1) as f64) as f32;
+    let mean_negative = (sum / (before.len() + after.len()) as f64) as f32;
     RowStats::computed(positive, mean_negative, search.found())
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
 use hardneg::{
-    Backend, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
+    Backend, BankOptions, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss,
+    Workspace,
 };
 
 /// The system's allocator, which counts what the calling thread asks of it.
@@ -304,6 +305,55 @@ fn gradients() {
             assert_eq!(allocations(both), 0, "{backend}, {rows} x {candidates} x {dim}");
             largest = false;
         }
+    }
+}
+
+/// Calls against a bank, from several threads that share it, each with a workspace of its own.
+#[test]
+fn a_bank_that_several_threads_read() {
+    let input = Data::CommonMean.batch(8, 40, 900, 48);
+    for backend in Backend::available() {
+        let bank = BankOptions::new().backend(backend).build(&input.candidates[..], 48).unwrap();
+        let call = |rows: usize, outside: bool, workspace: &mut Workspace| {
+            let anchors = &input.anchors[..rows * 48];
+            let positives = if outside { Positives::Outside(anchors) } else { Positives::Offset(7) };
+            let batch = Batch::against(anchors, &bank, positives).unwrap();
+            let negatives = ALL_NEGATIVES[rows % 3];
+            TripletLoss::new().negatives(negatives).forward(batch, workspace).unwrap().loss()
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let call = &call;
+                scope.spawn(move || {
+                    let mut workspace = Workspace::new();
+                    assert!(allocations(|| call(40, true, &mut workspace)) > 0);
+                    let calls = || {
+                        (0..60).for_each(|turn| {
+                            black_box(call(1 + (turn + thread) % 40, turn % 2 == 0, &mut workspace));
+                        });
+                    };
+                    assert_eq!(allocations(calls), 0, "{backend}, thread {thread}");
+                });
+            }
+        });
+    }
+}
+
+/// Changes of a bank that has the memory for them.
+#[test]
+fn changes_of_a_bank() {
+    let rows = Random(1).rows(1000, 24);
+    for screens in [&[Screen::Auto][..], &[Screen::I8, Screen::I16, Screen::F32], &[]] {
+        let mut bank = BankOptions::new().screens(screens).build(rows[..24 * 500].to_vec(), 24).unwrap();
+        bank.reserve(500).unwrap();
+        let changes = || {
+            bank.push(&rows[24 * 500..]).unwrap();
+            bank.replace(3, &rows[..24]).unwrap();
+            bank.swap_remove(2).unwrap();
+            bank.clear();
+            bank.push(&rows).unwrap();
+        };
+        assert_eq!(allocations(changes), 0, "{screens:?}");
     }
 }
 

@@ -7,7 +7,9 @@ mod common;
 use std::ptr;
 use std::slice;
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bits, ways};
+use common::{
+    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bank_ways, bits, ways,
+};
 use hardneg::{
     Backend, Batch, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss, Workspace,
     reference,
@@ -147,6 +149,28 @@ fn forward() {
     }
 }
 
+/// A bank reads borrowed rows, and the anchors of calls, no further than they go.
+#[test]
+fn a_bank_of_borrowed_rows() {
+    let mut workspace = Workspace::new();
+    for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
+        let data = ALL_DATA[turn % ALL_DATA.len()];
+        let OwnedBatch { anchors, candidates: others, .. } = data.batch(turn as u64, rows, candidates, dim);
+        for guard in BOTH {
+            let (a, c) = (Guarded::new(guard, &anchors), Guarded::new(guard, &others));
+            let raw = Batch::new(a.get(), c.get(), dim, Positives::Identity).unwrap();
+            let expected = reference::forward(raw, 0.25, Negatives::Any, Reduction::Sum).unwrap();
+            for (way, options) in bank_ways() {
+                let bank = options.build(c.get(), dim).unwrap();
+                let batch = Batch::against(a.get(), &bank, Positives::Identity).unwrap();
+                let plan = TripletLoss::new().negatives(Negatives::Any);
+                let what = format!("{data:?} {rows} x {candidates} x {dim}, {guard:?}, {way}");
+                assert_forward(&expected, &plan.forward(batch, &mut workspace).unwrap(), &what);
+            }
+        }
+    }
+}
+
 /// An error is found without a look at what lies beyond, wherever the bad element is.
 #[test]
 fn forward_of_rows_that_are_not_finite() {
@@ -212,7 +236,8 @@ fn mining_from_similarities() {
     for (rows, candidates, _) in SHAPES {
         let matrix = Random(rows as u64).rows(rows, candidates);
         let indices: Vec<usize> = (0..rows).map(|row| candidates - 1 - row).collect();
-        let expected = reference::row_stats_from_similarities(&matrix, &indices, Negatives::Below);
+        let plain = SimilarityMatrix::new(&matrix, rows, candidates, Positives::Indices(&indices)).unwrap();
+        let expected = reference::row_stats_from_similarities(plain, Negatives::Below);
         for guard in BOTH {
             let (matrix, indices) = (Guarded::new(guard, &matrix), Guarded::new(guard, &indices));
             let positives = Positives::Indices(indices.get());

@@ -331,7 +331,7 @@ fn wrong_arguments_are_named_in_one_line() {
         ("--threads", "100000", "1..=1024"),
         ("--repeat", "0", "zero"),
         ("--margin", "x", "invalid float"),
-        ("--backend", "x", "possible values: auto, portable, avx2, avx_vnni, avx512"),
+        ("--backend", "x", "possible values: auto, portable, avx2, avx_vnni, avx512, neon, neon_dotprod"),
         ("--negatives", "x", "possible values: below, at-or-below, any"),
         ("--reduction", "x", "possible values: sum, mean"),
         ("--screen", "x", "possible values: auto, f32, i16, i8, off"),
@@ -350,7 +350,7 @@ fn help_is_no_error() {
     for values in [
         "[default: below] [possible values: below, at-or-below, any]",
         "[default: sum] [possible values: sum, mean]",
-        "[default: auto] [possible values: auto, portable, avx2, avx_vnni, avx512]",
+        "[default: auto] [possible values: auto, portable, avx2, avx_vnni, avx512, neon, neon_dotprod]",
         "[default: auto] [possible values: auto, f32, i16, i8, off]",
     ] {
         assert!(help.contains(values), "no {values} in:\n{help}");
@@ -396,7 +396,7 @@ fn inputs_are_not_written_over() {
 #[test]
 fn backends_that_the_cpu_lacks_are_refused() {
     let good = sample("anchors");
-    for name in ["avx2", "avx_vnni", "avx512"] {
+    for name in ["avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"] {
         if Backend::available().all(|backend| backend.name() != name) {
             refused(&[&good, &good, "--backend", name], &["--backend", name, "this CPU does not have it"]);
         }

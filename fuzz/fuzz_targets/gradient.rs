@@ -108,13 +108,13 @@ impl Case {
         if !self.accumulate {
             let batch = self.input.batch.batch();
             let rows = reference::row_stats(batch, options.negatives).expect("finite rows");
-            let (anchors, candidates) = reference::gradients(batch, &rows, options.margin, &weights);
+            let [anchors, candidates, _] = reference::gradients(batch, &rows, options.margin, &weights);
             let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
             assert_eq!(pair, &Pair([bits(anchors), bits(candidates)]), "not the reference's bits");
         }
         let OwnedBatch { anchors: anchor_rows, candidates: candidate_rows, dim, .. } = &self.input.batch;
         let batch = self.input.batch.batch();
-        let (anchors, candidates) =
+        let [anchors, candidates, _] =
             reference::backward(batch, options.margin, options.negatives, &weights).expect("finite rows");
         // The derivatives by the similarities of one row add up to less than this.
         let scale = 6.0 * weights.iter().map(|weight| weight.abs()).sum::<f64>();

@@ -49,8 +49,7 @@ pub fn matrix(matrix: &Matrix) -> Answer {
         return Err(Error::NotFinite { side: Side::Similarities, row: element / matrix.columns });
     }
     let options = matrix.options;
-    let positives = matrix.pairing.indices(matrix.rows);
-    let rows = reference::row_stats_from_similarities(&matrix.data, &positives, options.negatives);
+    let rows = reference::row_stats_from_similarities(matrix.similarities()?, options.negatives);
     Ok((reference::loss(&rows, options.margin, options.reduction), rows))
 }
 

@@ -347,14 +347,18 @@ fn words<S: Simd>(simd: S) {
 /// Integer products with the extremes of their ranges in every place, added to sums that wrap around.
 fn dot_products<S: Simd>(simd: S) {
     let sums = sums();
-    let operation = |[sum, a, b]: [I32<S::I32>; 3]| I32(simd.dot_u8_i8(sum.0, a.0, b.0));
-    let expected = |[sum, a, b]: [u32; 3]| {
-        let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
-        products.fold(sum.cast_signed(), |sum, (a, b)| sum.wrapping_add(i32::from(a) * i32::from(b.cast_signed())))
-    };
-    let expected = exactly(|operands| expected(operands).cast_unsigned());
-    let (unsigned, signed) = (words_of(&[0, 128, 255], 8), words_of(&[-127, 1, 127], 8));
-    check::<S, I32<_>, I32<_>, 3>(simd, "dot_u8_i8", [&sums, &unsigned, &signed], operation, expected);
+    // The bytes of unsigned hardware take 0, too, though no integer is as small.
+    let (least, largest) = (S::I8_OFFSET - 127 - S::I8_OFFSET / 128, S::I8_OFFSET + 127);
+    let bytes = words_of(&[least, S::I8_OFFSET, largest], 8);
+    for word in words_of(&[-127, 1, 127], 8) {
+        let operation = |[sum, bytes]: [I32<S::I32>; 2]| I32(simd.dot_i8(sum.0, bytes.0, word));
+        let expected = |[sum, bytes]: [u32; 2]| {
+            let widen = |byte: u8| if S::I8_OFFSET == 0 { i32::from(byte.cast_signed()) } else { i32::from(byte) };
+            let products = bytes.to_le_bytes().into_iter().zip(word.to_le_bytes());
+            products.fold(sum, |sum, (a, b)| sum.wrapping_add_signed(widen(a) * i32::from(b.cast_signed())))
+        };
+        check::<S, I32<_>, I32<_>, 2>(simd, "dot_i8", [&sums, &bytes], operation, exactly(expected));
+    }
 
     let operation = |[sum, a, b]: [I32<S::I32>; 3]| I32(simd.dot_i16(sum.0, a.0, b.0));
     let expected = |[sum, a, b]: [u32; 3]| {
@@ -433,10 +437,12 @@ impl DotKernel for Constants<'_> {
 
 /// The kernel of a tile runs once, with the constants that were asked for, and so does a computation.
 fn tiles<S: Simd>(simd: S) {
-    for registers in 1..=S::TILE_REGISTERS {
+    for (rows, registers) in (1..=S::TILE_ANCHORS).flat_map(|rows| (1..=S::TILE_REGISTERS).map(move |r| (rows, r))) {
         let mut given = Vec::new();
-        simd.run_tile(registers, Constants(&mut given));
-        assert_eq!(given, [[S::TILE_ANCHORS, registers, S::F32_LANES, S::TILE_REGISTERS]], "run_tile");
+        simd.run_tile(rows, registers, Constants(&mut given));
+        let anchors = given.first().map_or(0, |constants: &[usize; 4]| constants[0]);
+        assert!((rows..=S::TILE_ANCHORS).contains(&anchors), "run_tile of {rows} rows");
+        assert_eq!(given, [[anchors, registers, S::F32_LANES, S::TILE_REGISTERS]], "run_tile");
     }
     for anchors in 1..=S::DOT_ANCHORS {
         let mut given = Vec::new();

@@ -1,6 +1,9 @@
 //! Instructions: which instruction sets this CPU has, and what each of them can do. No other folder names an
 //! instruction, and this one imports nothing of the crate.
 
+// Of big-endian Arm the order of lanes is another, and nothing was tried there: it has the portable backend.
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod aarch64;
 #[cfg(test)]
 mod conformance;
 mod portable;
@@ -36,6 +39,10 @@ enum Kind {
     AvxVnni(x86_64::Avx2<true>),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86_64::Avx512),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(aarch64::Neon<false>),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    NeonDotprod(aarch64::Neon<true>),
 }
 
 impl Backend {
@@ -43,7 +50,7 @@ impl Backend {
     ///
     /// AVX-512 is chosen on cores of the Ice Lake and Zen 4 class and later. Cascade Lake, which lowers its clock for
     /// it, has it only on request ([`Backend::avx512`]). AVX-512 without VNNI (Skylake-X) is not used: such cores take
-    /// AVX2.
+    /// AVX2. On 64-bit Arm it is NEON, with the integer dot products where the CPU has them.
     #[must_use]
     pub fn detect() -> Backend {
         #[cfg(target_arch = "x86_64")]
@@ -54,6 +61,10 @@ impl Backend {
             if let Some(backend) = Backend::avx_vnni().or_else(Backend::avx2) {
                 return backend;
             }
+        }
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        if let Some(backend) = Backend::neon_dotprod().or_else(Backend::neon) {
+            return backend;
         }
         Backend::portable()
     }
@@ -92,15 +103,36 @@ impl Backend {
         None
     }
 
+    /// NEON, on 64-bit Arm (little-endian).
+    #[must_use]
+    pub fn neon() -> Option<Backend> {
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        return aarch64::Neon::detect().map(|token| Backend(Kind::Neon(token)));
+        #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
+        None
+    }
+
+    /// NEON with the integer dot products of the extension DotProd, where the CPU has both.
+    #[must_use]
+    pub fn neon_dotprod() -> Option<Backend> {
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        return aarch64::Neon::detect().map(|token| Backend(Kind::NeonDotprod(token)));
+        #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
+        None
+    }
+
     /// Every backend of this CPU, the portable one first.
     pub fn available() -> impl Iterator<Item = Backend> {
-        [Some(Backend::portable()), Backend::avx2(), Backend::avx_vnni(), Backend::avx512()].into_iter().flatten()
+        let of_x86_64 = [Backend::avx2(), Backend::avx_vnni(), Backend::avx512()];
+        let of_aarch64 = [Backend::neon(), Backend::neon_dotprod()];
+        [Backend::portable()].into_iter().chain(of_x86_64.into_iter().chain(of_aarch64).flatten())
     }
 
     /// The names of all backends, whether this CPU has them or not.
-    pub(crate) const NAMES: &'static [&'static str] = &["portable", "avx2", "avx_vnni", "avx512"];
+    pub(crate) const NAMES: &'static [&'static str] =
+        &["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
 
-    /// `portable`, `avx2`, `avx_vnni` or `avx512`.
+    /// `portable`, `avx2`, `avx_vnni`, `avx512`, `neon` or `neon_dotprod`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -111,6 +143,10 @@ impl Backend {
             Kind::AvxVnni(_) => "avx_vnni",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => "avx512",
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::Neon(_) => "neon",
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::NeonDotprod(_) => "neon_dotprod",
         }
     }
 
@@ -124,6 +160,10 @@ impl Backend {
             Kind::AvxVnni(token) => token.run(computation),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => token.run(computation),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::Neon(token) => token.run(computation),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::NeonDotprod(token) => token.run(computation),
         }
     }
 }

@@ -27,6 +27,7 @@ impl Simd for Portable {
     const DOT_COST: f64 = 2.0;
     const FAST_I16: bool = false;
     const FAST_I8: bool = false;
+    const I8_OFFSET: i32 = 128;
 
     #[inline(never)]
     fn run<W: WithSimd>(self, computation: W) -> W::Output {
@@ -34,8 +35,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn run_tile<K: TileKernel>(self, _registers: usize, kernel: K) {
-        kernel.run::<Self, 4, 1>(self);
+    fn run_tile<K: TileKernel>(self, rows: usize, _registers: usize, kernel: K) {
+        match rows {
+            1 => kernel.run::<Self, 1, 1>(self),
+            2 => kernel.run::<Self, 2, 1>(self),
+            _ => kernel.run::<Self, 4, 1>(self),
+        }
     }
 
     #[inline(always)]
@@ -163,8 +168,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_u8_i8(self, sum: i32x8, unsigned: i32x8, signed: i32x8) -> i32x8 {
-        let (unsigned, signed) = (halves(unsigned), halves(signed));
+    fn dot_i8(self, sum: i32x8, bytes: i32x8, word: u32) -> i32x8 {
+        let (unsigned, signed) = (halves(bytes), halves(self.splat_word(word)));
         let (low, signed_low): (i16x16, i16x16) = (unsigned & i16x16::splat(0xFF), (signed << 8) >> 8);
         let (high, signed_high): (i16x16, i16x16) = ((unsigned >> 8) & i16x16::splat(0xFF), signed >> 8);
         let (even, odd) = (low.dot(signed_low), high.dot(signed_high));

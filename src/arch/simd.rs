@@ -39,16 +39,19 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const DOT_COST: f64;
     /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
     const FAST_I16: bool;
-    /// Whether [`Simd::dot_u8_i8`] is faster than [`Simd::dot_i16`].
+    /// Whether [`Simd::dot_i8`] is faster than both, an element for an element.
     const FAST_I8: bool;
+    /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies unsigned
+    /// bytes by signed ones, or 0.
+    const I8_OFFSET: i32;
 
     /// Runs `computation`, compiled for this instruction set, as a function of its own: from outside to switch the
     /// instruction set on, from inside another computation to keep rare code out of a hot loop.
     fn run<W: WithSimd>(self, computation: W) -> W::Output;
 
-    /// Runs `kernel` on a tile of `TILE_ANCHORS` rows and `registers` registers, at most `TILE_REGISTERS`, both of them
-    /// constants to the kernel. It is inlined into the caller.
-    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K);
+    /// Runs `kernel` on a tile of `registers` registers, from 1 to `TILE_REGISTERS`, and at least `rows` rows, from 1 to
+    /// `TILE_ANCHORS`, both of them constants to the kernel. It is inlined into the caller.
+    fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K);
 
     /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits
     /// them. It is inlined into the caller.
@@ -95,9 +98,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn join_low_bytes(self, low: Self::I32, high: Self::I32) -> Self::I32;
     /// In each lane the lower half of `low` below the lower half of `high`.
     fn join_low_i16(self, low: Self::I32, high: Self::I32) -> Self::I32;
-    /// Adds to each lane of `sum` the four products of its bytes, those of `unsigned` from 0 to 255 and those of
-    /// `signed` from -127 to 127.
-    fn dot_u8_i8(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
+    /// Adds to each lane of `sum` the four products of its bytes in `bytes`, which lie between -127 and 127 and have
+    /// [`Simd::I8_OFFSET`] added, and those of `word`, which lie between -127 and 127.
+    fn dot_i8(self, sum: Self::I32, bytes: Self::I32, word: u32) -> Self::I32;
     /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
     fn dot_i16(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
 

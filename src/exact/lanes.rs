@@ -13,16 +13,19 @@ pub(super) const LANES: usize = 16;
 /// The elements of a row that are added at once, one to each lane.
 type Block<T> = [T; LANES];
 
-/// A sum in its virtual lanes: `LANES` numbers in registers of `f64`. An instruction set with more than four numbers in
+/// The most registers that the lanes of a sum fill: where one holds two numbers.
+pub(super) const MOST_REGISTERS: usize = LANES / 2;
+
+/// A sum in its virtual lanes: `LANES` numbers in registers of `f64`. An instruction set with more than two numbers in
 /// a register uses the first few registers.
 #[derive(Clone, Copy)]
-struct Lanes<S: Simd>([S::F64; LANES / 4]);
+struct Lanes<S: Simd>([S::F64; MOST_REGISTERS]);
 
 impl<S: Simd> Lanes<S> {
     /// Zeros.
     #[inline(always)]
     fn zero(simd: S) -> Lanes<S> {
-        Lanes([simd.splat64(0.0); LANES / 4])
+        Lanes([simd.splat64(0.0); MOST_REGISTERS])
     }
 
     /// Adds the products of two blocks, which are exact.

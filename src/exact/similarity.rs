@@ -51,6 +51,15 @@ pub(crate) fn cosine(dot: f64, x_norm: f64, y_norm: f64) -> f64 {
     if norms == 0.0 { 0.0 } else { dot / norms }
 }
 
+/// The mean similarity of a row of this norm with its negatives, before it is rounded to `f32`: all of `candidates`, but
+/// for the positive if it is one of them, with similarity `positive`. `total` is the dot product with the sum of all
+/// candidates.
+#[inline(always)]
+pub(crate) fn mean_negative(total: f64, norm: f64, positive: Option<f64>, candidates: usize) -> f64 {
+    let negatives = candidates - usize::from(positive.is_some());
+    if norm == 0.0 { 0.0 } else { (total / norm - positive.unwrap_or(0.0)) / negatives as f64 }
+}
+
 /// The cosine similarity of two rows whose norms are known, before it is rounded to `f32`.
 #[inline(always)]
 pub(crate) fn cosine_rows<S: Simd>(simd: S, x: &[f32], x_norm: f64, y: &[f32], y_norm: f64) -> f64 {

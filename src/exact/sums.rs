@@ -1,7 +1,11 @@
 //! Sums over rows: blocks in ascending order, combined as a tree that depends on the number of blocks alone.
 
+use core::ops::Range;
+
 use super::similarity::inverse;
 use crate::arch::Simd;
+use crate::error::{Error, Side};
+use crate::memory::reserve;
 
 /// The rows in a block of the candidates' sum, and of the anchors' sum in a backward pass. It is part of the definition
 /// of the mean negative. It is a multiple of every panel width, so that a block of candidates owns whole panels.
@@ -35,6 +39,80 @@ pub(crate) fn combine_blocks(sums: &mut [f64], dim: usize) {
         }
         left
     });
+}
+
+/// A sum over rows that stays known while rows come, change and go: every node of the tree that [`combine_blocks`]
+/// walks. Node `i` of a level is the sum of nodes `2 i` and `2 i + 1` of the level below, or a copy of the only one.
+#[derive(Debug, Default)]
+pub(crate) struct SumTree {
+    dim: usize,
+    /// The nodes of each level, `dim` elements each: the blocks first, the whole sum last.
+    levels: Vec<Vec<f64>>,
+}
+
+impl SumTree {
+    /// The tree of no rows of `dim` elements.
+    pub(crate) fn new(dim: usize) -> SumTree {
+        SumTree { dim, levels: Vec::new() }
+    }
+
+    /// Gets the memory for `blocks` blocks, so that [`SumTree::resize`] needs none.
+    pub(crate) fn reserve(&mut self, side: Side, blocks: usize) -> Result<(), Error> {
+        let (mut nodes, mut level) = (blocks, 0);
+        while nodes > 0 {
+            if level == self.levels.len() {
+                reserve(&mut self.levels, side, level + 1, 1)?;
+                self.levels.push(Vec::new());
+            }
+            reserve(&mut self.levels[level], side, nodes, self.dim)?;
+            (nodes, level) = if nodes > 1 { (nodes.div_ceil(2), level + 1) } else { (0, level) };
+        }
+        Ok(())
+    }
+
+    /// Sets the number of blocks. New ones are to be summed.
+    pub(crate) fn resize(&mut self, blocks: usize) {
+        let (mut nodes, fewer) = (blocks, blocks * self.dim < self.blocks().len());
+        for level in &mut self.levels {
+            level.resize(nodes * self.dim, 0.0);
+            nodes = if nodes > 1 { nodes.div_ceil(2) } else { 0 };
+        }
+        if fewer && blocks > 0 {
+            self.update(blocks - 1..blocks);
+        }
+    }
+
+    /// The blocks, to be summed anew; [`SumTree::update`] follows.
+    pub(crate) fn blocks(&mut self) -> &mut [f64] {
+        self.levels.first_mut().map_or(&mut [], |blocks| blocks)
+    }
+
+    /// Adds up the nodes above blocks that changed.
+    pub(crate) fn update(&mut self, blocks: Range<usize>) {
+        let (dim, mut changed) = (self.dim, blocks);
+        for level in 1..self.levels.len() {
+            let (below, nodes) = self.levels.split_at_mut(level);
+            changed = changed.start / 2..changed.end.div_ceil(2);
+            let pairs = below[level - 1].chunks(2 * dim).zip(nodes[0].chunks_exact_mut(dim));
+            for (pair, node) in pairs.take(changed.end).skip(changed.start) {
+                let (first, second) = pair.split_at(dim);
+                node.copy_from_slice(first);
+                for (node, second) in node.iter_mut().zip(second) {
+                    *node += second;
+                }
+            }
+        }
+    }
+
+    /// The sum of all blocks; empty without any.
+    pub(crate) fn total(&self) -> &[f64] {
+        self.levels.iter().rev().find(|level| !level.is_empty()).map_or(&[], |top| top)
+    }
+
+    /// The bytes of all nodes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.levels.iter().map(|level| level.capacity() * size_of::<f64>()).sum()
+    }
 }
 
 /// The sum of `term(i)` for `i` in `0..count`, in blocks of [`LOSS_BLOCK`].

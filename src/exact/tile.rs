@@ -14,7 +14,7 @@
 //! and where that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens
 //! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
-use super::lanes::{LANES, padded};
+use super::lanes::{LANES, MOST_REGISTERS, padded};
 use super::similarity::cosine;
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
@@ -22,18 +22,15 @@ use crate::rows::Rows;
 /// The most pairs of a tile.
 const MOST_PAIRS: usize = 16;
 
-/// The most registers that the lanes of a pair fill.
-const MOST_REGISTERS: usize = LANES / 4;
-
 /// The most pairs of a row that a sink gets at once: whole tiles of every instruction set. Divisions and comparisons of
 /// a run of pairs are made in whole registers, and a run of so many stays in the first-level cache.
-pub(super) const MOST_RUN: usize = 48;
+const MOST_RUN: usize = 48;
 
 /// Receives exact similarities, a run of each row.
 pub(crate) trait PairSink {
     /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on, at most
-    /// [`MOST_RUN`]. They are the sink's to change.
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &mut [f32]);
+    /// [`MOST_RUN`].
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]);
 }
 
 /// Rows with their norms.
@@ -99,7 +96,7 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
                 for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(&dots[a]).zip(norms) {
                     *similarity = cosine(dot, norm, other_norm) as f32;
                 }
-                sink.take(first + a, run, &mut similarities[..end - run]);
+                sink.take(first + a, run, &similarities[..end - run]);
             }
         }
     }

@@ -101,7 +101,7 @@ struct Matrix<'a> {
 
 impl PairSink for Matrix<'_> {
     #[inline(always)]
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &mut [f32]) {
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
         let start = anchor * self.columns + self.first + candidate;
         self.output[start..][..similarities.len()].copy_from_slice(similarities);
     }

@@ -6,11 +6,13 @@ use crate::error::{Error, Side};
 use crate::exact::SUM_BLOCK;
 use crate::memory::grow;
 use crate::parallel::PerThread;
+use crate::rows::Rows;
 
 /// The memory of a backward pass, for any batch.
 #[derive(Debug, Default)]
 pub(crate) struct GradientMemory {
     shares: Vec<f64>,
+    by_positive: Vec<f64>,
     anchor_sums: Vec<f64>,
     by_anchor: SparseMemory,
     by_candidate: SparseMemory,
@@ -29,6 +31,8 @@ struct SparseMemory {
 pub(super) struct GradientBuffers<'a> {
     /// The number of each anchor that is common to its whole row.
     pub(super) shares: &'a mut [f64],
+    /// The derivative by the similarity of each positive that is no candidate.
+    pub(super) by_positive: &'a mut [f64],
     /// The blocks of the weighted sum of the anchors.
     pub(super) anchor_sums: &'a mut [f64],
     pub(super) by_anchor: Sparse<'a>,
@@ -48,11 +52,13 @@ impl GradientMemory {
     /// Grows to a batch and a number of threads, and lends the memory out.
     pub(super) fn grow(&mut self, batch: Batch<'_>, threads: usize) -> Result<GradientBuffers<'_>, Error> {
         let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
+        let outside = batch.outside_rows().map_or(0, Rows::count);
         // The derivative of each anchor's loss singles out its positive and its closest negative.
         let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
         let elements = anchors.checked_mul(2).ok_or(overflow)?;
         Ok(GradientBuffers {
             shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,
+            by_positive: grow(&mut self.by_positive, Side::Positives, outside, 1)?,
             anchor_sums: grow(&mut self.anchor_sums, Side::Anchors, anchors.div_ceil(SUM_BLOCK), dim)?,
             by_anchor: self.by_anchor.grow(Side::Anchors, anchors, elements)?,
             by_candidate: self.by_candidate.grow(Side::Candidates, candidates, elements)?,

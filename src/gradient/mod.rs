@@ -20,12 +20,16 @@
 //!
 //! and the chain rule through the normalisation finishes each row on its own: `(gu_i - (gu_i . u_i) u_i) / nu_i`.
 //!
+//! A positive that is no candidate is a row of a third side: `gw_i = -k_i u_i`. In `S` there is nothing of it then, and
+//! `gu_i` has `-k_i w_i` in place of `-(k_i + p_i) v_p(i)`. Then `p_i` is `h1_i / n`.
+//!
 //! * `S` by rows is written in one sweep over the statistics ([`pairs`]); its transpose is a counting sort by
 //!   candidate, stable, so that each candidate finds its anchors in ascending order. Nothing is scattered into, so that
 //!   rows need neither atomics nor locks, and threads change no bit.
-//! * Both sides are then the same computation, [`Pullback`], with the roles exchanged.
+//! * All sides are then the same computation, [`Pullback`], with the roles exchanged.
 //! * All of it is in `f64`, in an order that depends on the shape alone: `P` in blocks of anchors combined as the
-//!   candidates' sum is; a row from its multiple of the common vector on, then its elements of `S` in ascending order;
+//!   candidates' sum is; a row from its multiple of the common vector on, then its positive, then its other elements of
+//!   `S` in the order of anchors;
 //!   the dot product in the lanes of [`exact`](crate::exact). No multiplication is fused with an addition.
 //!   What is written is rounded to `f32` once.
 //! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late
@@ -48,13 +52,13 @@ use crate::parallel::{Join, Threads};
 use memory::GradientBuffers;
 pub(crate) use memory::GradientMemory;
 use pairs::Weights;
-use pullback::{Pullback, Shares};
+use pullback::{Partners, Pullback, Shares};
 
 /// About how long an element of both sides takes on one thread.
 const NANOSECONDS: f64 = 0.8;
 
-/// Where the gradients of a batch go, and how: the caller's two buffers, row-major, of the shapes of the anchors and of
-/// the candidates.
+/// Where the gradients of a batch go, and how: the caller's buffers, row-major, of the shapes of the anchors, of the
+/// candidates, and of positives that are no candidates.
 ///
 /// They are overwritten unless [`Gradients::accumulate`] says to add to them.
 ///
@@ -77,21 +81,45 @@ const NANOSECONDS: f64 = 0.8;
 pub struct Gradients<'a> {
     anchors: &'a mut [f32],
     candidates: Option<&'a mut [f32]>,
+    positives: Option<&'a mut [f32]>,
     weights: Option<&'a [f32]>,
     accumulate: bool,
 }
 
 impl<'a> Gradients<'a> {
     /// Gradients with respect to the anchors (m * dim elements) and to the candidates (n * dim elements), to be
-    /// overwritten.
+    /// overwritten. A batch whose [positives are no candidates](crate::Positives::Outside) needs a buffer for
+    /// [theirs](Gradients::positives), too.
     pub fn new(anchors: &'a mut [f32], candidates: &'a mut [f32]) -> Gradients<'a> {
-        Gradients { anchors, candidates: Some(candidates), weights: None, accumulate: false }
+        Gradients { candidates: Some(candidates), ..Gradients::of_anchors(anchors) }
     }
 
     /// Gradients with respect to the anchors alone (m * dim elements), to be overwritten: for candidates that are not
-    /// trained, such as a queue of negatives.
+    /// trained, such as a queue of negatives. Those of positives that are no candidates may be
+    /// [added](Gradients::positives).
     pub fn of_anchors(anchors: &'a mut [f32]) -> Gradients<'a> {
-        Gradients { anchors, candidates: None, weights: None, accumulate: false }
+        Gradients { anchors, candidates: None, positives: None, weights: None, accumulate: false }
+    }
+
+    /// Gradients with respect to positives that are no candidates as well (m * dim elements), to be overwritten. It is
+    /// an error where the positives are candidates: then they are among the candidates' gradients.
+    ///
+    /// ```
+    /// use hardneg::{Batch, Gradients, Positives, TripletLoss, Workspace};
+    ///
+    /// // One pair, and a queue of two negatives that are not trained.
+    /// let (anchor, positive, queue) = ([1.0, 0.0], [0.6, 0.8], [0.8, -0.6, 0.0, -1.0]);
+    /// let batch = Batch::new(&anchor, &queue, 2, Positives::Outside(&positive))?;
+    /// let (mut by_anchor, mut by_positive) = ([0.0; 2], [0.0; 2]);
+    /// let gradients = Gradients::of_anchors(&mut by_anchor).positives(&mut by_positive);
+    /// let loss = TripletLoss::new().forward_backward(batch, gradients, &mut Workspace::new())?.loss();
+    /// assert!(loss.loss > 0.0);
+    /// // A step against the gradient turns the positive towards its anchor.
+    /// assert!(by_positive[0] < 0.0 && by_positive[1] > 0.0);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    pub fn positives(self, positives: &'a mut [f32]) -> Gradients<'a> {
+        Gradients { positives: Some(positives), ..self }
     }
 
     /// Adds to what the buffers hold: to sum gradients over several batches, or over several calls with some of the
@@ -126,6 +154,11 @@ impl<'a> Gradients<'a> {
         if let Some(candidates) = &self.candidates {
             check_length(Side::CandidateGradients, batch.candidate_rows().data().len(), candidates.len())?;
         }
+        // Whoever asks for the gradients of all candidates trains all of the batch.
+        if self.positives.is_some() || self.candidates.is_some() {
+            let expected = batch.outside_rows().map_or(0, |rows| rows.data().len());
+            check_length(Side::PositiveGradients, expected, self.positives.as_ref().map_or(0, |rows| rows.len()))?;
+        }
         let weights = self.weights.unwrap_or_default();
         if self.weights.is_some() {
             check_length(Side::Weights, batch.rows(), weights.len())?;
@@ -143,6 +176,7 @@ impl fmt::Debug for Gradients<'_> {
         f.debug_struct("Gradients")
             .field("anchors", &self.anchors.len())
             .field("candidates", &self.candidates.as_ref().map(|candidates| candidates.len()))
+            .field("positives", &self.positives.as_ref().map(|positives| positives.len()))
             .field("weights", &self.weights.map(<[f32]>::len))
             .field("accumulate", &self.accumulate)
             .finish()
@@ -176,17 +210,27 @@ pub(crate) fn backward(
     let row = buffers.row;
     let with_candidates = gradients.candidates.is_some();
     join.enter(|| {
-        let (of_anchors, of_candidates) =
-            pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
-        of_anchors.write(backend, join, row, gradients.anchors, accumulate);
-        if let (Some(of_candidates), Some(candidates)) = (of_candidates, gradients.candidates) {
-            of_candidates.write(backend, join, row, candidates, accumulate);
+        let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
+        sides.of_anchors.write(backend, join, row, gradients.anchors, accumulate);
+        if let (Some(side), Some(candidates)) = (sides.of_candidates, gradients.candidates) {
+            side.write(backend, join, row, candidates, accumulate);
+        }
+        if let (Some(side), Some(positives)) = (sides.of_positives, gradients.positives) {
+            side.write(backend, join, row, positives, accumulate);
         }
     });
     Ok(())
 }
 
-/// The two sides, ready to be written: the derivative by the similarities (the share of each anchor, and `S` with its
+/// The sides of a batch.
+struct Sides<'a> {
+    of_anchors: Pullback<'a>,
+    of_candidates: Option<Pullback<'a>>,
+    /// That of the positives, where they are no candidates.
+    of_positives: Option<Pullback<'a>>,
+}
+
+/// The sides, ready to be written: the derivative by the similarities (the share of each anchor, and `S` with its
 /// transpose) and the weighted sum of the anchors. The candidates' side needs the last two; without it they are not
 /// computed.
 fn pullbacks<'a>(
@@ -197,10 +241,10 @@ fn pullbacks<'a>(
     results: MineResults<'a>,
     with_candidates: bool,
     buffers: &'a mut GradientBuffers<'_>,
-) -> (Pullback<'a>, Option<Pullback<'a>>) {
+) -> Sides<'a> {
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
-    let MineResults { anchor_norms, candidate_norms, candidate_sum, stats } = results;
-    buffers.by_anchor.fill(weights, batch, stats, buffers.shares);
+    let MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats } = results;
+    buffers.by_anchor.fill(weights, batch, stats, buffers.shares, buffers.by_positive);
     let has_shares = buffers.shares.iter().any(|&share| share != 0.0);
     if with_candidates {
         buffers.by_candidate.fill_transposed(&buffers.by_anchor);
@@ -208,6 +252,8 @@ fn pullbacks<'a>(
             pullback::weighted_sum(backend, join, anchors, anchor_norms, buffers.shares, buffers.anchor_sums);
         }
     }
+    let values = &*buffers.by_positive;
+    let partners = |rows, norms| Partners { rows, norms, values };
     let of_anchors = Pullback {
         rows: anchors,
         norms: anchor_norms,
@@ -215,7 +261,8 @@ fn pullbacks<'a>(
         other_norms: candidate_norms,
         common: candidate_sum,
         shares: Shares::Each(buffers.shares),
-        pairs: &buffers.by_anchor,
+        partners: batch.outside_rows().map(|rows| partners(rows, positive_norms)),
+        pairs: Some(&buffers.by_anchor),
     };
     let of_candidates = with_candidates.then_some(Pullback {
         rows: candidates,
@@ -224,7 +271,18 @@ fn pullbacks<'a>(
         other_norms: anchor_norms,
         common: &buffers.anchor_sums[..batch.dim()],
         shares: Shares::All(if has_shares { 1.0 } else { 0.0 }),
-        pairs: &buffers.by_candidate,
+        partners: None,
+        pairs: Some(&buffers.by_candidate),
     });
-    (of_anchors, of_candidates)
+    let of_positives = batch.outside_rows().map(|positives| Pullback {
+        rows: positives,
+        norms: positive_norms,
+        others: anchors,
+        other_norms: anchor_norms,
+        common: &[],
+        shares: Shares::All(0.0),
+        partners: Some(partners(anchors, anchor_norms)),
+        pairs: None,
+    });
+    Sides { of_anchors, of_candidates, of_positives }
 }

@@ -16,21 +16,21 @@ pub(super) struct Weights<'a> {
 struct RowDerivative {
     /// `p_i`: by every similarity of the row.
     share: f64,
-    /// `-(k_i + p_i)`: by the positive's, beyond the share.
+    /// `-(k_i + p_i)`: by the positive's, beyond the share; `-k_i` where it is no candidate.
     positive: f64,
     /// `h2_i`: by the closest negative's, beyond the share.
     closest: f64,
 }
 
 impl Weights<'_> {
-    /// The derivative of row `row`, one of whose `candidates` is the positive. At the hinge, where the loss has no
-    /// derivative, it is 0.
-    fn derivative(&self, row: usize, stats: &RowStats, candidates: usize) -> RowDerivative {
+    /// The derivative of row `row` of the batch. At the hinge, where the loss has no derivative, it is 0.
+    fn derivative(&self, row: usize, stats: &RowStats, batch: Batch<'_>) -> RowDerivative {
         let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
         let mean = if stats.mean_term(self.margin) > 0.0 { weight } else { 0.0 };
         let closest = if stats.closest_term(self.margin) > 0.0 { weight } else { 0.0 };
-        let share = mean / (candidates - 1) as f64;
-        RowDerivative { share, positive: -(mean + closest + share), closest }
+        let share = mean / batch.negatives() as f64;
+        let of_candidate = if batch.positive_index(row).is_some() { share } else { 0.0 };
+        RowDerivative { share, positive: -(mean + closest + of_candidate), closest }
     }
 }
 
@@ -60,16 +60,26 @@ impl Sparse<'_> {
     }
 
     /// Writes the derivative of every row: its share, and the elements for the positive and the closest negative,
-    /// unless they are 0.
-    pub(super) fn fill(&mut self, weights: &Weights<'_>, batch: Batch<'_>, stats: &[RowStats], shares: &mut [f64]) {
+    /// unless they are 0. Those of positives that are no candidates go to `by_positive`.
+    pub(super) fn fill(
+        &mut self,
+        weights: &Weights<'_>,
+        batch: Batch<'_>,
+        stats: &[RowStats],
+        shares: &mut [f64],
+        by_positive: &mut [f64],
+    ) {
         let mut end = 0;
         for (row, stats) in stats.iter().enumerate() {
-            let derivative = weights.derivative(row, stats, batch.candidates());
+            let derivative = weights.derivative(row, stats, batch);
             shares[row] = derivative.share;
-            let positive = Element { column: batch.positives().of(row), value: derivative.positive };
+            let positive = batch.positive_index(row).map(|column| Element { column, value: derivative.positive });
+            if positive.is_none() {
+                by_positive[row] = derivative.positive;
+            }
             let closest =
                 stats.closest_negative().map(|closest| Element { column: closest.index(), value: derivative.closest });
-            for element in [Some(positive), closest].into_iter().flatten().filter(|element| element.value != 0.0) {
+            for element in [positive, closest].into_iter().flatten().filter(|element| element.value != 0.0) {
                 self.elements[end] = element;
                 end += 1;
             }

@@ -3,7 +3,7 @@
 //! Every loop but the dot product works on each element by itself, so that its order is fixed whatever the compiler
 //! makes of it: plain Rust, vectorised for the instruction set of the kernel.
 
-use super::pairs::Sparse;
+use super::pairs::{Element, Sparse};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_sum, inverse};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
@@ -15,7 +15,7 @@ const ROWS_AT_ONCE: usize = 32;
 /// What the gradients of one side's rows are made of.
 ///
 /// ```text
-/// g_i = share_i * common + sum over j of pairs_ij * unit row j of the other side
+/// g_i = share_i * common + value_i * unit partner i + sum over j of pairs_ij * unit row j of the other side
 /// gradient of row i = (g_i - (g_i . unit row i) unit row i) / norm i
 /// ```
 #[derive(Clone, Copy)]
@@ -26,7 +26,18 @@ pub(super) struct Pullback<'a> {
     pub(super) other_norms: &'a [f64],
     pub(super) common: &'a [f64],
     pub(super) shares: Shares<'a>,
-    pub(super) pairs: &'a Sparse<'a>,
+    /// None where no row has a partner.
+    pub(super) partners: Option<Partners<'a>>,
+    /// None where all of them are 0.
+    pub(super) pairs: Option<&'a Sparse<'a>>,
+}
+
+/// A row of its own for each row, and what it is multiplied by.
+#[derive(Clone, Copy)]
+pub(super) struct Partners<'a> {
+    pub(super) rows: Rows<'a>,
+    pub(super) norms: &'a [f64],
+    pub(super) values: &'a [f64],
 }
 
 /// How much of the common vector a row takes. Where it is 0 the vector may be anything.
@@ -47,6 +58,12 @@ impl Shares<'_> {
 }
 
 impl Pullback<'_> {
+    /// The pairs of a row that are not 0.
+    #[inline(always)]
+    fn pairs_of(&self, row: usize) -> &[Element] {
+        self.pairs.map_or(&[], |pairs| pairs.row(row))
+    }
+
     /// Writes the gradients of all rows into `output`, or adds them to it.
     pub(super) fn write(
         self,
@@ -67,14 +84,18 @@ impl Pullback<'_> {
     /// Whether the gradient of a row is 0 for want of anything that it could be made of.
     #[inline(always)]
     pub(super) fn is_zero(&self, row: usize) -> bool {
-        self.norms[row] == 0.0 || (self.shares.of(row) == 0.0 && self.pairs.row(row).is_empty())
+        let has_partner = self.partners.is_some_and(|partners| partners.values[row] != 0.0);
+        self.norms[row] == 0.0 || (self.shares.of(row) == 0.0 && !has_partner && self.pairs_of(row).is_empty())
     }
 
     /// Writes the gradient of one row, before it is rounded.
     #[inline(always)]
     pub(super) fn row<S: Simd>(&self, simd: S, row: usize, gradient: &mut [f64]) {
         start(self.common, self.shares.of(row), gradient);
-        for element in self.pairs.row(row) {
+        if let Some(Partners { rows, norms, values }) = self.partners.filter(|partners| partners.values[row] != 0.0) {
+            add_scaled(rows.row(row), values[row] * inverse(norms[row]), gradient);
+        }
+        for element in self.pairs_of(row) {
             let scale = element.value * inverse(self.other_norms[element.column]);
             add_scaled(self.others.row(element.column), scale, gradient);
         }

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::arch::{Simd, WithSimd};
-use crate::batch::Positives;
 use crate::common::Random;
 use crate::exact::inverse;
 use crate::mine::{MineMemory, MinePlan, mine};
+use crate::positives::Positives;
 use crate::reference;
 use crate::row_stats::Negatives;
 use crate::screen::Screen;
@@ -26,8 +26,8 @@ impl WithSimd for AllRows<'_> {
     }
 }
 
-/// The gradients of both sides in `f64` on a backend.
-fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -> [Vec<f64>; 2] {
+/// The gradients of all sides in `f64` on a backend.
+fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -> [Vec<f64>; 3] {
     let (mut mining, mut memory) = (MineMemory::default(), GradientMemory::default());
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
@@ -35,9 +35,10 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
     let results = mining.results(batch);
-    let (of_anchors, of_candidates) = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers);
-    let of_candidates = of_candidates.expect("the candidates' side was asked for");
-    [backend.run(AllRows(of_anchors)), backend.run(AllRows(of_candidates))]
+    let sides = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers);
+    let of_candidates = sides.of_candidates.expect("the candidates' side was asked for");
+    let of_positives = sides.of_positives.map_or(Vec::new(), |side| backend.run(AllRows(side)));
+    [backend.run(AllRows(sides.of_anchors)), backend.run(AllRows(of_candidates)), of_positives]
 }
 
 /// How far a gradient may be from the truth, relative to the size of what adds up to it: twice what is measured here.
@@ -80,25 +81,41 @@ fn rows_before_rounding_are_those_of_the_reference() {
             values.iter_mut().for_each(|value| *value *= scale);
         });
         let indices: Vec<usize> = (0..rows).map(|row| row * row % candidates).collect();
+        let outside = Random(4).rows(rows, dim);
         let weights = Random(3).rows(1, rows);
-        let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
-        let batch = Batch::new(&a, &c, dim, Positives::Indices(&indices)).unwrap();
-        let negatives = Negatives::default();
-        let stats = reference::row_stats(batch, negatives).unwrap();
-        let by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
-        let of_anchors = scales(&a, dim, |row| by_similarity[row].clone());
-        let of_candidates = scales(&c, dim, |column| by_similarity.iter().map(|row| row[column]).collect());
-        let (by_anchors, by_candidates) = reference::backward(batch, margin, negatives, &wide).unwrap();
-        let defined = reference::gradients(batch, &stats, margin, &wide);
-        for backend in Backend::available() {
-            let what = format!("{rows} x {candidates} x {dim}, {backend}");
-            let [anchors, candidates] = gradients(backend, batch, margin, &weights);
-            assert_near(&by_anchors, &anchors, &of_anchors, &format!("anchors, {what}"));
-            assert_near(&by_candidates, &candidates, &of_candidates, &format!("candidates, {what}"));
+        for positives in [Positives::Indices(&indices), Positives::Outside(&outside)] {
+            let batch = Batch::new(&a, &c, dim, positives).unwrap();
+            check_before_rounding(batch, margin, &weights, &format!("{rows} x {candidates} x {dim}, {positives:?}"));
+        }
+    }
+}
+
+fn check_before_rounding(batch: Batch<'_>, margin: f32, weights: &[f32], what: &str) {
+    const SIDES: [&str; 3] = ["anchors", "candidates", "positives"];
+    let (negatives, dim) = (Negatives::default(), batch.dim());
+    let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
+    let stats = reference::row_stats(batch, negatives).unwrap();
+    let by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
+    let (a, c) = (batch.anchor_rows().data(), batch.candidate_rows().data());
+    let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
+    let scales = [
+        scales(a, dim, |row| by_similarity[row].clone()),
+        scales(c, dim, |column| by_similarity.iter().map(|row| row[column]).collect()),
+        scales(outside, dim, |row| by_similarity[row][batch.candidates()..].to_vec()),
+    ];
+    let accurate = reference::backward(batch, margin, negatives, &wide).unwrap();
+    let defined = reference::gradients(batch, &stats, margin, &wide);
+    for backend in Backend::available() {
+        let actual = gradients(backend, batch, margin, weights);
+        for (side, name) in SIDES.into_iter().enumerate() {
+            let what = format!("{name}, {what}, {backend}");
+            assert_eq!(defined[side].len(), actual[side].len(), "{what}");
+            if !scales[side].is_empty() {
+                assert_near(&accurate[side], &actual[side], &scales[side], &what);
+            }
             let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
             let rounded = |values: &[f64]| values.iter().map(|&value| (value as f32).to_bits()).collect::<Vec<u32>>();
-            assert_eq!(bits(&defined.0), rounded(&anchors), "anchors, {what}");
-            assert_eq!(bits(&defined.1), rounded(&candidates), "candidates, {what}");
+            assert_eq!(bits(&defined[side]), rounded(&actual[side]), "{what}");
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A block of anchors: from raw rows, screened against all candidates, to the statistics of each row.
+//! A block of anchors: from raw rows, screened against all candidates, to the results of each row.
 
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::direct::search_pairs;
+use super::direct::{GroupSink, search_pairs};
 use super::pass::PassContext;
+use super::task::Task;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
-use crate::exact::{ExactRow, NormedRows, anchor_dots, cosine};
+use crate::exact::{ExactRow, NormedRows, PairSink};
 use crate::memory::{AlignedVec, grow};
-use crate::row_stats::{ClosestSearch, RowStats};
+use crate::row_stats::Search;
 use crate::screen::{
-    AnchorConstants, Format, MAX_LANES, PairLimits, PanelWriter, Precision, RawRows, ScreenUnits, Shortlist,
-    TileBounds, Window, scratch_len,
+    AnchorConstants, Format, MAX_LANES, NeighbourList, PairLimits, PanelWriter, Precision, RawRows, RowList,
+    ScreenUnits, Shortlist, TileBounds, Window, scratch_len,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -25,7 +26,7 @@ const MAX_BLOCK: usize = 96;
 /// in `f32`, less in integers.
 const BLOCK_WORDS: usize = 1 << 16;
 
-/// The memory that a block of a batch's anchors needs: the anchors that have a shortlist, and their words at most.
+/// The memory that a block of a batch's anchors needs: the anchors that have a list, and their words at most.
 /// Smaller batches never need more, however many threads share them.
 pub(super) fn block_len(rows: usize, dim: usize) -> (usize, usize) {
     let padded = rows.next_multiple_of(ROW_UNIT);
@@ -50,18 +51,48 @@ pub(super) struct BlockScratch {
     words: AlignedVec<u32>,
     /// A register's worth of rows without their center, before they are rounded to integers.
     rows: AlignedVec<f32>,
-    shortlists: Vec<Shortlist>,
+    lists: RowLists,
+}
+
+/// The lists of a block's rows, of one kind or the other.
+#[derive(Debug, Default)]
+pub(super) struct RowLists {
+    /// For the closest negative.
+    pub(super) short: Vec<Shortlist>,
+    /// For several.
+    pub(super) neighbours: Vec<NeighbourList>,
+}
+
+impl RowLists {
+    /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.
+    fn grow(&mut self, rows: usize, k: usize, candidates: usize) -> Result<(), Error> {
+        if k == 1 {
+            return grow(&mut self.short, Side::Anchors, rows, 1).map(|_| ());
+        }
+        let lists = grow(&mut self.neighbours, Side::Anchors, rows, 1)?;
+        lists.iter_mut().try_for_each(|list| list.grow(k, candidates))
+    }
 }
 
 impl BlockScratch {
-    /// Grows to blocks with so many shortlists and words, of rows that are at most `quantised_dim` long if they are
-    /// rounded to integers.
-    pub(super) fn grow(&mut self, shortlists: usize, words: usize, quantised_dim: usize) -> Result<(), Error> {
-        self.words.grow(Side::Anchors, words, 1)?;
-        self.rows.grow(Side::Anchors, scratch_len(quantised_dim), 1)?;
-        grow(&mut self.shortlists, Side::Anchors, shortlists, 1)?;
-        Ok(())
+    /// Grows to blocks of the size of `block`.
+    pub(super) fn grow(&mut self, block: BlockSizes) -> Result<(), Error> {
+        self.words.grow(Side::Anchors, block.words, 1)?;
+        self.rows.grow(Side::Anchors, scratch_len(block.quantised_dim), 1)?;
+        self.lists.grow(block.lists, block.k, block.candidates)
     }
+}
+
+/// How much memory a block of anchors needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockSizes {
+    pub(super) lists: usize,
+    pub(super) words: usize,
+    /// The length of the longest rows that may be rounded to integers, or 0.
+    pub(super) quantised_dim: usize,
+    /// How many candidates a list is to find, and of how many.
+    pub(super) k: usize,
+    pub(super) candidates: usize,
 }
 
 /// The precision that a block of anchors waits for, and whether its rows are complete.
@@ -77,14 +108,14 @@ pub(super) struct BlockState {
 }
 
 /// One block of anchors with its thread's scratch.
-pub(super) struct AnchorBlock<'a> {
-    pub(super) context: &'a PassContext<'a>,
+pub(super) struct AnchorBlock<'a, T: Task> {
+    pub(super) context: &'a PassContext<'a, T>,
     /// The index of the first anchor.
     pub(super) first: usize,
     /// The raw rows.
     pub(super) rows: &'a [f32],
     pub(super) norms: &'a mut [f64],
-    pub(super) stats: &'a mut [RowStats],
+    pub(super) results: T::Results<'a>,
     pub(super) state: &'a mut BlockState,
     pub(super) windows: [Window; MAX_BLOCK],
     pub(super) constants: [AnchorConstants; MAX_BLOCK],
@@ -93,26 +124,26 @@ pub(super) struct AnchorBlock<'a> {
     pub(super) crowded: usize,
     pub(super) words: &'a mut [u32],
     pub(super) scratch: &'a mut [f32],
-    pub(super) shortlists: &'a mut [Shortlist],
+    pub(super) lists: &'a mut [T::List],
 }
 
-impl<'a> AnchorBlock<'a> {
+impl<'a, T: Task> AnchorBlock<'a, T> {
     /// The block whose first anchor is `first`, of as many anchors as there are norms.
     pub(super) fn new(
-        context: &'a PassContext<'a>,
+        context: &'a PassContext<'a, T>,
         first: usize,
         norms: &'a mut [f64],
-        stats: &'a mut [RowStats],
+        results: T::Results<'a>,
         state: &'a mut BlockState,
         scratch: &'a mut BlockScratch,
-    ) -> AnchorBlock<'a> {
+    ) -> AnchorBlock<'a, T> {
         let dim = context.candidates.rows.dim();
         AnchorBlock {
             context,
             first,
             rows: &context.anchors.data()[first * dim..][..norms.len() * dim],
             norms,
-            stats,
+            results,
             state,
             windows: [Window::CLOSED; MAX_BLOCK],
             constants: [AnchorConstants::default(); MAX_BLOCK],
@@ -120,11 +151,11 @@ impl<'a> AnchorBlock<'a> {
             crowded: 0,
             words: scratch.words.aligned(),
             scratch: scratch.rows.aligned(),
-            shortlists: &mut scratch.shortlists,
+            lists: T::lists(&mut scratch.lists),
         }
     }
 
-    /// Screens the block against all candidates, and completes its statistics; or sets the finer precision of the pass
+    /// Screens the block against all candidates, and completes its results; or sets the finer precision of the pass
     /// that will complete it. Where the screen leaves too many pairs, all of them are computed exactly.
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(OpenBlock(&mut self, PhantomData::<F>));
@@ -135,7 +166,7 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// Computes all pairs exactly, and completes the block's statistics.
+    /// Computes all pairs exactly, and completes the block's results.
     pub(super) fn mine_exactly(mut self, backend: Backend) {
         backend.run(MeasureBlock(&mut self));
         self.search_all(backend);
@@ -143,7 +174,7 @@ impl<'a> AnchorBlock<'a> {
 
     /// Computes all pairs exactly.
     fn search_all(mut self, backend: Backend) {
-        let rows = 0..self.stats.len();
+        let rows = 0..self.norms.len();
         *self.state = BlockState { precision: Precision::Exact, done: true, ..BlockState::default() };
         backend.run(SearchBlock(&mut self, rows));
     }
@@ -152,7 +183,7 @@ impl<'a> AnchorBlock<'a> {
 /// How the screen of a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// What is left of the pairs is on the shortlists, or was computed.
+    /// What is left of the pairs is on the lists, or was computed.
     Screened,
     /// The block waits for a finer precision.
     Deferred,
@@ -161,13 +192,13 @@ pub(super) enum Outcome {
 }
 
 // The steps of a block, each compiled as a function of its own.
-struct OpenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
-struct ScreenBlock<'b, 'a, F>(&'b mut AnchorBlock<'a>, PhantomData<F>);
-struct FinishBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
-struct MeasureBlock<'b, 'a>(&'b mut AnchorBlock<'a>);
-struct SearchBlock<'b, 'a>(&'b mut AnchorBlock<'a>, Range<usize>);
+struct OpenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
+struct ScreenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
+struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
+struct MeasureBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
+struct SearchBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Range<usize>);
 
-impl<F: Format> WithSimd for OpenBlock<'_, '_, F> {
+impl<T: Task, F: Format> WithSimd for OpenBlock<'_, '_, T, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -179,7 +210,7 @@ impl<F: Format> WithSimd for OpenBlock<'_, '_, F> {
     }
 }
 
-impl<F: Format> WithSimd for ScreenBlock<'_, '_, F> {
+impl<T: Task, F: Format> WithSimd for ScreenBlock<'_, '_, T, F> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
@@ -187,7 +218,7 @@ impl<F: Format> WithSimd for ScreenBlock<'_, '_, F> {
     }
 }
 
-impl WithSimd for FinishBlock<'_, '_> {
+impl<T: Task> WithSimd for FinishBlock<'_, '_, T> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
@@ -195,7 +226,7 @@ impl WithSimd for FinishBlock<'_, '_> {
     }
 }
 
-impl WithSimd for MeasureBlock<'_, '_> {
+impl<T: Task> WithSimd for MeasureBlock<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -205,7 +236,7 @@ impl WithSimd for MeasureBlock<'_, '_> {
     }
 }
 
-impl WithSimd for SearchBlock<'_, '_> {
+impl<T: Task> WithSimd for SearchBlock<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -213,24 +244,13 @@ impl WithSimd for SearchBlock<'_, '_> {
     }
 }
 
-impl<'a> AnchorBlock<'a> {
-    /// The norm, the positive and the mean negative of every row, which need no pass over candidates. A row that is not
-    /// finite is found by its norm when all blocks are done; until then its similarities are NaN or anything else, and
-    /// decide nothing.
+impl<T: Task> AnchorBlock<'_, T> {
+    /// What is known of the rows without a pass over candidates.
     #[inline(always)]
     fn measure_rows<S: Simd>(&mut self, simd: S) {
-        let PassContext { positives, candidates, .. } = *self.context;
-        let (dim, negatives) = (candidates.rows.dim(), (candidates.rows.count() - 1) as f64);
-        for (row, stats) in self.stats.iter_mut().enumerate() {
-            let anchor = &self.rows[row * dim..][..dim];
-            let positive = positives.of(self.first + row);
-            let [squared_norm, dot, total] = anchor_dots(simd, anchor, candidates.rows.row(positive), candidates.sum);
-            let norm = squared_norm.sqrt();
-            let similarity = cosine(dot, norm, candidates.norms[positive]);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - similarity) / negatives };
-            self.norms[row] = norm;
-            *stats = RowStats::computed(similarity as f32, mean as f32, None);
-        }
+        let PassContext { anchors, candidates, task, .. } = *self.context;
+        let rows = anchors.range(self.first, self.norms.len());
+        task.measure(simd, self.first, rows, candidates, self.norms, &mut self.results);
     }
 
     /// The rows as the tiles read them.
@@ -241,7 +261,7 @@ impl<'a> AnchorBlock<'a> {
             assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
         }
         let dim = self.context.candidates.rows.dim();
-        let padded = self.norms.len().next_multiple_of(S::F32_LANES);
+        let padded = self.norms.len().next_multiple_of(ROW_UNIT);
         let rows = RawRows { rows: self.rows, norms: self.norms, dim };
         for (first, group) in rows.row_groups(S::F32_LANES) {
             let writer = PanelWriter::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));
@@ -253,15 +273,14 @@ impl<'a> AnchorBlock<'a> {
     /// Opens the window of every row.
     #[inline(always)]
     fn open_rows<F: Format>(&mut self) {
-        let PassContext { positives, negatives, candidates, .. } = *self.context;
-        for (row, stats) in self.stats.iter().enumerate() {
-            let (constants, shortlist) = (&self.constants[row], &mut self.shortlists[row]);
+        let PassContext { candidates, task, .. } = *self.context;
+        for (row, &norm) in self.norms.iter().enumerate() {
+            let (constants, list) = (&self.constants[row], &mut self.lists[row]);
             let units = ScreenUnits { unit: F::UNIT, shift: constants.shift };
-            let positive = positives.of(self.first + row);
             let longest = constants.longest(candidates.extremes);
-            self.windows[row] = shortlist.open(negatives, positive, stats.positive(), units, longest);
-            if self.norms[row] == 0.0 {
-                self.windows[row] = shortlist.settle_zero_row();
+            self.windows[row] = list.open(task.admissible(&self.results, row), units, longest);
+            if norm == 0.0 {
+                self.windows[row] = list.settle_zero_row(candidates.rows.count(), task.of(self.first + row));
             }
         }
     }
@@ -269,41 +288,45 @@ impl<'a> AnchorBlock<'a> {
     /// How many pairs of a row may be computed one by one; any number where the block must keep its screen.
     #[inline(always)]
     pub(super) fn pair_limits<S: Simd>(&self) -> PairLimits {
-        let PassContext { candidates, finest, .. } = *self.context;
-        if finest < Precision::Exact {
+        let PassContext { candidates, precisions, .. } = *self.context;
+        if !precisions.contains(Precision::Exact) {
             return PairLimits::NONE;
         }
         PairLimits::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST)
     }
 
-    /// Finds the closest negative of every row. First the best two pairs of every shortlist, which rule out most of the
-    /// others, then those that are left, each while the next row's are fetched; then the rows without hope.
+    /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
+    /// left, each while the next row's are fetched; then the rows without hope.
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
-        let (rows, candidates) = (self.stats.len(), self.context.candidates.rows);
+        let (rows, candidates) = (self.norms.len(), self.context.candidates.rows);
         let (limits, mut long_lists) = (self.pair_limits::<S>(), 0);
         for row in 0..rows {
-            if let Some(next) = self.shortlists[..rows].get_mut(row + 1) {
-                next.prune(simd, self.windows[row + 1].low);
+            if row == 0 {
+                self.lists[0].close(simd, &mut self.windows[0]);
+            }
+            if let Some(next) = self.lists[..rows].get_mut(row + 1) {
+                next.close(simd, &mut self.windows[row + 1]);
                 next.prefetch_best(simd, candidates);
             }
             let exact = exact_row(self.context, self.rows, self.norms, row);
-            let shortlist = &mut self.shortlists[row];
-            shortlist.score_best(simd, &exact, &mut self.windows[row]);
-            long_lists += usize::from(shortlist.length() > limits.long_list);
+            let list = &mut self.lists[row];
+            list.score_best(simd, &exact, &mut self.windows[row]);
+            long_lists += usize::from(list.length() > limits.long_list);
         }
         if 2 * long_lists > rows {
             return Outcome::Hopeless;
         }
         for row in 0..rows {
-            if let Some(next) = self.shortlists[..rows].get(row + 1) {
+            if let Some(next) = self.lists[..rows].get(row + 1) {
                 next.prefetch(simd, candidates);
             }
             let exact = exact_row(self.context, self.rows, self.norms, row);
-            let shortlist = &mut self.shortlists[row];
-            if !shortlist.is_hopeless() {
-                self.stats[row].set_closest_negative(shortlist.finish(simd, &exact, &mut self.windows[row]));
-                self.state.scored += shortlist.scored();
+            let list = &mut self.lists[row];
+            if !list.is_hopeless() {
+                list.finish(simd, &exact, &mut self.windows[row]);
+                self.context.task.keep(&mut self.results, row, list);
+                self.state.scored += list.scored();
             }
         }
         self.search_hopeless_rows(simd);
@@ -314,9 +337,9 @@ impl<'a> AnchorBlock<'a> {
     /// Searches the rows without hope, those that follow each other together.
     #[inline(always)]
     fn search_hopeless_rows<S: Simd>(&mut self, simd: S) {
-        let mut row = 0;
-        while row < self.stats.len() {
-            let run = self.shortlists[row..self.stats.len()].iter().take_while(|list| list.is_hopeless()).count();
+        let (mut row, rows) = (0, self.norms.len());
+        while row < rows {
+            let run = self.lists[row..rows].iter().take_while(|list| list.is_hopeless()).count();
             if run > 0 {
                 simd.run(SearchBlock(self, row..row + run));
             }
@@ -324,30 +347,59 @@ impl<'a> AnchorBlock<'a> {
         }
     }
 
-    /// Finds the closest negatives of some rows among all pairs, in exact tiles.
+    /// Searches some rows among all pairs, in exact tiles.
     #[inline(always)]
     fn search_exactly<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
-        let PassContext { anchors, positives, negatives, candidates, .. } = *self.context;
-        let mut searches = [ClosestSearch::EMPTY; MAX_BLOCK];
-        for (search, row) in searches.iter_mut().zip(rows.clone()) {
-            let positive = positives.of(self.first + row);
-            *search = ClosestSearch::new(negatives, self.stats[row].positive(), positive);
+        let PassContext { anchors, candidates, task, .. } = *self.context;
+        for row in rows.clone() {
+            self.lists[row].restart(task.admissible(&self.results, row));
         }
         let norms = &self.norms[rows.clone()];
         let anchors = NormedRows { rows: anchors.range(self.first + rows.start, rows.len()), norms };
         let others = NormedRows { rows: candidates.rows, norms: candidates.norms };
-        search_pairs(simd, anchors, others, &mut searches);
-        for (stats, search) in self.stats[rows.clone()].iter_mut().zip(&searches) {
-            stats.set_closest_negative(search.found());
+        let lists = &mut self.lists[rows.clone()];
+        search_pairs(simd, anchors, others, SearchSink { lists, task, row: self.first + rows.start, first: 0 });
+        for row in rows.clone() {
+            task.keep(&mut self.results, row, &mut self.lists[row]);
         }
         self.state.exact_rows += rows.len();
-        self.state.scored += rows.len() * (candidates.rows.count() - 1);
+        self.state.scored += rows.len() * candidates.rows.count().saturating_sub(1);
+    }
+}
+
+/// Offers the pairs of a tile to the searches of their rows.
+struct SearchSink<'a, T: Task> {
+    lists: &'a mut [T::List],
+    task: T,
+    /// The first row.
+    row: usize,
+    /// The first candidate.
+    first: usize,
+}
+
+impl<T: Task> PairSink for SearchSink<'_, T> {
+    #[inline(always)]
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
+        let exclusion = self.task.of(self.row + anchor);
+        self.lists[anchor].search().offer_run(self.first + candidate, similarities, exclusion);
+    }
+}
+
+impl<T: Task> GroupSink for SearchSink<'_, T> {
+    #[inline(always)]
+    fn start_group(&mut self, first: usize) {
+        self.first = first;
     }
 }
 
 /// What is needed to compute pairs of row `row` of `rows` exactly.
 #[inline(always)]
-pub(super) fn exact_row<'a>(context: &PassContext<'a>, rows: &'a [f32], norms: &[f64], row: usize) -> ExactRow<'a> {
+pub(super) fn exact_row<'a, T>(
+    context: &PassContext<'a, T>,
+    rows: &'a [f32],
+    norms: &[f64],
+    row: usize,
+) -> ExactRow<'a> {
     let candidates = context.candidates;
     let dim = candidates.rows.dim();
     ExactRow {

@@ -9,10 +9,11 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
-    norm_rows,
+    mean_negative, norm_rows,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::row_stats::{ClosestSearch, Negatives, RowStats};
+use crate::positives::Positives;
+use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
 use crate::rows::Rows;
 
 /// The bytes of a group of candidates, which stay in the first-level cache while all anchors are multiplied with them.
@@ -26,6 +27,8 @@ const LEAST_ROWS: usize = 12;
 pub(super) struct DirectBuffers<'a> {
     pub(super) anchor_norms: &'a mut [f64],
     pub(super) candidate_norms: &'a mut [f64],
+    /// Those of positives that are no candidates.
+    pub(super) positive_norms: &'a mut [f64],
     pub(super) sums: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
     pub(super) searches: &'a mut [ClosestSearch],
@@ -38,34 +41,30 @@ const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor.
 pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
-    let DirectBuffers { anchor_norms, candidate_norms, sums, stats, searches, positives } = buffers;
+    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
     backend.run(OpenRows {
         negatives,
         batch,
         norms: &mut *anchor_norms,
+        positive_norms: &mut *positive_norms,
         positives: &mut *positives,
         searches: &mut *searches,
     });
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
-        backend.run(SearchBlocks { anchors, rows, first: 0, norms, sums, searches: &mut *searches });
+        let positives = batch.positives();
+        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches: &mut *searches });
     } else {
-        search_shared(backend, join, anchors, batch.candidate_rows(), candidate_norms, sums, searches);
+        search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
-    backend.run(CloseRows {
-        anchors,
-        sum: &sums[..batch.dim()],
-        negatives: batch.candidates() - 1,
-        positives,
-        searches,
-        stats,
-    });
+    backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
-    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms))
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
@@ -73,11 +72,12 @@ fn search_shared(
     backend: Backend,
     join: Join,
     anchors: NormedRows<'_>,
-    candidates: Rows<'_>,
+    batch: Batch<'_>,
     norms: &mut [f64],
     sums: &mut [f64],
     searches: &mut [ClosestSearch],
 ) {
+    let (candidates, positives) = (batch.candidate_rows(), batch.positives());
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     opened[..searches.len()].copy_from_slice(searches);
     let found = Mutex::new(searches);
@@ -87,7 +87,8 @@ fn search_shared(
         let searches = &mut own[..anchors.rows.count()];
         let (first, norms) = (block * SUM_BLOCK, norms.slice);
         let rows = candidates.range(first, norms.len());
-        backend.run(SearchBlocks { anchors, rows, first, norms, sums: sums.slice, searches: &mut *searches });
+        let sums = sums.slice;
+        backend.run(SearchBlocks { anchors, positives, rows, first, norms, sums, searches: &mut *searches });
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for (found, own) in found.iter_mut().zip(searches) {
             found.merge(own);
@@ -100,6 +101,8 @@ struct OpenRows<'a> {
     negatives: Negatives,
     batch: Batch<'a>,
     norms: &'a mut [f64],
+    /// Of the positives that are no candidates, or empty.
+    positive_norms: &'a mut [f64],
     positives: &'a mut [f64],
     searches: &'a mut [ClosestSearch],
 }
@@ -108,17 +111,20 @@ impl WithSimd for OpenRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
-        for row in 0..anchors.count() {
-            let index = self.batch.positives().of(row);
-            let (anchor, positive) = (anchors.row(row), candidates.row(index));
+        for row in 0..self.batch.rows() {
+            let index = self.batch.positive_index(row);
+            let (anchor, positive) = (self.batch.anchor_rows().row(row), self.batch.positive_row(row));
             let [squared_norm, dot, positive_squared_norm] =
                 dots(simd, [anchor, anchor, positive], [anchor, positive, positive]);
             let norm = squared_norm.sqrt();
-            let similarity = cosine(dot, norm, positive_squared_norm.sqrt());
+            let positive_norm = positive_squared_norm.sqrt();
+            let similarity = cosine(dot, norm, positive_norm);
             self.norms[row] = norm;
+            if index.is_none() {
+                self.positive_norms[row] = positive_norm;
+            }
             self.positives[row] = similarity;
-            self.searches[row] = ClosestSearch::new(self.negatives, similarity as f32, index);
+            self.searches[row] = ClosestSearch::new(self.negatives.admissible(similarity as f32));
         }
     }
 }
@@ -126,6 +132,7 @@ impl WithSimd for OpenRows<'_> {
 /// One pass over some blocks of candidates: their norms, their sums, and every pair.
 struct SearchBlocks<'a> {
     anchors: NormedRows<'a>,
+    positives: Positives<'a>,
     rows: Rows<'a>,
     /// The index of the first row.
     first: usize,
@@ -138,7 +145,7 @@ impl WithSimd for SearchBlocks<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { anchors, rows, first, norms, sums, searches } = self;
+        let Self { anchors, positives, rows, first, norms, sums, searches } = self;
         let (dim, group) = (rows.dim(), group_rows(rows.dim()));
         let blocks = rows.blocks(SUM_BLOCK).zip(norms.chunks_mut(SUM_BLOCK)).zip(sums.chunks_exact_mut(dim));
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
@@ -146,7 +153,8 @@ impl WithSimd for SearchBlocks<'_> {
             for (part, (rows, norms)) in rows.blocks(group).zip(norms.chunks_mut(group)).enumerate() {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
-                let mut sink = SearchSink { searches: &mut *searches, first: first + block * SUM_BLOCK + part * group };
+                let first = first + block * SUM_BLOCK + part * group;
+                let mut sink = SearchSink { searches: &mut *searches, positives, first };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
@@ -155,11 +163,10 @@ impl WithSimd for SearchBlocks<'_> {
 
 /// Completes every row with its mean and its closest negative.
 struct CloseRows<'a> {
-    anchors: NormedRows<'a>,
+    batch: Batch<'a>,
+    norms: &'a [f64],
     /// The sum of all candidates, each scaled to norm 1.
     sum: &'a [f64],
-    /// How many negatives a row has.
-    negatives: usize,
     positives: &'a [f64],
     searches: &'a [ClosestSearch],
     stats: &'a mut [RowStats],
@@ -169,11 +176,11 @@ impl WithSimd for CloseRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let negatives = self.negatives as f64;
         for (row, (stats, search)) in self.stats.iter_mut().zip(self.searches).enumerate() {
-            let (norm, positive) = (self.anchors.norms[row], self.positives[row]);
-            let total = dot_sum(simd, self.anchors.rows.row(row), self.sum);
-            let mean = if norm == 0.0 { 0.0 } else { (total / norm - positive) / negatives };
+            let positive = self.positives[row];
+            let total = dot_sum(simd, self.batch.anchor_rows().row(row), self.sum);
+            let candidate = self.batch.positive_index(row).map(|_| positive);
+            let mean = mean_negative(total, self.norms[row], candidate, self.batch.candidates());
             *stats = RowStats::computed(positive as f32, mean as f32, search.found());
         }
     }
@@ -184,17 +191,23 @@ fn group_rows(dim: usize) -> usize {
     (GROUP_BYTES / (4 * dim)).clamp(LEAST_ROWS, MOST_ROWS) / LEAST_ROWS * LEAST_ROWS
 }
 
-/// Offers every pair to the search of its anchor.
+/// Receives the pairs of one group of candidates after the other.
+pub(super) trait GroupSink: PairSink {
+    /// The next group begins with candidate `first`.
+    fn start_group(&mut self, first: usize);
+}
+
+/// Computes every pair, a group of candidates at a time.
 #[inline(always)]
 pub(super) fn search_pairs<S: Simd>(
     simd: S,
     anchors: NormedRows<'_>,
     candidates: NormedRows<'_>,
-    searches: &mut [ClosestSearch],
+    mut sink: impl GroupSink,
 ) {
     let group = group_rows(candidates.rows.dim());
     for (part, (rows, norms)) in candidates.rows.blocks(group).zip(candidates.norms.chunks(group)).enumerate() {
-        let mut sink = SearchSink { searches: &mut *searches, first: part * group };
+        sink.start_group(part * group);
         for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
     }
 }
@@ -202,13 +215,15 @@ pub(super) fn search_pairs<S: Simd>(
 /// Offers the pairs of a tile to the searches of their rows.
 struct SearchSink<'a> {
     searches: &'a mut [ClosestSearch],
+    positives: Positives<'a>,
     /// The index of the first candidate.
     first: usize,
 }
 
 impl PairSink for SearchSink<'_> {
     #[inline(always)]
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &mut [f32]) {
-        self.searches[anchor].offer_run(self.first + candidate, similarities);
+    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
+        let exclusion = OnlyPositive::new(self.positives.index(anchor));
+        self.searches[anchor].offer_run(self.first + candidate, similarities, exclusion);
     }
 }

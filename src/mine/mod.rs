@@ -5,80 +5,214 @@
 //! one. Small batches take none: all their pairs are computed exactly ([`direct`]). The n x m matrix never exists.
 
 mod block;
-mod candidates;
 mod direct;
 mod memory;
+mod neighbours;
 mod pass;
 mod plan;
 mod screening;
+mod source;
+mod task;
 
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::bank::Bank;
 use crate::batch::Batch;
+use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{check_finite, check_norms};
-use crate::parallel::{Chunks, Join, PerThread, for_each_block};
-use crate::row_stats::RowStats;
-use crate::screen::{Center, Float32, Format, Int8, Int16, Params, Precision, ScreenPlan, Screening, first_precision};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
+use crate::mining_batch::MiningBatch;
+use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
+use crate::row_stats::Negatives;
+use crate::rows::{Rows, Sides};
+use crate::screen::{
+    Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
+    Shortlist, first_precision,
+};
 
 use block::{AnchorBlock, BlockScratch, BlockState, block_rows};
-use candidates::{CandidateBuffers, Candidates};
-use memory::MineBuffers;
+use memory::{MineBuffers, Needs, StatsBuffers};
 pub(crate) use memory::{MineMemory, MineResults};
+pub(crate) use neighbours::QueryState;
+use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
 use pass::PassContext;
-pub(crate) use plan::{MinePlan, Mined};
+use plan::zeros;
+pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
+use source::Source;
+use task::{StatsTask, Task};
 
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let screens = plan.screen.plan(plan.backend, batch);
-    let join = plan.threads.join(screens.nanoseconds);
-    if screens.is_direct {
-        let buffers = memory.grow_direct(batch)?;
-        return join.enter(|| direct::mine(plan, join, batch, buffers));
-    }
-    let buffers = memory.grow(batch, screens, join.threads())?;
-    join.enter(|| mine_in_passes(plan, screens, join, batch, buffers))
+    let MinePlan { backend, screen, threads, .. } = plan;
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_in(run, plan, batch, memory))
 }
 
-/// Mines with screens, in one pass or a few.
-fn mine_in_passes(
-    plan: MinePlan,
-    screens: ScreenPlan,
+/// [`mine`], where the call is to run.
+fn mine_in(run: Run<'_>, plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
+    let negatives = plan.negatives;
+    if run.screens.is_direct {
+        return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
+    }
+    let (buffers, results) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
+    let StatsBuffers { positive_norms, stats } = results;
+    measure_outside(run.backend, run.join, batch, positive_norms);
+    let task = StatsTask { batch, positive_norms, negatives };
+    let mut call = Call::new(run, buffers);
+    call.begin((negatives != Negatives::Any).then_some(task));
+    let stats = Chunks::new(stats, call.anchors.block_rows);
+    let mined = call.complete(task, stats)?;
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined { zero_positives: zeros(positive_norms), ..mined })
+}
+
+/// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
+/// done: until then similarities with them decide nothing.
+fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+    let Some(rows) = batch.outside_rows() else { return };
+    for_each_block(join, Chunks::new(norms, SUM_BLOCK), &|block, norms| {
+        let rows = rows.range(block * SUM_BLOCK, norms.slice.len());
+        backend.run(MeasureRows { rows, norms: norms.slice });
+    });
+}
+
+/// Computes the norms of some rows.
+struct MeasureRows<'a> {
+    rows: Rows<'a>,
+    norms: &'a mut [f64],
+}
+
+impl WithSimd for MeasureRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
+    }
+}
+
+/// Writes the closest negatives of every query into the memory.
+pub(crate) fn mine_neighbours(
+    plan: NeighbourPlan,
+    batch: MiningBatch<'_>,
+    memory: &mut MineMemory,
+) -> Result<Screening, Error> {
+    let NeighbourPlan { backend, screen, threads, .. } = plan;
+    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_neighbours_in(run, plan, batch, memory))
+}
+
+/// [`mine_neighbours`], where the call is to run.
+fn mine_neighbours_in(
+    run: Run<'_>,
+    plan: NeighbourPlan,
+    batch: MiningBatch<'_>,
+    memory: &mut MineMemory,
+) -> Result<Screening, Error> {
+    let NeighbourPlan { kept, thresholds, .. } = plan;
+    let Run { backend, join, sides, bank, screens } = run;
+    let needs = Needs { sides, bank, screens, threads: join.threads(), k: kept };
+    let (buffers, states, neighbours) = memory.grow_neighbours(needs)?;
+    let mut call = Call::new(run, buffers);
+    let size = call.anchors.block_rows;
+    let blocks = (Chunks::new(&mut *call.anchors.norms, size), Chunks::new(&mut *states, size));
+    for_each_block(join, blocks, &|block, (norms, states)| {
+        let (first, norms, states) = (block * size, norms.slice, states.slice);
+        backend.run(OpenQueries { batch, thresholds, first, norms, states });
+    });
+    check_norms(Side::Anchors, call.anchors.norms)?;
+    call.begin(thresholds.have_upper().then_some(QueryLimits { batch, states }));
+    let results = (Chunks::new(states, size), Chunks::new(neighbours, size * kept));
+    let mined = if kept == 1 {
+        call.complete(NeighbourTask::<Shortlist>::new(batch), results)
+    } else {
+        call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
+    };
+    let screening = mined?.screening;
+    batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;
+    Ok(screening)
+}
+
+/// How a call runs, and over which rows.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    backend: Backend,
     join: Join,
-    batch: Batch<'_>,
-    buffers: MineBuffers<'_>,
-) -> Result<Mined, Error> {
-    let block_rows = block_rows(batch.rows(), batch.dim(), join.threads());
-    let MineBuffers { mut candidates, center, anchor_norms, stats, states, scratch } = buffers;
-    let center =
-        if screens.is_quantised() { Center::of(plan.backend, batch.candidate_rows(), center) } else { Center::NONE };
-    let params = Params { center, float_bound: screens.float_bound };
-    let first = first_precision(plan.backend, batch, plan.negatives, params, (screens.coarsest, screens.finest));
-    let states = &mut states[..batch.rows().div_ceil(block_rows)];
-    states.fill(BlockState { precision: first, ..BlockState::default() });
-    let mut anchors = Anchors { norms: anchor_norms, stats, states, block_rows, scratch };
-    let (mut next, mut measured) = (Some(first), false);
-    while let Some(precision) = next {
-        let pass = Pass { plan, join, batch, params, finest: screens.finest, measured };
-        match precision {
-            Precision::Int8 => pass.run::<Int8>(&mut candidates, &mut anchors)?,
-            Precision::Int16 => pass.run::<Int16>(&mut candidates, &mut anchors)?,
-            Precision::Float32 => pass.run::<Float32>(&mut candidates, &mut anchors)?,
-            Precision::Exact => pass.run_exactly(&mut candidates, &mut anchors)?,
-        }
-        measured = true;
-        next = anchors.states.iter().filter(|block| !block.done).map(|block| block.precision).min();
-    }
-    check_norms(Side::Anchors, anchors.norms)?;
-    Ok(Mined {
-        zero_anchors: anchors.norms.iter().filter(|&&norm| norm == 0.0).count(),
-        zero_candidates: candidates.zero_rows(),
-        screening: anchors.screening(),
-    })
+    sides: Sides<'a>,
+    /// The bank that the candidates are in.
+    bank: Option<&'a Bank<'a>>,
+    screens: ScreenPlan,
 }
 
-/// What is computed of the anchors.
+impl<'a> Run<'a> {
+    fn new(
+        backend: Backend,
+        screen: Screen,
+        threads: Threads,
+        sides: Sides<'a>,
+        bank: Option<&'a Bank<'a>>,
+    ) -> Run<'a> {
+        let screens = bank
+            .map_or_else(|| screen.plan(backend, sides.shape()), |bank| bank.screens(screen, sides.anchors.count()));
+        let backend = bank.map_or(backend, Bank::backend);
+        Run { backend, join: threads.join(screens.nanoseconds), sides, bank, screens }
+    }
+}
+
+/// One call: how it runs, and its memory but for the results.
+struct Call<'a> {
+    run: Run<'a>,
+    params: Params<'a>,
+    source: Source<'a>,
+    anchors: Anchors<'a>,
+}
+
+impl<'a> Call<'a> {
+    fn new(run: Run<'a>, buffers: MineBuffers<'a>) -> Call<'a> {
+        let Run { backend, join, sides, screens, .. } = run;
+        let MineBuffers { candidates, anchor_norms: norms, states, scratch } = buffers;
+        let rows = sides.anchors.count();
+        let block_rows = block_rows(rows, sides.anchors.dim(), join.threads());
+        let (source, params) = candidates.open(backend, sides.candidates, screens);
+        let states = &mut states[..rows.div_ceil(block_rows)];
+        Call { run, params, source, anchors: Anchors { norms, states, block_rows, scratch } }
+    }
+
+    /// Chooses the precision that all blocks begin with: by a sample, if rows have limits and the candidates are not
+    /// prepared.
+    fn begin(&mut self, limits: Option<impl RowLimits>) {
+        let Run { backend, sides, bank, screens, .. } = self.run;
+        let limits = limits.filter(|_| bank.is_none());
+        let precision = first_precision(backend, sides, limits, self.params, screens.precisions);
+        self.anchors.states.fill(BlockState { precision, ..BlockState::default() });
+    }
+
+    /// Completes the rows of all blocks.
+    fn complete<T: Task>(mut self, task: T, mut results: T::Results<'_>) -> Result<Mined, Error> {
+        let Call { run, params, .. } = self;
+        let mut measured = false;
+        while let Some(precision) = self.anchors.waiting() {
+            let pass = Pass { of: run, params, measured, task };
+            let (source, anchors) = (&mut self.source, &mut self.anchors);
+            match precision {
+                Precision::Int8 => pass.run::<Int8>(source, anchors, &mut results)?,
+                Precision::Int16 => pass.run::<Int16>(source, anchors, &mut results)?,
+                Precision::Float32 => pass.run::<Float32>(source, anchors, &mut results)?,
+                Precision::Exact => pass.run_exactly(source, anchors, &mut results)?,
+            }
+            measured = true;
+        }
+        check_norms(Side::Anchors, self.anchors.norms)?;
+        Ok(Mined {
+            zero_anchors: zeros(self.anchors.norms),
+            zero_candidates: self.source.zero_rows(),
+            zero_positives: 0,
+            screening: self.anchors.screening(),
+        })
+    }
+}
+
+/// What is computed of the anchors, but for the results.
 struct Anchors<'a> {
     norms: &'a mut [f64],
-    stats: &'a mut [RowStats],
     states: &'a mut [BlockState],
     /// Anchors in a block, a multiple of `ROW_UNIT`.
     block_rows: usize,
@@ -86,6 +220,11 @@ struct Anchors<'a> {
 }
 
 impl Anchors<'_> {
+    /// The coarsest precision that a block waits for.
+    fn waiting(&self) -> Option<Precision> {
+        self.states.iter().filter(|block| !block.done).map(|block| block.precision).min()
+    }
+
     /// The counts of the screens' work.
     fn screening(&self) -> Screening {
         let mut screening = Screening::default();
@@ -100,29 +239,37 @@ impl Anchors<'_> {
 
 /// One pass of a call.
 #[derive(Clone, Copy)]
-struct Pass<'a> {
-    plan: MinePlan,
-    join: Join,
-    batch: Batch<'a>,
+struct Pass<'a, T> {
+    of: Run<'a>,
     params: Params<'a>,
-    finest: Precision,
     measured: bool,
+    task: T,
 }
 
-impl Pass<'_> {
-    /// Packs the candidates and screens the blocks that wait for this format. Fails with the first row that is not
-    /// finite, on the anchors' side if there is one.
-    fn run<F: Format>(self, candidates: &mut CandidateBuffers<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let (backend, side) = (self.plan.backend, self.batch.candidate_side());
-        let prepared = candidates.prepare::<F>(backend, self.join, side, self.params, self.measured);
-        self.mine_blocks(prepared, anchors, F::PRECISION, &|block| block.mine::<F>(backend))
+impl<T: Task> Pass<'_, T> {
+    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row
+    /// that is not finite, on the anchors' side if there is one.
+    fn run<F: Format>(
+        self,
+        source: &mut Source<'_>,
+        anchors: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
+    ) -> Result<(), Error> {
+        let Pass { of: Run { backend, join, sides, .. }, params, measured, .. } = self;
+        let prepared = source.prepare::<F>(backend, join, sides.candidate_side, params, measured);
+        self.mine_blocks(prepared, anchors, results, F::PRECISION, &|block| block.mine::<F>(backend))
     }
 
     /// Computes all pairs of the blocks that no screen pays for.
-    fn run_exactly(self, candidates: &mut CandidateBuffers<'_>, anchors: &mut Anchors<'_>) -> Result<(), Error> {
-        let (backend, side) = (self.plan.backend, self.batch.candidate_side());
-        let measured = candidates.measure(backend, self.join, side, self.params);
-        self.mine_blocks(measured, anchors, Precision::Exact, &|block| block.mine_exactly(backend))
+    fn run_exactly(
+        self,
+        source: &mut Source<'_>,
+        anchors: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
+    ) -> Result<(), Error> {
+        let Pass { of: Run { backend, join, sides, .. }, params, .. } = self;
+        let measured = source.measure(backend, join, sides.candidate_side, params);
+        self.mine_blocks(measured, anchors, results, Precision::Exact, &|block| block.mine_exactly(backend))
     }
 
     /// Calls `mine_block` for each block that waits for `precision`.
@@ -130,22 +277,22 @@ impl Pass<'_> {
         self,
         candidates: Result<Candidates<'_>, Error>,
         blocks: &mut Anchors<'_>,
+        results: &mut T::Results<'_>,
         precision: Precision,
-        mine_block: &(impl Fn(AnchorBlock<'_>) + Sync),
+        mine_block: &(impl Fn(AnchorBlock<'_, T>) + Sync),
     ) -> Result<(), Error> {
-        let Pass { plan: MinePlan { backend, negatives, .. }, join, batch, finest, measured, .. } = self;
-        let (anchors, positives) = (batch.anchor_rows(), batch.positives());
+        let Pass { of: Run { backend, join, sides, screens, .. }, measured, task, .. } = self;
+        let (anchors, precisions) = (sides.anchors, screens.precisions);
         let candidates = candidates.or_else(|error| check_finite(backend, Side::Anchors, anchors).and(Err(error)))?;
-        let context = PassContext { anchors, positives, candidates, negatives, finest, measured };
+        let context = PassContext { anchors, candidates, precisions, measured, task };
         let (block_rows, scratch) = (blocks.block_rows, blocks.scratch);
         let norms = Chunks::new(&mut *blocks.norms, block_rows);
-        let stats = Chunks::new(&mut *blocks.stats, block_rows);
         let states = Chunks::new(&mut *blocks.states, 1);
-        for_each_block(join, (norms, (stats, states)), &|block, (norms, (stats, states))| {
+        for_each_block(join, (norms, (T::lend(results), states)), &|block, (norms, (mut results, states))| {
             let state = &mut states.slice[0];
             if !state.done && state.precision == precision {
-                let (first, scratch) = (block * block_rows, &mut scratch.of(join));
-                mine_block(AnchorBlock::new(&context, first, norms.slice, stats.slice, state, scratch));
+                let (first, scratch, results) = (block * block_rows, &mut scratch.of(join), T::lend(&mut results));
+                mine_block(AnchorBlock::new(&context, first, norms.slice, results, state, scratch));
             }
         });
         Ok(())
@@ -155,17 +302,13 @@ impl Pass<'_> {
 #[cfg(all(test, feature = "rayon"))]
 mod tests {
     use super::*;
-    use crate::arch::Backend;
-    use crate::batch::Positives;
-    use crate::parallel::Threads;
-    use crate::screen::Screen;
+    use crate::rows::Shape;
 
     /// How calls of a shape are run, for every backend and screen.
-    fn joins(rows: usize, candidates: usize, dim: usize) -> Vec<Join> {
-        let (anchors, others) = (vec![0.0; rows * dim], vec![0.0; candidates * dim]);
-        let batch = Batch::new(&anchors, &others, dim, Positives::Identity).unwrap();
+    fn joins(anchors: usize, candidates: usize, dim: usize) -> Vec<Join> {
+        let shape = Shape { anchors, candidates, dim };
         let plans = Backend::available().flat_map(|backend| Screen::all().map(move |screen| (backend, screen)));
-        plans.map(|(backend, screen)| Threads::Rayon.join(screen.plan(backend, batch).nanoseconds)).collect()
+        plans.map(|(backend, screen)| Threads::Rayon.join(screen.plan(backend, shape).nanoseconds)).collect()
     }
 
     /// The tests of threads and of their allocations rely on it.

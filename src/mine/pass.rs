@@ -1,20 +1,17 @@
 //! What all blocks of a pass share.
 
-use super::candidates::Candidates;
-use crate::batch::Positives;
-use crate::row_stats::Negatives;
+use crate::candidates::Candidates;
 use crate::rows::Rows;
-use crate::screen::Precision;
+use crate::screen::Precisions;
 
 /// A pass of all anchors that wait for one precision over all candidates.
 #[derive(Clone, Copy)]
-pub(super) struct PassContext<'a> {
+pub(super) struct PassContext<'a, T> {
     pub(super) anchors: Rows<'a>,
-    pub(super) positives: Positives<'a>,
     pub(super) candidates: Candidates<'a>,
-    pub(super) negatives: Negatives,
-    /// The finest precision that a block may change to.
-    pub(super) finest: Precision,
-    /// Whether an earlier pass of the call computed the norms, the candidates' sum and each row's positive and mean.
+    /// The precisions that a block may change to.
+    pub(super) precisions: Precisions,
+    /// Whether an earlier pass of the call computed the norms, the candidates' sum and what the task measures of a row.
     pub(super) measured: bool,
+    pub(super) task: T,
 }

@@ -1,9 +1,9 @@
-//! How a batch is mined, and what is found beside the statistics of its rows.
+//! How a batch is mined, and what is found beside the results of its rows.
 
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::parallel::Threads;
-use crate::row_stats::Negatives;
+use crate::row_stats::{Negatives, Thresholds};
 use crate::screen::{Precision, Screen, Screening};
 
 /// How a batch is mined. Only `negatives` affects the result.
@@ -15,20 +15,47 @@ pub(crate) struct MinePlan {
     pub(crate) threads: Threads,
 }
 
-/// What a call found beside the statistics of the rows.
+/// How queries are mined. Only `kept` and `thresholds` affect the result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeighbourPlan {
+    /// How many neighbours of a query are kept, at least one.
+    pub(crate) kept: usize,
+    pub(crate) thresholds: Thresholds,
+    pub(crate) backend: Backend,
+    pub(crate) screen: Screen,
+    pub(crate) threads: Threads,
+}
+
+/// What a call found beside the results of the rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mined {
     pub(crate) zero_anchors: usize,
     pub(crate) zero_candidates: usize,
+    /// Of the positives that are no candidates.
+    pub(crate) zero_positives: usize,
     pub(crate) screening: Screening,
+}
+
+/// How many rows have norm 0.
+pub(super) fn zeros(norms: &[f64]) -> usize {
+    norms.iter().filter(|&&norm| norm == 0.0).count()
 }
 
 impl Mined {
     /// The counts of a call without screens.
-    pub(super) fn without_screens(batch: Batch<'_>, anchor_norms: &[f64], candidate_norms: &[f64]) -> Mined {
-        let zeros = |norms: &[f64]| norms.iter().filter(|&&norm| norm == 0.0).count();
+    pub(super) fn without_screens(
+        batch: Batch<'_>,
+        anchor_norms: &[f64],
+        candidate_norms: &[f64],
+        positive_norms: &[f64],
+    ) -> Mined {
         let mut screening = Screening::default();
-        screening.count(Precision::Exact, batch.rows(), batch.rows() * (batch.candidates() - 1));
-        Mined { zero_anchors: zeros(anchor_norms), zero_candidates: zeros(candidate_norms), screening }
+        screening.count(Precision::Exact, batch.rows(), batch.rows() * batch.negatives());
+        Mined {
+            zero_anchors: zeros(anchor_norms),
+            zero_candidates: zeros(candidate_norms),
+            zero_positives: zeros(positive_norms),
+            screening,
+        }
     }
 }

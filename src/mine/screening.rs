@@ -4,13 +4,14 @@ use core::marker::PhantomData;
 
 use super::block::{AnchorBlock, Outcome, exact_row};
 use super::pass::PassContext;
+use super::task::Task;
 use crate::arch::Simd;
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, PairLimits, Precision, Prefetch, PrefetchPlan, ScreenTile,
-    Shortlist, Tile, Window, is_checkpoint,
+    AnchorConstants, CostModel, Format, HitSink, Intervals, PairLimits, Precision, Prefetch, PrefetchPlan, RowList,
+    ScreenTile, Tile, Window, is_checkpoint,
 };
 
-impl<'a> AnchorBlock<'a> {
+impl<'a, T: Task> AnchorBlock<'a, T> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
     #[inline(always)]
     pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
@@ -39,14 +40,14 @@ impl<'a> AnchorBlock<'a> {
     /// What the tiles on one panel fetch.
     #[inline(always)]
     fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let PassContext { anchors, positives, candidates, .. } = *self.context;
-        let (dim, rows) = (candidates.rows.dim(), self.norms.len());
+        let PassContext { anchors, ref task, .. } = *self.context;
+        let (dim, rows) = (anchors.dim(), self.norms.len());
         let next = self.first + rows;
-        let next_positive = if next < anchors.count() { positives.of(next) } else { candidates.rows.count() };
+        let read_first = if next < anchors.count() { task.read_first(next) } else { &[] };
         PrefetchPlan {
             next_panel,
             panels_left,
-            next_rows: [&anchors.data()[next * dim..], &candidates.rows.data()[next_positive * dim..]],
+            next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
             steps: F::steps(dim),
             tiles: rows.div_ceil(S::TILE_ANCHORS),
@@ -56,16 +57,16 @@ impl<'a> AnchorBlock<'a> {
     /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
     /// precision and wait for its pass, or to compute all pairs exactly.
     fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { candidates, finest, .. } = *self.context;
+        let PassContext { candidates, precisions, .. } = *self.context;
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
-        if F::PRECISION == finest || screened >= count {
+        if F::PRECISION == precisions.finest() || screened >= count {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
         let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
-        for shortlist in self.shortlists[..rows].iter().filter(|shortlist| !shortlist.is_hopeless()) {
-            doubtful += shortlist.doubtful();
-            scored += shortlist.scored();
+        for list in self.lists[..rows].iter().filter(|list| !list.is_hopeless()) {
+            doubtful += list.doubtful();
+            scored += list.scored();
             rows_with_hope += 1;
         }
         let mean = |sum: usize| sum as f64 / f64::from(rows_with_hope.max(1));
@@ -85,7 +86,7 @@ impl<'a> AnchorBlock<'a> {
             ),
             exact_cost: S::DOT_COST,
         };
-        match model.cheapest(finest) {
+        match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,
             precision if precision == F::PRECISION => Outcome::Screened,
             precision => {
@@ -112,12 +113,13 @@ impl<'a> AnchorBlock<'a> {
         for (tile, anchors) in self.words.chunks_exact(S::TILE_ANCHORS * steps).take(tiles).enumerate() {
             let row = tile * S::TILE_ANCHORS;
             let prefetch = prefetch.of_tile::<S>(tile).unwrap_or(Prefetch::nothing(anchors));
-            let mut sink = ShortlistSink {
+            let mut sink = ListSink {
                 simd,
                 context: self.context,
+                row: self.first + row,
                 rows: &self.rows[row * dim..],
                 norms: &self.norms[row..],
-                shortlists: &mut self.shortlists[row..],
+                lists: &mut self.lists[row..],
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
@@ -127,18 +129,20 @@ impl<'a> AnchorBlock<'a> {
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
             let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(width / S::F32_LANES, kernel);
+            simd.run_tile(S::TILE_ANCHORS.min(self.norms.len() - row), width / S::F32_LANES, kernel);
         }
     }
 }
 
-/// Puts the hits of a tile on the shortlists of its rows.
-struct ShortlistSink<'a, 'b, S> {
+/// Puts the hits of a tile on the lists of its rows.
+struct ListSink<'a, 'b, S, T: Task> {
     simd: S,
-    context: &'b PassContext<'a>,
+    context: &'b PassContext<'a, T>,
+    /// The first row of the tile.
+    row: usize,
     rows: &'a [f32],
     norms: &'b [f64],
-    shortlists: &'b mut [Shortlist],
+    lists: &'b mut [T::List],
     windows: &'b mut [Window],
     constants: &'b [AnchorConstants],
     first_candidate: usize,
@@ -147,7 +151,7 @@ struct ShortlistSink<'a, 'b, S> {
     crowded: &'b mut usize,
 }
 
-impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
+impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
     #[inline(always)]
     fn rows(&self) -> (&[AnchorConstants], &[Window]) {
         (self.constants, self.windows)
@@ -156,14 +160,15 @@ impl<S: Simd> HitSink for ShortlistSink<'_, '_, S> {
     #[inline(always)]
     fn take(&mut self, row: usize, intervals: Intervals<'_>) {
         let exact = exact_row(self.context, self.rows, self.norms, row);
-        let (window, shortlist) = (&mut self.windows[row], &mut self.shortlists[row]);
-        let before = shortlist.scored();
-        shortlist.add(self.simd, &exact, window, self.first_candidate, intervals);
-        let (scored, PairLimits { crowded, hopeless, .. }) = (shortlist.scored(), self.limits);
+        let (window, list) = (&mut self.windows[row], &mut self.lists[row]);
+        let before = list.scored();
+        let exclusion = self.context.task.of(self.row + row);
+        list.add(self.simd, &exact, window, self.first_candidate, intervals, exclusion);
+        let (scored, PairLimits { crowded, hopeless, .. }) = (list.scored(), self.limits);
         if scored > before {
             *self.crowded += usize::from(before <= crowded && scored > crowded);
             if scored > hopeless {
-                *window = shortlist.give_up();
+                *window = list.give_up();
             }
         }
     }

@@ -57,12 +57,17 @@ impl<'a> Center<'a> {
         Center { values: buffer, squared_norm }
     }
 
+    /// A center that was [computed](Center::of) before.
+    pub(crate) fn kept(values: &'a [f32], squared_norm: f64) -> Center<'a> {
+        Center { values, squared_norm }
+    }
+
     pub(super) fn values(self) -> &'a [f32] {
         self.values
     }
 
     /// Its dot product with itself.
-    pub(super) fn squared_norm(self) -> f64 {
+    pub(crate) fn squared_norm(self) -> f64 {
         self.squared_norm
     }
 

@@ -14,12 +14,12 @@
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::Precision;
+use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::batch::Batch;
-use crate::exact::{cosine, cosine_rows, dot_rows, dots, inverse, norm_row};
-use crate::row_stats::Negatives;
+use crate::exact::{cosine, dot_rows, dots, inverse, norm_row};
+use crate::row_stats::{Exclusion, RowExclusions};
+use crate::rows::{Shape, Sides};
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
 /// fetching its row from afar, and what does not depend on its length. Measured at dim 128 to 768.
@@ -50,6 +50,9 @@ const SAMPLE: usize = 32;
 /// The pairs of the sample that are computed at once, which hide each other's latency: one by one, they took a fifth of
 /// a call of 256 x 256 x 128.
 const TOGETHER: usize = 4;
+
+/// About how long a row's element takes to prepare, in nanoseconds.
+pub(crate) const PREPARATION: f64 = 0.3;
 
 impl Precision {
     /// What screening a pair costs.
@@ -126,8 +129,8 @@ pub(crate) struct CostModel {
 }
 
 impl CostModel {
-    /// The precision, this one or a finer one up to `finest`, in which the rest of the work is cheapest.
-    pub(crate) fn cheapest(self, finest: Precision) -> Precision {
+    /// The precision, this one or a finer one of `precisions`, in which the rest of the work is cheapest.
+    pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
@@ -138,7 +141,7 @@ impl CostModel {
             (Precision::Exact, 0.0),
         ] {
             let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && finer <= finest && cost < best.1 {
+            if finer > precision && precisions.contains(finer) && cost < best.1 {
                 best = (finer, cost);
             }
         }
@@ -147,50 +150,80 @@ impl CostModel {
 }
 
 /// About how long a forward call takes on one thread: what it multiplies in this precision, the ends of the tiles, and
-/// the preparation of both sides. Within a fifth of what Zen 5 took for 64 to 1024 rows on both sides, on AVX-512.
-pub(super) fn nanoseconds(backend: Backend, batch: Batch<'_>, precision: Precision) -> f64 {
-    backend.run(Nanoseconds { batch, precision })
+/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a fifth of what Zen 5
+/// took for 64 to 1024 rows on both sides, on AVX-512.
+pub(super) fn nanoseconds(backend: Backend, shape: Shape, precision: Precision, prepared: bool) -> f64 {
+    backend.run(Nanoseconds { shape, precision, prepared })
 }
 
-struct Nanoseconds<'a> {
-    batch: Batch<'a>,
+struct Nanoseconds {
+    shape: Shape,
     precision: Precision,
+    /// Whether the candidates are prepared.
+    prepared: bool,
 }
 
-impl WithSimd for Nanoseconds<'_> {
+impl WithSimd for Nanoseconds {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> f64 {
         /// A multiply-add in `f32` on every lane of a register, by two of the registers' units at about 3.5 GHz.
         const PER_REGISTER: f64 = 0.15;
         const PER_PAIR: f64 = 0.1;
-        const PER_ELEMENT: f64 = 0.3;
-        let [rows, candidates, dim] = [self.batch.rows(), self.batch.candidates(), self.batch.dim()].map(|n| n as f64);
+        let Shape { anchors, candidates, dim } = self.shape;
+        let [anchors, candidates, dim] = [anchors, candidates, dim].map(|count| count as f64);
         let product = dim * self.precision.cost(S::DOT_COST) * PER_REGISTER / S::F32_LANES as f64;
-        rows * candidates * (product + PER_PAIR) + (rows + candidates) * dim * PER_ELEMENT
+        let raw_rows = if self.prepared { anchors } else { anchors + candidates };
+        anchors * candidates * (product + PER_PAIR) + raw_rows * dim * PREPARATION
     }
 }
 
 /// The coarsest precision that may pay for batches like this one, whatever its rows hold.
-pub(super) fn coarsest_that_pays(backend: Backend, batch: Batch<'_>) -> Precision {
-    backend.run(Coarsest(batch))
+pub(super) fn coarsest_that_pays(backend: Backend, shape: Shape) -> Precision {
+    backend.run(Coarsest(shape))
 }
 
-struct Coarsest<'a>(Batch<'a>);
+/// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
+pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
+    backend.run(IsSmall(shape))
+}
 
-impl WithSimd for Coarsest<'_> {
+struct IsSmall(Shape);
+
+impl WithSimd for IsSmall {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        self.0.anchors.max(self.0.candidates) <= S::DOT_SQUARE
+    }
+}
+
+/// The precision in which a backend screens the fastest.
+pub(super) fn fastest(backend: Backend) -> Precision {
+    backend.run(Fastest)
+}
+
+/// Whether 16-bit integers are faster than `f32` on a backend.
+pub(super) fn has_fast_i16(backend: Backend) -> bool {
+    backend.run(HasFastI16)
+}
+
+struct HasFastI16;
+
+impl WithSimd for HasFastI16 {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> bool {
+        S::FAST_I16
+    }
+}
+
+struct Fastest;
+
+impl WithSimd for Fastest {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> Precision {
-        let (anchors, candidates, dim) = (self.0.rows(), self.0.candidates(), self.0.dim());
-        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
-        if many <= S::DOT_SQUARE || few <= S::DOT_FEW {
-            return Precision::Exact;
-        }
-        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
-        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
-            return Precision::Float32;
-        }
         match (S::FAST_I8, S::FAST_I16) {
             (true, _) => Precision::Int8,
             (false, true) => Precision::Int16,
@@ -199,66 +232,95 @@ impl WithSimd for Coarsest<'_> {
     }
 }
 
-/// The precision in which the blocks of a batch begin, from `coarsest` to `finest`: the cheapest by a sample.
-pub(crate) fn first_precision(
+struct Coarsest(Shape);
+
+impl WithSimd for Coarsest {
+    type Output = Precision;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Precision {
+        let Shape { anchors, candidates, dim } = self.0;
+        let (few, many) = (anchors.min(candidates), anchors.max(candidates));
+        if IsSmall(self.0).run(simd) || few <= S::DOT_FEW {
+            return Precision::Exact;
+        }
+        // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
+        if many < LEAST_ROWS || dim < LEAST_DIM || many * dim < LEAST_ELEMENTS || dim > MAX_DIM {
+            return Precision::Float32;
+        }
+        Fastest.run(simd)
+    }
+}
+
+/// What the similarities of a row are compared with, beside each other.
+pub(crate) trait RowLimits: RowExclusions {
+    /// The largest similarity that qualifies in a row, or about that; infinity where all do.
+    fn limit<S: Simd>(self, simd: S, row: usize) -> f64;
+}
+
+/// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample, if there are
+/// limits.
+pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
-    batch: Batch<'_>,
-    negatives: Negatives,
+    sides: Sides<'_>,
+    limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
-    (coarsest, finest): (Precision, Precision),
+    precisions: Precisions,
 ) -> Precision {
-    if coarsest == finest || coarsest >= Precision::Float32 || negatives == Negatives::Any {
-        coarsest
-    } else {
-        backend.run(Sample { batch, center, coarsest, finest, float_bound })
+    let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
+    match limits {
+        Some(limits) if coarsest < finest && coarsest < Precision::Float32 => {
+            backend.run(Sample { sides, limits, center, precisions, float_bound })
+        }
+        _ => coarsest,
     }
 }
 
 /// A look at the exact similarities of a few anchors with a few candidates.
-struct Sample<'a> {
-    batch: Batch<'a>,
+struct Sample<'a, L> {
+    sides: Sides<'a>,
+    limits: L,
     center: Center<'a>,
-    coarsest: Precision,
-    finest: Precision,
+    precisions: Precisions,
     /// The error of sums in `f32`.
     float_bound: f32,
 }
 
-impl WithSimd for Sample<'_> {
+impl<L: RowLimits> WithSimd for Sample<'_, L> {
     type Output = Precision;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Precision {
-        let Self { batch, coarsest, finest, .. } = self;
+        let Self { sides: Sides { candidates, .. }, precisions, .. } = self;
+        let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
         let float32 = 2.0 * f64::from(self.float_bound);
-        let int16 = spread * 2.0 * f64::from(int16_residual(batch.dim())) + float32;
+        let int16 = spread * 2.0 * f64::from(int16_residual(candidates.dim())) + float32;
         let error = match coarsest {
             Precision::Int8 => spread * INT8_ERROR + float32,
             Precision::Int16 => int16,
             _ => float32,
         };
-        let candidates = batch.candidates() as f64;
+        let count = candidates.count() as f64;
         let [here, finest_left] = self.doubtful_shares(simd, [error, float32]);
         let model = CostModel {
             precision: coarsest,
-            dim: batch.dim() as f64,
+            dim: candidates.dim() as f64,
             screened: 0.0,
-            candidates,
-            doubtful: candidates * here / CAUTION,
+            candidates: count,
+            doubtful: count * here / CAUTION,
             scored: 0.0,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
         };
-        model.cheapest(finest)
+        model.cheapest(precisions)
     }
 }
 
-impl Sample<'_> {
+impl<L: RowLimits> Sample<'_, L> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     #[inline(always)]
-    fn anchors(&self) -> impl Iterator<Item = usize> {
-        let anchors = self.batch.anchor_rows();
+    fn sampled_anchors(&self) -> impl Iterator<Item = usize> {
+        let anchors = self.sides.anchors;
         anchors.spread((anchors.count() / 32).clamp(8, 64))
     }
 
@@ -266,10 +328,10 @@ impl Sample<'_> {
     /// `1 - 2 u.b + b.b`, and about `1 - b.b` on average over rows whose mean is b.
     #[inline(always)]
     fn spread<S: Simd>(&self, simd: S) -> f64 {
-        let (anchors, dim, squared_norm) = (self.batch.anchor_rows(), self.batch.dim(), self.center.squared_norm());
-        let Some(center) = self.center.values().get(..dim) else { return 1.0 };
+        let (anchors, squared_norm) = (self.sides.anchors, self.center.squared_norm());
+        let Some(center) = self.center.values().get(..anchors.dim()) else { return 1.0 };
         let (mut sum, mut count) = (0.0, 0.0);
-        for row in self.anchors() {
+        for row in self.sampled_anchors() {
             let anchor = anchors.row(row);
             sum += 1.0 - 2.0 * dot_rows(simd, anchor, center) * inverse(norm_row(simd, anchor)) + squared_norm;
             count += 1.0;
@@ -278,36 +340,35 @@ impl Sample<'_> {
         of_anchors * (1.0 - squared_norm).max(0.0).sqrt()
     }
 
-    /// The shares of pairs whose similarity is within each error of that of the anchor's positive.
+    /// The shares of pairs whose similarity is within each error of the limit of the anchor's row.
     #[inline(always)]
     fn doubtful_shares<S: Simd>(&self, simd: S, errors: [f64; 2]) -> [f64; 2] {
-        let (anchors, candidates) = (self.batch.anchor_rows(), self.batch.candidate_rows());
+        let Sides { anchors, candidates, .. } = self.sides;
         let (mut sample, mut norms, mut count) = ([0; SAMPLE], [0.0; SAMPLE], 0);
         for index in candidates.spread(SAMPLE) {
             (sample[count], norms[count]) = (index, norm_row(simd, candidates.row(index)));
             count += 1;
         }
         let sample = &sample[..count];
-        let (mut pairs, mut doubtful) = (0, [0; 2]);
-        for row in self.anchors() {
-            let (anchor, positive) = (anchors.row(row), self.batch.positives().of(row));
-            let (norm, positive_norm) = (norm_row(simd, anchor), norm_row(simd, candidates.row(positive)));
-            let threshold = cosine_rows(simd, anchor, norm, candidates.row(positive), positive_norm);
+        let (mut pairs, mut doubtful) = (0_u32, [0; 2]);
+        for row in self.sampled_anchors() {
+            let (anchor, exclusion) = (anchors.row(row), self.limits.of(row));
+            let (norm, limit) = (norm_row(simd, anchor), self.limits.limit(simd, row));
             for (sample, norms) in sample.chunks(TOGETHER).zip(norms.chunks(TOGETHER)) {
                 // A group beyond the last candidate repeats that one.
                 let others = core::array::from_fn(|c| candidates.row(sample[c.min(sample.len() - 1)]));
                 let dots = dots::<S, TOGETHER>(simd, [anchor; TOGETHER], others);
                 for ((&candidate, &candidate_norm), &dot) in sample.iter().zip(norms).zip(&dots) {
-                    if candidate != positive {
+                    if !exclusion.excludes(candidate) {
                         let similarity = cosine(dot, norm, candidate_norm);
                         for (doubtful, error) in doubtful.iter_mut().zip(errors) {
-                            *doubtful += u32::from((similarity - threshold).abs() <= error);
+                            *doubtful += u32::from((similarity - limit).abs() <= error);
                         }
                         pairs += 1;
                     }
                 }
             }
         }
-        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs))
+        doubtful.map(|doubtful| f64::from(doubtful) / f64::from(pairs.max(1)))
     }
 }

@@ -28,8 +28,8 @@ impl Format for Float32 {
     }
 
     #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::F32, candidates: S::F32, sum: S::F32) -> S::F32 {
-        simd.mul_add(anchor, candidates, sum)
+    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: S::F32, sum: S::F32) -> S::F32 {
+        simd.mul_add(Self::splat(simd, anchor), candidates, sum)
     }
 
     #[inline(always)]
@@ -150,7 +150,7 @@ const ROUNDINGS: f64 = {
 ///
 /// Together `dim g / 2` and the roundings of [`ROUNDINGS`]. Rows of [`TOO_LONG`] elements or more get a bound that rules
 /// out nothing.
-pub(super) fn bound(dim: usize) -> f32 {
+pub(crate) fn bound(dim: usize) -> f32 {
     let in_sum = if dim <= LAST_BELOW_ONE { dim as f64 / 2.0 } else { dim as f64 };
     if dim < TOO_LONG { ((in_sum + ROUNDINGS) * ROUNDING) as f32 } else { ANYTHING }
 }

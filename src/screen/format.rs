@@ -31,13 +31,8 @@ pub(crate) trait Format: 'static {
 
     fn load<S: Simd>(simd: S, words: &[u32]) -> Self::Words<S>;
     fn splat<S: Simd>(simd: S, word: u32) -> Self::Words<S>;
-    /// Adds the products of the words' elements to `sum`.
-    fn add_products<S: Simd>(
-        simd: S,
-        anchor: Self::Words<S>,
-        candidates: Self::Words<S>,
-        sum: Self::Words<S>,
-    ) -> Self::Words<S>;
+    /// Adds the products of the elements in a word of an anchor and in words of candidates to `sum`.
+    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: Self::Words<S>, sum: Self::Words<S>) -> Self::Words<S>;
     fn load_constants<S: Simd>(simd: S, constants: CandidateConstants<'_>) -> Self::Loaded<S>;
     /// The upper ends of the intervals in which the similarities of the pairs with these sums lie, less the anchor's
     /// [`AnchorConstants::shift`].
@@ -116,6 +111,13 @@ impl AnchorConstants {
 pub(crate) struct Extremes {
     pub(crate) residual: f32,
     pub(crate) norm: f32,
+}
+
+impl Extremes {
+    /// The extremes of these candidates and others.
+    pub(crate) fn max(self, other: Extremes) -> Extremes {
+        Extremes { residual: self.residual.max(other.residual), norm: self.norm.max(other.norm) }
+    }
 }
 
 /// The constants of a register of candidates, `width` apart:

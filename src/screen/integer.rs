@@ -10,8 +10,8 @@ use crate::arch::Simd;
 /// 16-bit integers.
 pub(crate) struct Int16;
 
-/// Bytes: those of candidates have 128 added, as the hardware multiplies unsigned bytes by signed ones.
-/// [`AnchorConstants::start`] takes it back.
+/// Bytes: those of candidates have 128 added where the hardware multiplies unsigned bytes by signed ones
+/// ([`Simd::I8_OFFSET`]). [`AnchorConstants::start`] takes it back.
 pub(crate) struct Int8;
 
 impl Integers for Int16 {
@@ -20,11 +20,14 @@ impl Integers for Int16 {
     const LARGEST: f32 = 32767.0;
     // Two rows of this norm have a product below 2^31, also after their rounding.
     const LARGEST_NORM: f32 = 46000.0;
-    const CANDIDATE_OFFSET: f32 = 0.0;
+
+    fn candidate_offset<S: Simd>() -> f32 {
+        0.0
+    }
 
     #[inline(always)]
-    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
-        simd.dot_i16(sum, candidates, anchor)
+    fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
+        simd.dot_i16(sum, candidates, simd.splat_word(anchor))
     }
 
     #[inline(always)]
@@ -41,11 +44,14 @@ impl Integers for Int8 {
     const PER_WORD: usize = 4;
     const LARGEST: f32 = 127.0;
     const LARGEST_NORM: f32 = f32::INFINITY;
-    const CANDIDATE_OFFSET: f32 = 128.0;
+
+    fn candidate_offset<S: Simd>() -> f32 {
+        S::I8_OFFSET as f32
+    }
 
     #[inline(always)]
-    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
-        simd.dot_u8_i8(sum, candidates, anchor)
+    fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
+        simd.dot_i8(sum, candidates, anchor)
     }
 
     #[inline(always)]
@@ -78,7 +84,7 @@ impl<I: Integers> Format for I {
     }
 
     #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32 {
+    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         I::dot(simd, anchor, candidates, sum)
     }
 

@@ -4,10 +4,10 @@ use super::cost;
 use super::float::{self, Float32};
 use super::format::Format;
 use super::integer::{Int8, Int16};
-use super::precision::Precision;
+use super::precision::{Precision, Precisions};
 use super::quantize::MAX_DIM;
 use crate::arch::Backend;
-use crate::batch::Batch;
+use crate::rows::Shape;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
 ///
@@ -22,8 +22,8 @@ use crate::batch::Batch;
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |
 ///
-/// `Auto` takes `I8` only on the backends `avx_vnni` and `avx512`, which have a unit for it, `I16` also on `avx2`, and
-/// `F32` on `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
+/// `Auto` takes `I8` only on the backends `avx_vnni`, `avx512` and `neon_dotprod`, which have a unit for it, `I16` on
+/// `avx_vnni`, `avx512` and `avx2`, and `F32` on `neon` and `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
 /// 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes pairs exactly where its
 /// screen leaves too many of them, so that no data makes a call slow: the others do what their name says.
 ///
@@ -62,10 +62,41 @@ impl Screen {
         Screen::ALL.into_iter()
     }
 
+    /// What it screens in; nothing for those that leave it to the call, or screen nothing.
+    pub(crate) fn precision(self) -> Option<Precision> {
+        match self {
+            Screen::F32 => Some(Precision::Float32),
+            Screen::I16 => Some(Precision::Int16),
+            Screen::I8 => Some(Precision::Int8),
+            Screen::Auto | Screen::Off => None,
+        }
+    }
+
+    /// The screens that a bank keeps unless it is told otherwise: the one that the backend is fastest with.
+    pub(crate) fn kept_by_default(backend: Backend) -> Precisions {
+        Precisions::only(cost::fastest(backend))
+    }
+
+    /// The precisions of a call against candidates that were packed in those of `kept`: the one that was asked for, if it
+    /// is kept, or else all of them and the exact tile.
+    pub(crate) fn of_kept(self, backend: Backend, shape: Shape, kept: Precisions) -> Precisions {
+        let asked = self.precision().filter(|&precision| kept.contains(precision));
+        match asked {
+            Some(precision) => Precisions::only(precision),
+            None if self == Screen::Off || cost::is_small(backend, shape) => Precisions::only(Precision::Exact),
+            None => kept.with(Precision::Exact),
+        }
+    }
+
+    /// About how long a call against prepared candidates takes on one thread.
+    pub(crate) fn nanoseconds_of_kept(backend: Backend, shape: Shape, precisions: Precisions) -> f64 {
+        cost::nanoseconds(backend, shape, precisions.coarsest(), true)
+    }
+
     /// What a call may need of the screens, whatever its rows hold.
-    pub(crate) fn plan(self, backend: Backend, batch: Batch<'_>) -> ScreenPlan {
-        let dim = batch.dim();
-        let pays = cost::coarsest_that_pays(backend, batch);
+    pub(crate) fn plan(self, backend: Backend, shape: Shape) -> ScreenPlan {
+        let dim = shape.dim;
+        let pays = cost::coarsest_that_pays(backend, shape);
         let (coarsest, finest) = match self {
             Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
             Screen::Auto => (pays, Precision::Exact),
@@ -74,15 +105,18 @@ impl Screen {
             Screen::I16 => (Precision::Int16, Precision::Int16),
             Screen::I8 => (Precision::Int8, Precision::Int8),
         };
+        let mut precisions = Precisions::range(coarsest, finest);
+        if self == Screen::Auto && !cost::has_fast_i16(backend) {
+            precisions = precisions.without(Precision::Int16);
+        }
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         ScreenPlan {
             is_direct: coarsest == Precision::Exact && pays == Precision::Exact,
-            coarsest,
-            finest,
+            precisions,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
-            nanoseconds: cost::nanoseconds(backend, batch, coarsest),
+            nanoseconds: cost::nanoseconds(backend, shape, coarsest, false),
         }
     }
 }
@@ -92,10 +126,8 @@ impl Screen {
 pub(crate) struct ScreenPlan {
     /// Whether all pairs are computed in one pass over the candidates, as the batch is small or has few rows on a side.
     pub(crate) is_direct: bool,
-    /// The precision to begin with, if a sample of the rows does not speak against it.
-    pub(crate) coarsest: Precision,
-    /// The finest precision that a block may change to.
-    pub(crate) finest: Precision,
+    /// The precisions that a block may begin with or change to.
+    pub(crate) precisions: Precisions,
     /// The length of the longest rows that memory for integers is needed for; 0 for none.
     pub(crate) quantised_dim: usize,
     /// The error that a sum in `f32` may have.
@@ -107,7 +139,7 @@ pub(crate) struct ScreenPlan {
 impl ScreenPlan {
     /// Whether rows may be rounded to integers.
     pub(crate) fn is_quantised(self) -> bool {
-        self.coarsest < Precision::Float32
+        self.precisions.coarsest() < Precision::Float32
     }
 
     /// The most words of a candidate of `dim` elements in any of the formats.
@@ -117,7 +149,7 @@ impl ScreenPlan {
             (Precision::Int16, Int16::words_per_candidate(dim)),
             (Precision::Float32, Float32::words_per_candidate(dim)),
         ];
-        let needed = formats.into_iter().filter(|(precision, _)| (self.coarsest..=self.finest).contains(precision));
+        let needed = formats.into_iter().filter(|&(precision, _)| self.precisions.contains(precision));
         needed.map(|(_, words)| words).max().unwrap_or(0)
     }
 }

@@ -1,6 +1,9 @@
 //! The precisions of screening, and what they did in a call.
 
+use core::fmt;
 use core::ops::AddAssign;
+
+use super::quantize::MAX_DIM;
 
 /// What pairs are screened in, in ascending order of cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +14,66 @@ pub(crate) enum Precision {
     Float32,
     /// No screen: every pair is computed exactly.
     Exact,
+}
+
+/// Some precisions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Precisions(u8);
+
+impl Precisions {
+    /// No precision.
+    pub(crate) const NONE: Precisions = Precisions(0);
+
+    const ALL: [Precision; 4] = [Precision::Int8, Precision::Int16, Precision::Float32, Precision::Exact];
+
+    /// One precision.
+    pub(crate) const fn only(precision: Precision) -> Precisions {
+        Precisions(1 << precision as u8)
+    }
+
+    /// All precisions from `coarsest` to `finest`.
+    pub(crate) fn range(coarsest: Precision, finest: Precision) -> Precisions {
+        let within = Precisions::ALL.into_iter().filter(|precision| (coarsest..=finest).contains(precision));
+        within.fold(Precisions::NONE, Precisions::with)
+    }
+
+    /// The precisions in which rows of `dim` elements are packed in place of these: the longest are not rounded.
+    pub(crate) fn for_rows_of(self, dim: usize) -> Precisions {
+        if dim <= MAX_DIM || self == Precisions::NONE { self } else { Precisions::only(Precision::Float32) }
+    }
+
+    /// These and one more.
+    pub(crate) fn with(self, precision: Precision) -> Precisions {
+        Precisions(self.0 | Precisions::only(precision).0)
+    }
+
+    /// These less one.
+    pub(crate) fn without(self, precision: Precision) -> Precisions {
+        Precisions(self.0 & !Precisions::only(precision).0)
+    }
+
+    pub(crate) fn contains(self, precision: Precision) -> bool {
+        self.0 & Precisions::only(precision).0 != 0
+    }
+
+    /// All of them, the coarsest first.
+    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = Precision> {
+        Precisions::ALL.into_iter().filter(move |&precision| self.contains(precision))
+    }
+
+    pub(crate) fn coarsest(self) -> Precision {
+        self.iter().next().unwrap_or(Precision::Exact)
+    }
+
+    pub(crate) fn finest(self) -> Precision {
+        self.iter().next_back().unwrap_or(Precision::Exact)
+    }
+}
+
+impl fmt::Debug for Precisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
 }
 
 /// Counts of the screens' work in a forward pass, for tuning. They are no part of the answer, depend on the instruction

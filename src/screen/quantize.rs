@@ -17,7 +17,7 @@
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any step and any rounding, also of
 //!    rows with one element that dwarfs the others; a good step only makes it small.
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
-//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`]. The sum of 16-bit products is at most the product of
+//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 all the more. The sum of 16-bit products is at most the product of
 //!    the norms of both rows in steps, which are `46000` ([`Integers::LARGEST_NORM`]) at most, and half a step for each
 //!    element by rounding: `(46000 + 1 + 91)^2 < 2^31`. A sum that leaves the range on the way comes back, as it wraps
 //!    around.
@@ -66,9 +66,9 @@ pub(super) trait Integers: 'static {
     /// The largest norm that the integers of a row may have, but for their rounding.
     const LARGEST_NORM: f32;
     /// What is added to the integers of candidates.
-    const CANDIDATE_OFFSET: f32;
-    /// Adds the products of the words' integers to `sum`.
-    fn dot<S: Simd>(simd: S, anchor: S::I32, candidates: S::I32, sum: S::I32) -> S::I32;
+    fn candidate_offset<S: Simd>() -> f32;
+    /// Adds the products of the integers in a word of an anchor and in words of candidates to `sum`.
+    fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32;
     /// Writes elements `4 * quad` and on, four of each row, from the low bits of four registers.
     fn write<S: Simd>(simd: S, writer: &mut PanelWriter<'_>, quad: usize, dim: usize, elements: [S::I32; 4]);
 }
@@ -124,7 +124,7 @@ pub(super) fn anchors<S: Simd, I: Integers>(
         let norm = row.norm + row.residual;
         let slack = center.slack(rows.dim, norm);
         *known = AnchorConstants {
-            start: ((-I::CANDIDATE_OFFSET * row.sum) as i32).cast_unsigned(),
+            start: ((-I::candidate_offset::<S>() * row.sum) as i32).cast_unsigned(),
             quant_step: row.quant_step,
             norm,
             residual: row.residual,
@@ -145,7 +145,7 @@ pub(super) fn candidates<S: Simd, I: Integers>(
     mut writer: PanelWriter<'_>,
 ) {
     let mut measured = measure(simd, &RowGroup::new(rows, 1.0), center, scratch);
-    round::<S, I>(simd, rows.dim, I::CANDIDATE_OFFSET, scratch, &mut writer, &mut measured);
+    round::<S, I>(simd, rows.dim, I::candidate_offset::<S>(), scratch, &mut writer, &mut measured);
     let mut constants = [[0.0; MAX_LANES]; 4];
     for (lane, row) in measured.iter().enumerate() {
         for (constants, value) in constants.iter_mut().zip([row.quant_step, row.center_dot, row.residual, row.norm]) {

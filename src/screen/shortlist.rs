@@ -1,10 +1,10 @@
-//! The pairs of a row that may still matter, and what is known of the row's closest negative.
+//! `RowList`: what is kept of a row while its candidates are screened; and the list for one closest negative.
 
 use super::prefetch::prefetch_row;
 use super::tile::{Intervals, MAX_WIDTH, Window};
 use crate::arch::{Simd, WithSimd};
 use crate::exact::ExactRow;
-use crate::row_stats::{ClosestNegative, ClosestSearch, Negatives};
+use crate::row_stats::{Admissible, ClosestSearch, Exclusion, NoExclusion, Search};
 use crate::rows::Rows;
 
 /// Pairs that a shortlist holds before it must be pruned. With sums in `f32` random rows need about ln n places; with
@@ -14,13 +14,78 @@ const CAPACITY: usize = 32;
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
 const FEW: u32 = 2;
 
-/// The state of one row while candidates are screened.
+/// What is kept of a row while its candidates are screened: the pairs that may still matter, and what was found among
+/// those that were computed exactly.
+pub(crate) trait RowList: Default + Send {
+    type Search: Search;
+
+    /// The search among the pairs that are computed exactly.
+    fn search(&mut self) -> &mut Self::Search;
+
+    /// Starts the search anew, for a row whose pairs are all computed exactly.
+    fn restart(&mut self, admissible: Admissible);
+
+    /// Starts a row, and opens its window. No interval is longer than `longest`.
+    fn open(&mut self, admissible: Admissible, units: ScreenUnits, longest: f32) -> Window;
+
+    /// Ends a zero row at once. All its similarities are 0, so that its first negatives stand for all.
+    fn settle_zero_row(&mut self, candidates: usize, exclusion: impl Exclusion) -> Window {
+        let search = self.search();
+        let mut candidates = 0..if search.admissible().admits(0.0) { candidates } else { 0 };
+        while let Some(index) = candidates.next().filter(|_| search.bar() < 0.0) {
+            search.offer(index, 0.0, exclusion);
+        }
+        Window::CLOSED
+    }
+
+    /// Ends a row of which the screen leaves so many pairs that computing all of them in tiles is cheaper.
+    fn give_up(&mut self) -> Window;
+
+    /// Whether the row's pairs are all to be computed in tiles.
+    fn is_hopeless(&self) -> bool;
+
+    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`.
+    fn add<S: Simd>(
+        &mut self,
+        simd: S,
+        exact: &ExactRow<'_>,
+        window: &mut Window,
+        first: usize,
+        intervals: Intervals<'_>,
+        exclusion: impl Exclusion,
+    );
+
+    /// Drops the pairs that fell below the window, after all candidates were screened.
+    fn close<S: Simd>(&mut self, simd: S, window: &mut Window);
+
+    /// Fetches the rows of the pairs that [`RowList::score_best`] computes.
+    fn prefetch_best<S: Simd>(&self, simd: S, candidates: Rows<'_>);
+
+    /// Computes the best pairs exactly, as far as they are still in the window, and drops those that fall below the
+    /// window by it.
+    fn score_best<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window);
+
+    /// Fetches the rows of the pairs that are left.
+    fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>);
+
+    /// Computes what is left of the list exactly, and ends the row.
+    fn finish<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window);
+
+    /// How many pairs are on the list.
+    fn length(&self) -> usize;
+
+    /// How many pairs were computed exactly.
+    fn scored(&self) -> usize;
+
+    /// How many pairs, so far, may be on either side of a limit of the row.
+    fn doubtful(&self) -> usize;
+}
+
+/// The list of a row of which the closest negative is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortlist {
-    /// A pair whose interval ends here or below qualifies for certain.
-    certain_up_to: f32,
+    limits: CertainLimits,
     units: ScreenUnits,
-    positive: usize,
     search: ClosestSearch,
     /// The pairs that the screen could not rule out yet: the upper ends of their intervals, negative infinity where
     /// there is none, and the candidates.
@@ -52,13 +117,30 @@ impl ScreenUnits {
     }
 }
 
+/// Between which ends an interval is that of a pair that qualifies for certain: the lower end above `above`, the upper
+/// end at most `up_to`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CertainLimits {
+    pub(super) above: f32,
+    pub(super) up_to: f32,
+}
+
+impl CertainLimits {
+    /// The limits of a row in the units of the ends, and its window. No interval is longer than `longest`.
+    #[inline(always)]
+    pub(super) fn open(admissible: Admissible, units: ScreenUnits, longest: f32) -> (CertainLimits, Window) {
+        let (above, up_to) = (units.of(admissible.low), units.of(admissible.high));
+        let window = Window { low: above, high: up_to + longest };
+        (CertainLimits { above, up_to }, if admissible.is_empty() { Window::CLOSED } else { window })
+    }
+}
+
 impl Default for Shortlist {
     fn default() -> Shortlist {
         Shortlist {
-            certain_up_to: f32::NEG_INFINITY,
+            limits: CertainLimits { above: f32::NEG_INFINITY, up_to: f32::INFINITY },
             units: ScreenUnits { unit: 1.0, shift: 0.0 },
-            positive: 0,
-            search: ClosestSearch::new(Negatives::Below, 0.0, 0),
+            search: ClosestSearch::EMPTY,
             upper: [f32::NEG_INFINITY; CAPACITY],
             candidates: [0; CAPACITY],
             length: 0,
@@ -69,9 +151,9 @@ impl Default for Shortlist {
     }
 }
 
-/// Raises the window of a row whose closest negative is at least as similar as `low` says.
+/// Raises the window of a row whose wanted negatives are at least as similar as `low` says.
 #[inline(always)]
-fn raise(window: &mut Window, low: f32) {
+pub(super) fn raise(window: &mut Window, low: f32) {
     window.low = if low > window.low { low } else { window.low };
 }
 
@@ -85,85 +167,78 @@ fn largest_lower<S: Simd>(simd: S, limit: f32, upper: &[f32; MAX_WIDTH], lower: 
     simd.largest(best)
 }
 
-impl Shortlist {
-    /// Starts a row whose positive is candidate `positive` with the exact similarity `similarity`, and opens its
-    /// window. No interval is longer than `longest`.
+impl RowList for Shortlist {
+    type Search = ClosestSearch;
+
     #[inline(always)]
-    pub(crate) fn open(
-        &mut self,
-        negatives: Negatives,
-        positive: usize,
-        similarity: f32,
-        units: ScreenUnits,
-        longest: f32,
-    ) -> Window {
-        let (certain_up_to, high) = match negatives {
-            Negatives::Any => (f32::INFINITY, f32::INFINITY),
-            Negatives::Below | Negatives::AtOrBelow => (units.of(similarity), units.of(similarity) + longest),
-        };
-        self.certain_up_to = certain_up_to;
+    fn search(&mut self) -> &mut ClosestSearch {
+        &mut self.search
+    }
+
+    #[inline(always)]
+    fn restart(&mut self, admissible: Admissible) {
+        self.search = ClosestSearch::new(admissible);
+    }
+
+    #[inline(always)]
+    fn open(&mut self, admissible: Admissible, units: ScreenUnits, longest: f32) -> Window {
+        let (limits, window) = CertainLimits::open(admissible, units, longest);
+        self.limits = limits;
         self.units = units;
-        self.positive = positive;
-        self.search = ClosestSearch::new(negatives, similarity, positive);
+        self.search = ClosestSearch::new(admissible);
         self.upper = [f32::NEG_INFINITY; CAPACITY];
         self.length = 0;
         self.scored = 0;
         self.doubtful = 0;
         self.hopeless = false;
-        Window { low: f32::NEG_INFINITY, high }
+        window
     }
 
-    /// Ends a zero row at once. All its similarities are 0, so that its first negative stands for all.
-    pub(crate) fn settle_zero_row(&mut self) -> Window {
-        self.search.offer(usize::from(self.positive == 0), 0.0);
-        Window::CLOSED
-    }
-
-    /// Ends a row of which the screen leaves so many pairs that computing all of them in tiles is cheaper.
     #[inline(always)]
-    pub(crate) fn give_up(&mut self) -> Window {
+    fn give_up(&mut self) -> Window {
         self.length = 0;
         self.hopeless = true;
         Window::CLOSED
     }
 
-    /// Whether the row's pairs are all to be computed in tiles.
-    pub(crate) fn is_hopeless(&self) -> bool {
+    fn is_hopeless(&self) -> bool {
         self.hopeless
     }
 
-    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`.
     #[inline(always)]
-    pub(crate) fn add<S: Simd>(
+    fn add<S: Simd>(
         &mut self,
         simd: S,
         exact: &ExactRow<'_>,
         window: &mut Window,
         first: usize,
         intervals: Intervals<'_>,
+        exclusion: impl Exclusion,
     ) {
         let Intervals { upper, lower, width } = intervals;
-        // The positive is no negative, and what stands beyond the last candidate is nothing at all.
+        // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
         let present = width.min(exact.others.count() - first);
-        let positive = self.positive.wrapping_sub(first);
-        let mut negatives = u64::MAX >> (64 - present);
-        if positive < present {
-            negatives &= !(1 << positive);
-            upper[positive] = f32::NAN;
-        }
-        let mut hits = window.hits(simd, upper) & negatives;
+        let mut hits = window.hits(simd, upper) & (u64::MAX >> (64 - present));
+        let mut excluded = exclusion.among(first, hits);
+        hits &= !excluded;
         if hits.count_ones() > FEW {
             // First the bound, then the list: most of what a row's first panel holds falls to the best of it.
+            while excluded != 0 {
+                upper[excluded.trailing_zeros() as usize] = f32::NAN;
+                excluded &= excluded - 1;
+            }
             upper[present..].fill(f32::NAN);
-            raise(window, largest_lower(simd, self.certain_up_to, upper, lower));
-            hits = window.hits(simd, upper) & negatives;
+            raise(window, largest_lower(simd, self.limits.up_to, upper, lower));
+            hits &= window.hits(simd, upper);
         }
         while hits != 0 {
             let lane = hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            if upper[lane] <= self.certain_up_to {
+            if upper[lane] <= self.limits.up_to {
+                // A lower end that says less than the row's lower limit does not raise the window.
                 raise(window, lower[lane]);
-            } else if lower[lane] > self.certain_up_to {
+                self.doubtful += usize::from(lower[lane] <= self.limits.above);
+            } else if lower[lane] > self.limits.up_to {
                 continue;
             } else {
                 self.doubtful += 1;
@@ -172,37 +247,21 @@ impl Shortlist {
         }
     }
 
-    /// Adds a pair, after making room if there is none.
     #[inline(always)]
-    fn push<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, candidate: usize, upper: f32) {
-        if self.length == CAPACITY {
-            simd.run(MakeRoom { shortlist: self, exact, window });
-        }
-        self.candidates[self.length] = candidate;
-        self.upper[self.length] = upper;
-        self.length += 1;
+    fn close<S: Simd>(&mut self, simd: S, window: &mut Window) {
+        self.prune(simd, window.low);
     }
 
-    /// Fetches the rows of all pairs.
     #[inline(always)]
-    pub(crate) fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
-        for &candidate in &self.candidates[..self.length] {
-            prefetch_row(simd, candidates.row(candidate));
-        }
-    }
-
-    /// Fetches the row of the pair that may be the most similar.
-    #[inline(always)]
-    pub(crate) fn prefetch_best<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
+    fn prefetch_best<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
         if let Some(index) = self.best(simd) {
             prefetch_row(simd, candidates.row(self.candidates[index]));
         }
     }
 
-    /// Computes the best two pairs of the list exactly, as far as they are still in the window, and drops those that
-    /// fall below the window by it.
+    /// Computes the best two pairs.
     #[inline(always)]
-    pub(crate) fn score_best<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
+    fn score_best<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
         let Some(first) = self.take_best(simd, window.low) else { return };
         if let Some(second) = self.take_best(simd, window.low) {
             let [similarity, other] = exact.cosines(simd, [first, second]);
@@ -218,40 +277,51 @@ impl Shortlist {
         self.prune(simd, window.low);
     }
 
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, candidates: Rows<'_>) {
+        for &candidate in &self.candidates[..self.length] {
+            prefetch_row(simd, candidates.row(candidate));
+        }
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
+        while self.length > 0 {
+            self.score_best(simd, exact, window);
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn scored(&self) -> usize {
+        self.scored
+    }
+
+    fn doubtful(&self) -> usize {
+        self.doubtful
+    }
+}
+
+impl Shortlist {
+    /// Adds a pair, after making room if there is none.
+    #[inline(always)]
+    fn push<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, candidate: usize, upper: f32) {
+        if self.length == CAPACITY {
+            simd.run(MakeRoom { shortlist: self, exact, window });
+        }
+        self.candidates[self.length] = candidate;
+        self.upper[self.length] = upper;
+        self.length += 1;
+    }
+
     /// Offers an exact similarity to the search.
     #[inline(always)]
     fn offer(&mut self, candidate: usize, similarity: f32) {
         self.scored += 1;
-        self.search.offer(candidate, similarity);
-    }
-
-    /// Computes what is left of the list exactly, and ends the row.
-    #[inline(always)]
-    pub(crate) fn finish<S: Simd>(
-        &mut self,
-        simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
-    ) -> Option<ClosestNegative> {
-        while self.length > 0 {
-            self.score_best(simd, exact, window);
-        }
-        self.search.found()
-    }
-
-    /// How many pairs are on the list.
-    pub(crate) fn length(&self) -> usize {
-        self.length
-    }
-
-    /// How many pairs were computed exactly.
-    pub(crate) fn scored(&self) -> usize {
-        self.scored
-    }
-
-    /// How many pairs, so far, may be on either side of the positive.
-    pub(crate) fn doubtful(&self) -> usize {
-        self.doubtful
+        // Pairs on the list are not excluded.
+        self.search.offer(candidate, similarity, NoExclusion);
     }
 
     /// The candidate that may be the most similar, off the list; none if all are below `low`, and then the list is
@@ -285,7 +355,7 @@ impl Shortlist {
 
     /// Drops the pairs that fell below the window.
     #[inline(always)]
-    pub(crate) fn prune<S: Simd>(&mut self, simd: S, low: f32) {
+    fn prune<S: Simd>(&mut self, simd: S, low: f32) {
         let mut kept = 0;
         let mut positions = self.positions(simd, simd.splat(low.max(f32::MIN)), simd.splat(f32::INFINITY));
         while positions != 0 {

@@ -15,6 +15,9 @@
 //!   TILE_ANCHORS rows
 //! ```
 //!
+//! A tile of few anchors, as the last of a block may be or that of a call with a single one, computes its own rows only:
+//! then the panel is read as fast as the memory gives it.
+//!
 //! A lane of an accumulator is one pair and ends as its sum of products: there is nothing to reduce across lanes, so
 //! that short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals,
 //! which are compared with the windows of the rows; lower ends are computed only for rows with a hit.
@@ -108,7 +111,7 @@ impl<F: Format, H: HitSink> TileKernel for ScreenTile<'_, F, H> {
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S) {
         const {
-            assert!(ANCHORS == S::TILE_ANCHORS && ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
+            assert!(ANCHORS <= S::TILE_ANCHORS && S::TILE_ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
             assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
         }
         let Self { tile, bounds, sink, .. } = self;
@@ -185,16 +188,16 @@ fn products<S: Simd, F: Format, const ANCHORS: usize, const REGISTERS: usize>(
         sums[r] = [F::splat(simd, rows[r].start); REGISTERS];
     }
     let mut prefetch = tile.prefetch;
-    for (anchors, candidates) in tile.anchors.as_chunks::<ANCHORS>().0.iter().zip(tile.candidates.chunks_exact(width)) {
+    let steps = tile.anchors.chunks_exact(S::TILE_ANCHORS).zip(tile.candidates.chunks_exact(width));
+    for (anchors, candidates) in steps {
         prefetch.step(simd);
         let mut loaded = [F::splat(simd, 0); REGISTERS];
         for c in 0..REGISTERS {
             loaded[c] = F::load(simd, &candidates[c * S::F32_LANES..]);
         }
         for r in 0..ANCHORS {
-            let anchor = F::splat(simd, anchors[r]);
             for c in 0..REGISTERS {
-                sums[r][c] = F::add_products(simd, anchor, loaded[c], sums[r][c]);
+                sums[r][c] = F::add_products(simd, anchors[r], loaded[c], sums[r][c]);
             }
         }
     }

@@ -15,6 +15,8 @@ pub enum Pairing {
     Offset(usize),
     /// [`Positives::Indices`].
     Indices(Vec<usize>),
+    /// [`Positives::Outside`]: their elements, row-major.
+    Outside(Vec<f32>),
 }
 
 impl Pairing {
@@ -30,16 +32,21 @@ impl Pairing {
             Pairing::Paired | Pairing::Identity => Positives::Identity,
             Pairing::Offset(offset) => Positives::Offset(*offset),
             Pairing::Indices(indices) => Positives::Indices(indices),
+            Pairing::Outside(rows) => Positives::Outside(rows),
         }
     }
 
     /// The index of the positive of each of `rows` anchors.
+    ///
+    /// # Panics
+    /// The positives are no candidates.
     #[must_use]
     pub fn indices(&self, rows: usize) -> Vec<usize> {
         match self {
             Pairing::Paired | Pairing::Identity => (0..rows).collect(),
             Pairing::Offset(offset) => (*offset..offset + rows).collect(),
             Pairing::Indices(indices) => indices.clone(),
+            Pairing::Outside(_) => panic!("the positives are no candidates"),
         }
     }
 }
@@ -84,6 +91,9 @@ impl OwnedBatch {
     }
 
     /// The index of the positive of each anchor.
+    ///
+    /// # Panics
+    /// The positives are no candidates.
     #[must_use]
     pub fn positives(&self) -> Vec<usize> {
         self.pairing.indices(self.rows())

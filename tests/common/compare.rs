@@ -1,6 +1,8 @@
 //! Comparisons, bit for bit: of results with each other, and of every way to run with the reference.
 
-use hardneg::{Batch, Forward, Loss, Negatives, Reduction, RowStats, TripletLoss, Workspace, reference};
+use hardneg::{
+    Batch, Forward, Loss, Mined, Negatives, Neighbour, Reduction, RowStats, TripletLoss, Workspace, reference,
+};
 
 use super::ways;
 
@@ -41,6 +43,17 @@ pub fn assert_loss(expected: &Loss, actual: &Loss, what: &str) {
 pub fn assert_forward(expected: &(Loss, Vec<RowStats>), actual: &Forward<'_, '_>, what: &str) {
     assert_rows(&expected.1, actual.row_stats(), what);
     assert_loss(&expected.0, &actual.loss(), what);
+}
+
+/// Panics unless mining has found these lists, bit for bit.
+pub fn assert_lists(expected: &[Vec<Neighbour>], actual: &Mined<'_>, what: &str) {
+    let list_bits = |list: &[Neighbour]| -> Vec<(usize, u32)> {
+        list.iter().map(|neighbour| (neighbour.index, neighbour.similarity.to_bits())).collect()
+    };
+    assert_eq!(expected.len(), actual.queries(), "{what}: queries");
+    for (query, (expected, actual)) in expected.iter().zip(actual.rows()).enumerate() {
+        assert_eq!(list_bits(expected), list_bits(actual), "{what}: query {query}");
+    }
 }
 
 /// Compares every way to run with the reference, under the given rule and with the given workspace.

@@ -2,6 +2,7 @@
 //! included by path, and uses the public interface of the crate and the standard library alone.
 #![allow(dead_code, unreachable_pub, unused_imports)] // Each user needs a part of it.
 
+mod banks;
 mod batch;
 mod compare;
 mod data;
@@ -9,8 +10,9 @@ pub mod near_ties;
 mod random;
 mod ways;
 
+pub use banks::bank_ways;
 pub use batch::{OwnedBatch, Pairing};
-pub use compare::{assert_forward, assert_loss, assert_rows, bits, check_forward, row_bits};
+pub use compare::{assert_forward, assert_lists, assert_loss, assert_rows, bits, check_forward, row_bits};
 pub use data::{ALL_DATA, Data};
 pub use random::Random;
-pub use ways::{ALL_NEGATIVES, ALL_REDUCTIONS, ALL_THREADS, ways, ways_of_one_screen};
+pub use ways::{ALL_NEGATIVES, ALL_REDUCTIONS, ALL_THREADS, miners, ways, ways_of_one_screen};

@@ -1,6 +1,6 @@
 //! `ways`: every way to run a call, none of which may change a bit of the result; and the options that do change it.
 
-use hardneg::{Backend, Negatives, Reduction, Screen, Threads, TripletLoss};
+use hardneg::{Backend, Miner, Negatives, Reduction, Screen, Threads, TripletLoss};
 
 /// Every rule for the closest negative.
 pub const ALL_NEGATIVES: [Negatives; 3] = [Negatives::Below, Negatives::AtOrBelow, Negatives::Any];
@@ -18,6 +18,14 @@ pub fn ways(plan: TripletLoss) -> impl Iterator<Item = (String, TripletLoss)> + 
         let with_screen = move |(name, plan): (String, TripletLoss)| (format!("{name}, {screen}"), plan.screen(screen));
         ways_of_one_screen(plan).map(with_screen)
     })
+}
+
+/// Every way to run `miner`, each with its name.
+pub fn miners(miner: Miner) -> impl Iterator<Item = (String, Miner)> + Clone {
+    let run_as = move |(name, plan): (String, TripletLoss)| {
+        (name, miner.backend(plan.backend).screen(plan.screen).threads(plan.threads))
+    };
+    ways(TripletLoss::new()).map(run_as)
 }
 
 /// The ways to run `plan` with its own screen, each with its name: every backend of this CPU, on this thread and on

@@ -5,17 +5,25 @@ use hardneg::{Backend, Workspace, reference};
 use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, bits, check_forward};
 
 /// Whether the operating system lists all of these features of the CPU; `None` where it does not say.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_os = "linux"))]
 fn listed(features: &[&str]) -> Option<bool> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let flags = text.lines().find(|line| line.starts_with("flags"))?;
+    let flags = text.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"))?;
     let flags: Vec<&str> = flags.split_whitespace().collect();
     Some(features.iter().all(|feature| flags.contains(feature)))
 }
 
-#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(target_os = "linux")))]
 fn listed(_features: &[&str]) -> Option<bool> {
     None
+}
+
+/// Panics unless a backend is there, and is exercised, where the CPU has its instructions.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn check_detection(name: &str, has: bool, features: &[&str], backend: Option<Backend>) {
+    assert_eq!(has, backend.is_some(), "{name}: the CPU and the crate disagree");
+    assert!(has || listed(features) != Some(true), "{name}: the operating system lists it, detection missed it");
+    assert_eq!(has, Backend::available().any(|backend| backend.name() == name), "{name} is not exercised");
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -24,27 +32,35 @@ fn no_instruction_set_of_this_cpu_is_left_out() {
     let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let has_avx_vnni = has_avx2 && is_x86_feature_detected!("avxvnni");
     let has_avx512 = has_avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
-    for (name, has, features, backend) in [
-        ("avx2", has_avx2, &["avx2", "fma"][..], Backend::avx2()),
-        ("avx_vnni", has_avx_vnni, &["avx2", "fma", "avx_vnni"][..], Backend::avx_vnni()),
-        ("avx512", has_avx512, &["avx2", "fma", "avx512f", "avx512_vnni"][..], Backend::avx512()),
-    ] {
-        assert_eq!(has, backend.is_some(), "{name}: the CPU and the crate disagree");
-        assert!(has || listed(features) != Some(true), "{name}: the operating system lists it, detection missed it");
-        assert_eq!(has, Backend::available().any(|backend| backend.name() == name), "{name} is not exercised");
-    }
+    check_detection("avx2", has_avx2, &["avx2", "fma"], Backend::avx2());
+    check_detection("avx_vnni", has_avx_vnni, &["avx2", "fma", "avx_vnni"], Backend::avx_vnni());
+    check_detection("avx512", has_avx512, &["avx2", "fma", "avx512f", "avx512_vnni"], Backend::avx512());
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn no_instruction_set_of_this_cpu_is_left_out() {
+    let has_neon = std::arch::is_aarch64_feature_detected!("neon") && cfg!(target_endian = "little");
+    let has_dotprod = has_neon && std::arch::is_aarch64_feature_detected!("dotprod");
+    check_detection("neon", has_neon, &["asimd"], Backend::neon());
+    check_detection("neon_dotprod", has_dotprod, &["asimd", "asimddp"], Backend::neon_dotprod());
 }
 
 #[test]
 fn names_and_choices() {
     let names: Vec<&str> = Backend::available().map(Backend::name).collect();
     assert_eq!(names[0], "portable");
-    assert!(names.iter().all(|name| ["portable", "avx2", "avx_vnni", "avx512"].contains(name)), "{names:?}");
+    assert!(
+        names.iter().all(|name| ["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"].contains(name)),
+        "{names:?}"
+    );
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     assert_eq!(Backend::portable().name(), "portable");
     assert!(Backend::avx2().is_none_or(|backend| backend.name() == "avx2"));
     assert!(Backend::avx_vnni().is_none_or(|backend| backend.name() == "avx_vnni"));
     assert!(Backend::avx512().is_none_or(|backend| backend.name() == "avx512"));
+    assert!(Backend::neon().is_none_or(|backend| backend.name() == "neon"));
+    assert!(Backend::neon_dotprod().is_none_or(|backend| backend.name() == "neon_dotprod"));
     assert!(Backend::available().any(|backend| backend == Backend::detect()));
     assert_eq!(Backend::default(), Backend::detect());
 }

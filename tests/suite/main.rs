@@ -7,10 +7,13 @@ mod npz;
 
 mod backends;
 mod bad_input;
+mod bank;
 mod forward;
 mod golden;
 mod gradient;
+mod mining;
 mod options;
+mod outside;
 mod properties;
 mod screens;
 mod splits;

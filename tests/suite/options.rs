@@ -44,7 +44,7 @@ fn names_of_options() {
 
 #[test]
 fn names_of_backends() {
-    const NAMES: [&str; 4] = ["portable", "avx2", "avx_vnni", "avx512"];
+    const NAMES: [&str; 6] = ["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
     for name in NAMES {
         match Backend::available().find(|backend| backend.name() == name) {
             Some(backend) => assert_eq!(name.parse(), Ok(backend)),
@@ -58,7 +58,7 @@ fn names_of_backends() {
     for wrong in ["", "AVX2", "avx2 ", "avx-vnni", "sse2"] {
         let error = wrong.parse::<Backend>().unwrap_err();
         assert_eq!(error, ParseOptionError::Unknown { option: "backend", names: &NAMES });
-        assert_eq!(error.to_string(), "backend: expected portable, avx2, avx_vnni or avx512");
+        assert_eq!(error.to_string(), "backend: expected portable, avx2, avx_vnni, avx512, neon or neon_dotprod");
     }
     for backend in Backend::available() {
         assert_eq!(backend.to_string(), backend.name());
@@ -141,7 +141,7 @@ fn losses_add_up() {
     let plan = TripletLoss::new().margin(0.5);
     let (mut total, mut single) = (Loss::default(), Vec::new());
     assert_eq!(counts(&total), [0; 4]);
-    assert_eq!((total.zero_anchors, total.zero_candidates), (Some(0), Some(0)));
+    assert_eq!((total.zero_anchors, total.zero_candidates, total.zero_positives), (Some(0), Some(0), Some(0)));
     assert_eq!([total.loss, total.mean_term, total.closest_term].map(f64::to_bits), [0; 3]);
     for (data, rows) in [(Data::ZeroRows, 20), (Data::Random, 7), (Data::ZeroRows, 9)] {
         let input = data.batch(rows as u64, rows, 30, 6);
@@ -161,6 +161,7 @@ fn losses_add_up() {
     assert_eq!(total.zero_anchors, Some(zeros(|loss| loss.zero_anchors)));
     assert_eq!(total.zero_candidates, Some(zeros(|loss| loss.zero_candidates)));
     assert!(total.zero_anchors > Some(0) && total.zero_candidates > Some(0));
+    assert_eq!(total.zero_positives, Some(0));
 }
 
 /// What one of the two did not count is absent from the sum, and stays absent.
@@ -176,13 +177,13 @@ fn absent_counts_stay_absent() {
     let mined = plan.forward_from_similarities(matrix, &mut workspace).unwrap().loss();
     assert!(counted.zero_anchors.is_some() && counted.zero_candidates.is_some());
     for absent in [reduced, mined] {
-        assert_eq!((absent.zero_anchors, absent.zero_candidates), (None, None));
+        assert_eq!((absent.zero_anchors, absent.zero_candidates, absent.zero_positives), (None, None, None));
         for pair in [[counted, absent], [absent, counted], [absent, absent]] {
             let mut total = Loss::default();
             for loss in pair.into_iter().chain([counted]) {
                 total += loss;
             }
-            assert_eq!((total.zero_anchors, total.zero_candidates), (None, None));
+            assert_eq!((total.zero_anchors, total.zero_candidates, total.zero_positives), (None, None, None));
             assert_eq!(total.rows, pair[0].rows + pair[1].rows + counted.rows);
         }
     }

@@ -93,9 +93,9 @@ proptest! {
     fn from_similarities_is_the_reference(input in input()) {
         let (rows, columns) = (input.batch.rows(), input.batch.batch().candidates());
         let matrix = input.matrix();
-        let expected = reference::row_stats_from_similarities(&matrix, &input.batch.positives(), input.negatives);
         let mut workspace = Workspace::new();
         let given = SimilarityMatrix::new(&matrix, rows, columns, input.batch.pairing.positives()).unwrap();
+        let expected = reference::row_stats_from_similarities(given, input.negatives);
         let actual = input.plan().forward_from_similarities(given, &mut workspace).unwrap();
         assert_rows(&expected, actual.row_stats(), "from similarities");
         assert_loss(&reference::loss(&expected, input.margin, input.reduction), &actual.loss(), "from similarities");

@@ -34,8 +34,9 @@ fn check(whole: &OwnedBatch, plan: TripletLoss, mut points: Vec<usize>) {
     assert_rows(&rows, &pieces, &what);
     let mut again = plan.reduce(&pieces).unwrap();
     // What `reduce` cannot know.
-    assert_eq!((again.zero_anchors, again.zero_candidates), (None, None));
+    assert_eq!((again.zero_anchors, again.zero_candidates, again.zero_positives), (None, None, None));
     (again.zero_anchors, again.zero_candidates) = (loss.zero_anchors, loss.zero_candidates);
+    again.zero_positives = loss.zero_positives;
     assert_loss(&loss, &again, &what);
 }
 

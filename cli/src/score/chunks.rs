@@ -96,6 +96,7 @@ impl Parts {
         let Parts { stats, zero_anchors, zero_candidates, screening } = self;
         let mut loss = plan.reduce(&stats)?;
         (loss.zero_anchors, loss.zero_candidates) = (zero_anchors, zero_candidates);
+        loss.zero_positives = Some(0);
         Ok(Scored { loss, stats, screening })
     }
 }

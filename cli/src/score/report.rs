@@ -32,7 +32,7 @@ impl Report {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let Report { loss, seconds, .. } = self;
-        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates].iter().flatten().sum();
+        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates, loss.zero_positives].iter().flatten().sum();
         let lines: [(&str, &dyn Display); 17] = [
             ("rows", &self.rows),
             ("candidates", &self.candidates),

@@ -37,6 +37,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const DOT_COST: f64 = 3.8;
     const FAST_I16: bool = true;
     const FAST_I8: bool = VNNI;
+    const I8_OFFSET: i32 = 128;
 
     #[inline(always)]
     fn run<W: WithSimd>(self, computation: W) -> W::Output {
@@ -60,10 +61,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K) {
-        match registers {
-            3 => kernel.run::<Self, 4, 3>(self),
-            2 => kernel.run::<Self, 4, 2>(self),
+    fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K) {
+        match (rows, registers) {
+            (1, 3) => kernel.run::<Self, 1, 3>(self),
+            (2, 3) => kernel.run::<Self, 2, 3>(self),
+            (_, 3) => kernel.run::<Self, 4, 3>(self),
+            (_, 2) => kernel.run::<Self, 4, 2>(self),
             _ => kernel.run::<Self, 4, 1>(self),
         }
     }
@@ -238,16 +241,17 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn dot_u8_i8(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    fn dot_i8(self, sum: __m256i, bytes: __m256i, word: u32) -> __m256i {
+        let signed = self.splat_word(word);
         if VNNI {
             // SAFETY: `self` proves AVX-VNNI.
-            return unsafe { _mm256_dpbusd_avx_epi32(sum, unsigned, signed) };
+            return unsafe { _mm256_dpbusd_avx_epi32(sum, bytes, signed) };
         }
         // Without it the products of the even and of the odd bytes, as 16-bit integers.
         // SAFETY: `self` proves AVX2.
-        let even = unsafe { _mm256_and_si256(unsigned, self.splat_word(0x00FF_00FF)) };
+        let even = unsafe { _mm256_and_si256(bytes, self.splat_word(0x00FF_00FF)) };
         // SAFETY: `self` proves AVX2.
-        let odd = unsafe { _mm256_srli_epi16::<8>(unsigned) };
+        let odd = unsafe { _mm256_srli_epi16::<8>(bytes) };
         // SAFETY: `self` proves AVX2.
         let signed_even = unsafe { _mm256_slli_epi16::<8>(signed) };
         // SAFETY: `self` proves AVX2.

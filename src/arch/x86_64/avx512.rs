@@ -45,6 +45,7 @@ impl Simd for Avx512 {
     const DOT_COST: f64 = 2.8;
     const FAST_I16: bool = true;
     const FAST_I8: bool = true;
+    const I8_OFFSET: i32 = 128;
 
     #[inline(always)]
     fn run<W: WithSimd>(self, computation: W) -> W::Output {
@@ -58,10 +59,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn run_tile<K: TileKernel>(self, registers: usize, kernel: K) {
-        match registers {
-            3 => kernel.run::<Self, 8, 3>(self),
-            2 => kernel.run::<Self, 8, 2>(self),
+    fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K) {
+        match (rows, registers) {
+            (1, 3) => kernel.run::<Self, 1, 3>(self),
+            (2, 3) => kernel.run::<Self, 2, 3>(self),
+            (3 | 4, 3) => kernel.run::<Self, 4, 3>(self),
+            (_, 3) => kernel.run::<Self, 8, 3>(self),
+            (_, 2) => kernel.run::<Self, 8, 2>(self),
             _ => kernel.run::<Self, 8, 1>(self),
         }
     }
@@ -228,9 +232,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn dot_u8_i8(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    fn dot_i8(self, sum: __m512i, bytes: __m512i, word: u32) -> __m512i {
         // SAFETY: `self` proves AVX-512 VNNI.
-        unsafe { _mm512_dpbusd_epi32(sum, unsigned, signed) }
+        unsafe { _mm512_dpbusd_epi32(sum, bytes, self.splat_word(word)) }
     }
 
     #[inline(always)]

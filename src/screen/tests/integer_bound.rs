@@ -510,7 +510,10 @@ impl<I: Integers> WithSimd for Measure<'_, I> {
                 let integer = |k: usize| {
                     let word = panel[k / <I as Integers>::PER_WORD * lanes + lane];
                     let part = (word >> (k % <I as Integers>::PER_WORD * bits) & (u32::MAX >> (32 - bits))) as i32;
-                    if I::PRECISION == Precision::Int8 { part - 128 } else { i32::from(part as i16) }
+                    match I::PRECISION {
+                        Precision::Int8 => i32::from((part - S::I8_OFFSET) as i8),
+                        _ => i32::from(part as i16),
+                    }
                 };
                 let number = |row: usize| f64::from(f32::from_bits(panel[(I::steps(dim) + row) * lanes + lane]));
                 let integers = (0..dim).map(integer).collect();

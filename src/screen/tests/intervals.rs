@@ -54,9 +54,9 @@ impl<F: Format> WithSimd for Screening<'_, F> {
         let (steps, width) = (F::steps(dim), S::TILE_REGISTERS * S::F32_LANES);
         let mut scratch = vec![0.0; scratch_len(dim)];
 
-        let padded = rows.next_multiple_of(S::F32_LANES);
-        let mut words = vec![0; rows.next_multiple_of(MAX_LANES) * steps];
-        let mut constants = vec![AnchorConstants::default(); rows.next_multiple_of(MAX_LANES)];
+        let padded = rows.next_multiple_of(MAX_LANES);
+        let mut words = vec![0; padded * steps];
+        let mut constants = vec![AnchorConstants::default(); padded];
         for (first, group) in (RawRows { rows: anchors, norms: &anchor_norms, dim }).row_groups(S::F32_LANES) {
             let writer = PanelWriter::new(&mut words, first, S::TILE_ANCHORS, padded, steps);
             let packed = F::pack_anchors(simd, group, params, &mut scratch, writer);
@@ -85,7 +85,7 @@ impl<F: Format> WithSimd for Screening<'_, F> {
                     prefetch: Prefetch::nothing(anchor_words),
                 };
                 let kernel = ScreenTile { tile, bounds: &mut bounds, sink: &mut sink, format: PhantomData::<F> };
-                simd.run_tile(padded / S::F32_LANES, kernel);
+                simd.run_tile(S::TILE_ANCHORS, padded / S::F32_LANES, kernel);
                 for (row, lower, upper) in sink.taken.into_iter().filter(|taken| first + taken.0 < rows) {
                     let (anchor, units) = (first + row, ScreenUnits { unit: F::UNIT, shift: constants[row].shift });
                     for lane in 0..panel_norms.len() {

@@ -104,25 +104,17 @@ impl CandidateBuffers<'_> {
         params: Params<'b>,
         measured: bool,
     ) -> Result<Candidates<'b>, Error> {
-        let (rows, dim, scratch) = (self.rows, self.rows.dim(), self.scratch);
-        // More than there are, where there is less than a block.
-        let panel_words = SUM_BLOCK.saturating_mul(F::words_per_candidate(dim));
-        let norms = Chunks::new(&mut *self.norms, SUM_BLOCK);
-        let panels = Chunks::new(&mut self.panels[..padded_words::<F>(backend, rows)], panel_words);
-        let sums = Chunks::new(&mut *self.sums, dim);
-        for_each_block(join, (norms, (panels, sums)), &|block, (norms, (panels, sums))| {
-            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
-            let (norms, panels, sum) = (norms.slice, panels.slice, sums.slice);
-            let scratch = &mut scratch.of(join);
-            let scratch = scratch.aligned();
-            backend.run(PrepareBlock { rows, norms, panels, sum, params, scratch, measured, format: PhantomData::<F> });
-        });
+        let (rows, dim) = (self.rows, self.rows.dim());
+        let padding = Padding::Registers;
+        let panels = &mut self.panels[..padding.padded(backend, rows.count()) * F::words_per_candidate(dim)];
+        let preparation = Preparation { backend, join, rows, params, padding, measured, scratch: self.scratch };
+        preparation.run::<F>(self.norms, self.sums, panels);
         check_norms(side, self.norms)?;
         if !measured {
             combine_blocks(self.sums, dim);
         }
-        let panels = &self.panels[..padded_words::<F>(backend, rows)];
-        let extremes = backend.run(PanelExtremes { panels, dim, format: PhantomData::<F> });
+        let panels = &self.panels[..padding.padded(backend, rows.count()) * F::words_per_candidate(dim)];
+        let extremes = extremes::<F>(backend, panels, dim);
         Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
     }
 
@@ -140,6 +132,7 @@ impl CandidateBuffers<'_> {
         let sums = Chunks::new(&mut *self.sums, dim);
         for_each_block(join, (norms, sums), &|block, (norms, sums)| {
             let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
+            sums.slice.fill(0.0);
             backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
         });
         check_norms(side, self.norms)?;
@@ -154,17 +147,73 @@ impl CandidateBuffers<'_> {
     }
 }
 
-/// The words of all panels: those of the rows and of the rows of zeros that fill up the last register.
-fn padded_words<F: Format>(backend: Backend, rows: Rows<'_>) -> usize {
-    struct Padded(usize);
-    impl WithSimd for Padded {
-        type Output = usize;
-        #[inline(always)]
-        fn run<S: Simd>(self, _simd: S) -> usize {
-            self.0.next_multiple_of(S::F32_LANES)
-        }
+/// What the last panel is filled up to with rows of zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// Whole registers, where few rows should cost little.
+    Registers,
+    /// A whole panel, to which rows can be added where they belong.
+    Panels,
+}
+
+impl Padding {
+    /// How many rows the panels of `rows` rows hold.
+    pub(crate) fn padded(self, backend: Backend, rows: usize) -> usize {
+        backend.run(Padded { padding: self, rows })
     }
-    backend.run(Padded(rows.count())) * F::words_per_candidate(rows.dim())
+}
+
+struct Padded {
+    padding: Padding,
+    rows: usize,
+}
+
+impl WithSimd for Padded {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> usize {
+        self.rows.next_multiple_of(match self.padding {
+            Padding::Registers => S::F32_LANES,
+            Padding::Panels => S::TILE_REGISTERS * S::F32_LANES,
+        })
+    }
+}
+
+/// How rows are prepared.
+pub(crate) struct Preparation<'a> {
+    pub(crate) backend: Backend,
+    pub(crate) join: Join,
+    pub(crate) rows: Rows<'a>,
+    pub(crate) params: Params<'a>,
+    pub(crate) padding: Padding,
+    /// Whether the norms and sums are there already.
+    pub(crate) measured: bool,
+    /// Rows before they are rounded to integers.
+    pub(crate) scratch: &'a PerThread<AlignedVec<f32>>,
+}
+
+impl Preparation<'_> {
+    /// Computes the norm of each row and the sum of each block of [`SUM_BLOCK`] rows scaled to norm 1, unless they are
+    /// there, and packs the rows.
+    pub(crate) fn run<F: Format>(self, norms: &mut [f64], sums: &mut [f64], panels: &mut [u32]) {
+        let Self { backend, join, rows, params, padding, measured, scratch } = self;
+        let dim = rows.dim();
+        // More than there are, where there is less than a block.
+        let panel_words = SUM_BLOCK.saturating_mul(F::words_per_candidate(dim));
+        let (norms, sums) = (Chunks::new(norms, SUM_BLOCK), Chunks::new(sums, dim));
+        for_each_block(join, (norms, (Chunks::new(panels, panel_words), sums)), &|block, (norms, (panels, sums))| {
+            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
+            let (norms, panels, sum) = (norms.slice, panels.slice, sums.slice);
+            let scratch = &mut scratch.of(join);
+            let (scratch, format) = (scratch.aligned(), PhantomData::<F>);
+            backend.run(PrepareBlock { rows, norms, panels, sum, params, padding, scratch, measured, format });
+        });
+    }
+}
+
+/// The extremes of the candidates in some panels.
+pub(crate) fn extremes<F: Format>(backend: Backend, panels: &[u32], dim: usize) -> Extremes {
+    backend.run(PanelExtremes { panels, dim, format: PhantomData::<F> })
 }
 
 struct PanelExtremes<'a, F> {
@@ -188,6 +237,7 @@ struct PrepareBlock<'a, F> {
     panels: &'a mut [u32],
     sum: &'a mut [f64],
     params: Params<'a>,
+    padding: Padding,
     scratch: &'a mut [f32],
     measured: bool,
     format: PhantomData<F>,
@@ -201,7 +251,7 @@ impl<F: Format> WithSimd for PrepareBlock<'_, F> {
         const {
             assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES) && MAX_WIDTH <= MOST_ROWS);
         }
-        let Self { rows, norms, panels, sum, params, scratch, measured, .. } = self;
+        let Self { rows, norms, panels, sum, params, padding, scratch, measured, .. } = self;
         let (dim, width) = (sum.len(), S::TILE_REGISTERS * S::F32_LANES);
         if !measured {
             sum.fill(0.0);
@@ -212,16 +262,16 @@ impl<F: Format> WithSimd for PrepareBlock<'_, F> {
                 norm_rows(simd, rows, dim, norms);
                 add_unit_rows(simd, rows, norms, sum);
             }
-            pack_panel::<S, F>(simd, RawRows { rows, norms, dim }, params, scratch, panel);
+            pack_panel::<S, F>(simd, RawRows { rows, norms, dim }, 0, params, padding, scratch, panel);
         }
     }
 }
 
-/// One block of the candidates' sum.
-struct MeasureBlock<'a> {
-    rows: &'a [f32],
-    norms: &'a mut [f64],
-    sum: &'a mut [f64],
+/// Some rows of one block of the candidates' sum: computes their norms, and adds them.
+pub(crate) struct MeasureBlock<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) norms: &'a mut [f64],
+    pub(crate) sum: &'a mut [f64],
 }
 
 impl WithSimd for MeasureBlock<'_> {
@@ -230,7 +280,6 @@ impl WithSimd for MeasureBlock<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { rows, norms, sum } = self;
         let dim = sum.len();
-        sum.fill(0.0);
         for (rows, norms) in rows.chunks(MOST_ROWS.saturating_mul(dim)).zip(norms.chunks_mut(MOST_ROWS)) {
             norm_rows(simd, rows, dim, norms);
             add_unit_rows(simd, rows, norms, sum);
@@ -238,18 +287,40 @@ impl WithSimd for MeasureBlock<'_> {
     }
 }
 
-/// Packs a panel, a register's worth of rows at a time.
+/// Packs some of a panel's rows, from row `from` on or a few rows before it.
+pub(crate) struct PackPanel<'a, F> {
+    pub(crate) rows: RawRows<'a>,
+    pub(crate) from: usize,
+    pub(crate) params: Params<'a>,
+    pub(crate) padding: Padding,
+    pub(crate) scratch: &'a mut [f32],
+    pub(crate) panel: &'a mut [u32],
+    pub(crate) format: PhantomData<F>,
+}
+
+impl<F: Format> WithSimd for PackPanel<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows, from, params, padding, scratch, panel, .. } = self;
+        pack_panel::<S, F>(simd, rows, from, params, padding, scratch, panel);
+    }
+}
+
+/// Packs the rows of a panel from row `from` on, or a few rows before it: a register's worth at a time.
 #[inline(always)]
 fn pack_panel<S: Simd, F: Format>(
     simd: S,
     rows: RawRows<'_>,
+    from: usize,
     params: Params<'_>,
+    padding: Padding,
     scratch: &mut [f32],
     panel: &mut [u32],
 ) {
     let (dim, width) = (rows.dim, S::TILE_REGISTERS * S::F32_LANES);
-    let padded = rows.norms.len().next_multiple_of(S::F32_LANES);
-    for (first, group) in rows.row_groups(S::F32_LANES) {
+    let padded = Padded { padding, rows: rows.norms.len() }.run(simd);
+    for (first, group) in rows.row_groups(S::F32_LANES).skip(from / S::F32_LANES) {
         let writer = PanelWriter::new(panel, first, width, padded, F::words_per_candidate(dim));
         F::pack_candidates(simd, group, params, scratch, writer);
     }

@@ -1,0 +1,93 @@
+//! `BankOptions`: what a bank keeps beside its rows, and how it is built.
+
+use std::borrow::Cow;
+
+use super::Bank;
+use crate::arch::Backend;
+use crate::error::Error;
+use crate::parallel::Threads;
+use crate::screen::{Precisions, Screen};
+
+/// What a [`Bank`] keeps beside its rows, and how it is built. It changes memory and time, never a bit of a result.
+///
+/// ```
+/// use hardneg::{BankOptions, Screen, Threads};
+///
+/// let options = BankOptions::new().screens(&[Screen::I8, Screen::I16]).threads(Threads::Rayon);
+/// let bank = options.build(vec![0.25; 96 * 40], 96)?;
+/// assert_eq!((bank.len(), bank.dim()), (40, 96));
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+#[non_exhaustive]
+pub struct BankOptions {
+    /// The instruction set that the bank is packed for, and that calls against it compute with.
+    pub backend: Backend,
+    /// Where rows are prepared.
+    pub threads: Threads,
+    /// The screens that are kept, `None` for the default.
+    screens: Option<Precisions>,
+}
+
+impl Default for BankOptions {
+    fn default() -> BankOptions {
+        BankOptions::new()
+    }
+}
+
+impl BankOptions {
+    /// The options of [`Bank::new`]: the CPU's best backend, the calling thread, and the screen that the backend is
+    /// fastest with.
+    pub fn new() -> BankOptions {
+        BankOptions { backend: Backend::detect(), threads: Threads::default(), screens: None }
+    }
+
+    /// Sets the instruction set that the bank is packed for. A call against the bank computes with it, whatever its
+    /// own [`TripletLoss::backend`](crate::TripletLoss::backend) is.
+    pub fn backend(self, backend: Backend) -> BankOptions {
+        BankOptions { backend, ..self }
+    }
+
+    /// Sets where rows are prepared, when the bank is built and when rows come.
+    pub fn threads(self, threads: Threads) -> BankOptions {
+        BankOptions { threads, ..self }
+    }
+
+    /// Sets the screens that are kept. A call begins with the coarsest of them, and changes to a finer one, or computes
+    /// pairs exactly, where that is cheaper.
+    ///
+    /// | screen | bytes beside the four of an element | what it serves |
+    /// |---|---|---|
+    /// | [`I8`](Screen::I8) | 1, and 16 a row | `Any`; positives more similar than nearly all negatives |
+    /// | [`I16`](Screen::I16) | 2, and 16 a row | positives among the negatives, as before training |
+    /// | [`F32`](Screen::F32) | 4 | CPUs without fast products of integers |
+    /// | [`Off`](Screen::Off) | 0 | rows that are alike to the last digits |
+    /// | [`Auto`](Screen::Auto) | | the default: `I8` on the backends `avx_vnni` and `avx512`, `I16` on `avx2`, `F32` elsewhere |
+    ///
+    /// Norms and sums take 8 bytes a row and a twelfth of a byte an element more.
+    pub fn screens(self, screens: &[Screen]) -> BankOptions {
+        if screens.contains(&Screen::Auto) {
+            return BankOptions { screens: None, ..self };
+        }
+        let kept = screens.iter().filter_map(|screen| screen.precision());
+        BankOptions { screens: Some(kept.fold(Precisions::NONE, Precisions::with)), ..self }
+    }
+
+    /// The bank of `rows`, row-major, of `dim` elements each: it owns a `Vec`, and borrows a slice (of a memory-mapped
+    /// file, say) without a copy.
+    ///
+    /// # Errors
+    /// `dim` is 0; the rows are not a whole number of rows; a row is not finite; there is no memory.
+    ///
+    /// # Allocation
+    /// All that the bank keeps: see [`Bank::bytes`].
+    pub fn build<'a>(self, rows: impl Into<Cow<'a, [f32]>>, dim: usize) -> Result<Bank<'a>, Error> {
+        Bank::built(self, rows.into(), dim)
+    }
+
+    /// The screens that a bank of rows of `dim` elements keeps.
+    pub(super) fn precisions(self, dim: usize) -> Precisions {
+        self.screens.unwrap_or_else(|| Screen::kept_by_default(self.backend)).for_rows_of(dim)
+    }
+}

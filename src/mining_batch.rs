@@ -1,0 +1,286 @@
+//! `MiningBatch`: the input of mining, validated once, and `KnownPositives`, which candidates a query has as positives.
+
+use core::fmt;
+
+use crate::bank::Bank;
+use crate::error::{Error, Side, check_length};
+use crate::positives::Positives;
+use crate::row_stats::Exclusion;
+use crate::rows::{Rows, Sides};
+
+/// The known positives of each of m queries. They are no negatives of it, and the least similar of them is what
+/// thresholds compare with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum KnownPositives<'a> {
+    /// No query has one.
+    #[default]
+    None,
+    /// Every query has one. In the paired case, [`Positives::Identity`], it is candidate `i` of query `i`; it may be a
+    /// row that is no candidate, [`Positives::Outside`].
+    One(Positives<'a>),
+    /// Any number for each query, as compressed lists: those of query `i` are `indices[offsets[i]..offsets[i + 1]]`, in
+    /// any order, repeats allowed. There are m + 1 offsets, from 0 to the length of `indices`.
+    Lists {
+        /// Where the list of each query begins, and where the last one ends.
+        offsets: &'a [usize],
+        /// The candidates of all lists.
+        indices: &'a [usize],
+    },
+}
+
+impl<'a> KnownPositives<'a> {
+    /// Checks that they are candidates, or lists of them or rows of their own, one for each query.
+    fn check(self, queries: Rows<'_>, candidates: usize) -> Result<(), Error> {
+        let rows = queries.count();
+        match self {
+            KnownPositives::None => Ok(()),
+            KnownPositives::One(Positives::Outside(outside)) => {
+                check_length(Side::Positives, queries.data().len(), outside.len())
+            }
+            KnownPositives::One(positives) => positives.check(rows, candidates),
+            KnownPositives::Lists { offsets, indices } => check_lists(offsets, indices, rows, candidates),
+        }
+    }
+
+    /// The known positives of query `row`.
+    #[inline(always)]
+    pub(crate) fn of(self, row: usize) -> RowPositives<'a> {
+        match self {
+            KnownPositives::None => RowPositives { one: None, list: &[] },
+            KnownPositives::One(positives) => RowPositives { one: positives.index(row), list: &[] },
+            KnownPositives::Lists { offsets, indices } => {
+                RowPositives { one: None, list: &indices[offsets[row]..offsets[row + 1]] }
+            }
+        }
+    }
+}
+
+fn check_lists(offsets: &[usize], indices: &[usize], rows: usize, candidates: usize) -> Result<(), Error> {
+    let side = Side::KnownPositives;
+    check_length(side, rows.checked_add(1).ok_or(Error::SizeOverflow { side, rows, columns: 1 })?, offsets.len())?;
+    if offsets[0] != 0 {
+        return Err(Error::Offsets { side, row: 0 });
+    }
+    for (row, ends) in offsets.windows(2).enumerate() {
+        let list = indices.get(ends[0]..ends[1]).ok_or(Error::Offsets { side, row })?;
+        if let Some(&index) = list.iter().find(|&&index| index >= candidates) {
+            return Err(Error::PositiveOutOfRange { row, index: index as i128, candidates });
+        }
+    }
+    if offsets[rows] == indices.len() { Ok(()) } else { Err(Error::Offsets { side, row: rows - 1 }) }
+}
+
+/// The known positives of one query: one candidate or a list of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowPositives<'a> {
+    one: Option<usize>,
+    list: &'a [usize],
+}
+
+impl<'a> RowPositives<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> + 'a {
+        self.one.into_iter().chain(self.list.iter().copied())
+    }
+}
+
+/// A predicate on (query, candidate), true where the candidate is no negative of the query.
+pub type Predicate<'a> = &'a (dyn Fn(usize, usize) -> bool + Sync);
+
+/// Queries, candidates, and what is known of them: the input of [`Miner::mine`](crate::Miner::mine).
+///
+/// Both sides are row-major `f32`, one embedding a row, of any length: similarities are cosines, so rows need not be
+/// normalised. Nothing is copied.
+///
+/// ```
+/// use hardneg::{KnownPositives, MiningBatch};
+///
+/// let (queries, candidates) = ([1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.6, 0.8, 1.0, 0.1]);
+/// // The first query has two known positives, the second one none.
+/// let known = KnownPositives::Lists { offsets: &[0, 2, 2], indices: &[2, 1] };
+/// let batch = MiningBatch::new(&queries, &candidates, 2)?.known_positives(known)?;
+/// assert_eq!((batch.queries(), batch.candidates(), batch.dim()), (2, 3, 2));
+/// # Ok::<(), hardneg::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct MiningBatch<'a> {
+    queries: Rows<'a>,
+    candidates: Rows<'a>,
+    bank: Option<&'a Bank<'a>>,
+    known: KnownPositives<'a>,
+    similarities: Option<&'a [Option<f32>]>,
+    predicate: Option<Predicate<'a>>,
+}
+
+impl<'a> MiningBatch<'a> {
+    /// m queries (m * dim elements) and n candidates (n * dim elements), of which no positive is known.
+    ///
+    /// # Errors
+    /// `dim` is 0; a slice is empty or not a whole number of rows.
+    pub fn new(queries: &'a [f32], candidates: &'a [f32], dim: usize) -> Result<MiningBatch<'a>, Error> {
+        let queries = Rows::new(Side::Anchors, queries, dim)?;
+        Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, candidates, dim)?, None))
+    }
+
+    /// m queries (m * dim elements) and the n rows of a [`Bank`], which were prepared before, of which no positive is
+    /// known. Every call gives the bits of the same rows passed raw.
+    ///
+    /// ```
+    /// use hardneg::{Bank, Miner, MiningBatch, Workspace};
+    ///
+    /// let bank = Bank::new(vec![1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0], 2)?;
+    /// let mut workspace = Workspace::new();
+    /// let mined = Miner::new().k(2).mine(MiningBatch::against(&[1.0, 0.1], &bank)?, &mut workspace)?;
+    /// assert_eq!([0, 1].map(|rank| mined.row(0)[rank].index), [0, 2]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The slice is empty or not a whole number of the bank's rows; the bank is empty.
+    pub fn against(queries: &'a [f32], bank: &'a Bank<'_>) -> Result<MiningBatch<'a>, Error> {
+        let queries = Rows::new(Side::Anchors, queries, bank.dim())?;
+        Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, bank.rows(), bank.dim())?, Some(bank)))
+    }
+
+    fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
+        MiningBatch { queries, candidates, bank, known: KnownPositives::None, similarities: None, predicate: None }
+    }
+
+    /// Sets the known positives of each query.
+    ///
+    /// # Errors
+    /// There are not as many as queries, or not one offset more; offsets do not begin at 0, do not ascend, or do not end
+    /// at the number of indices; a positive is not among the candidates.
+    pub fn known_positives(self, known: KnownPositives<'a>) -> Result<MiningBatch<'a>, Error> {
+        known.check(self.queries, self.candidates())?;
+        Ok(MiningBatch { known, ..self })
+    }
+
+    /// Sets, for each of m queries, the smallest similarity with its known positives, `None` where it has none. The
+    /// known positives among the candidates are no negatives all the same, but their similarities decide nothing.
+    ///
+    /// For candidates that are mined in several parts: the positives may be in another part.
+    /// [`Backend::cosine_similarity`](crate::Backend::cosine_similarity) gives the similarities.
+    ///
+    /// # Errors
+    /// There are not as many as queries; one is not finite.
+    pub fn positive_similarities(self, similarities: &'a [Option<f32>]) -> Result<MiningBatch<'a>, Error> {
+        check_length(Side::Similarities, self.queries(), similarities.len())?;
+        match similarities.iter().flatten().find(|similarity| !similarity.is_finite()) {
+            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+            None => Ok(MiningBatch { similarities: Some(similarities), ..self }),
+        }
+    }
+
+    /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
+    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, from
+    /// several threads with [`Threads::Rayon`](crate::Threads::Rayon).
+    ///
+    /// ```
+    /// use hardneg::{Miner, MiningBatch, Workspace};
+    ///
+    /// let (rows, documents) = ([1.0, 0.0, 0.8, 0.6, 0.0, 1.0], [3, 3, 8]);
+    /// let same_document = |query: usize, candidate: usize| documents[query] == documents[candidate];
+    /// let batch = MiningBatch::new(&rows, &rows, 2)?.exclude_where(&same_document);
+    /// let mut workspace = Workspace::new();
+    /// let mined = Miner::new().k(1).mine(batch, &mut workspace)?;
+    /// assert_eq!([0, 1, 2].map(|query| mined.row(query)[0].index), [2, 2, 1]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    pub fn exclude_where(self, predicate: Predicate<'a>) -> MiningBatch<'a> {
+        MiningBatch { predicate: Some(predicate), ..self }
+    }
+
+    /// How many queries there are.
+    #[must_use]
+    pub fn queries(self) -> usize {
+        self.queries.count()
+    }
+
+    /// How many candidates there are.
+    #[must_use]
+    pub fn candidates(self) -> usize {
+        self.candidates.count()
+    }
+
+    /// The length of an embedding.
+    #[must_use]
+    pub fn dim(self) -> usize {
+        self.queries.dim()
+    }
+
+    /// The rows of both sides.
+    pub(crate) fn sides(self) -> Sides<'a> {
+        Sides { anchors: self.queries, candidates: self.candidates, candidate_side: Side::Candidates }
+    }
+
+    /// The bank that the candidates are in.
+    pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
+        self.bank
+    }
+
+    /// The known positives of query `row`.
+    #[inline(always)]
+    pub(crate) fn known(self, row: usize) -> RowPositives<'a> {
+        self.known.of(row)
+    }
+
+    /// The rows of all positives, where they are no candidates.
+    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+        match self.known {
+            KnownPositives::One(Positives::Outside(rows)) => Some(self.queries.of_same_dim(rows)),
+            _ => None,
+        }
+    }
+
+    /// The rows of the known positives of query `row`.
+    #[inline(always)]
+    pub(crate) fn positive_rows(self, row: usize) -> impl Iterator<Item = &'a [f32]> {
+        let outside = self.outside_rows().map(|rows| rows.row(row));
+        outside.into_iter().chain(self.known(row).iter().map(move |index| self.candidates.row(index)))
+    }
+
+    /// The smallest similarities of queries and positives, where the caller gave them.
+    pub(crate) fn given_similarities(self) -> Option<&'a [Option<f32>]> {
+        self.similarities
+    }
+
+    /// The function that excludes candidates.
+    pub(crate) fn predicate(self) -> Option<Predicate<'a>> {
+        self.predicate
+    }
+
+    /// Who is no negative of query `row`.
+    #[inline(always)]
+    pub(crate) fn exclusion(self, row: usize) -> QueryExclusion<'a> {
+        QueryExclusion { row, known: self.known(row), predicate: self.predicate }
+    }
+}
+
+impl fmt::Debug for MiningBatch<'_> {
+    /// Shapes, without the rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiningBatch")
+            .field("queries", &self.queries)
+            .field("candidates", &self.candidates)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who is no negative of one query.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryExclusion<'a> {
+    row: usize,
+    known: RowPositives<'a>,
+    predicate: Option<Predicate<'a>>,
+}
+
+impl Exclusion for QueryExclusion<'_> {
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        self.known.one == Some(candidate)
+            || self.known.list.contains(&candidate)
+            || self.predicate.is_some_and(|predicate| predicate(self.row, candidate))
+    }
+}
