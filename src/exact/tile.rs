@@ -85,15 +85,15 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
                     *other = candidates.rows.row((start + c).min(count - 1));
                 }
                 let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
-                for a in 0..ANCHORS {
-                    dots[a][start - run..][..CANDIDATES].copy_from_slice(&tile[a * CANDIDATES..][..CANDIDATES]);
+                for (dots, of_anchor) in dots.iter_mut().zip(tile.as_chunks::<CANDIDATES>().0) {
+                    dots[start - run..][..CANDIDATES].copy_from_slice(of_anchor);
                 }
             }
             let norms = &candidates.norms[run..end];
-            for a in 0..ANCHORS {
+            for (a, dots) in dots.iter().enumerate() {
                 let norm = anchors.norms[first + a];
                 let mut similarities = [0.0; MOST_RUN];
-                for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(&dots[a]).zip(norms) {
+                for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(dots).zip(norms) {
                     *similarity = cosine(dot, norm, other_norm) as f32;
                 }
                 sink.take(first + a, run, &similarities[..end - run]);
