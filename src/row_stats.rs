@@ -437,11 +437,6 @@ impl ClosestList {
         (self.admissible, self.k, self.length) = (admissible, k, 0);
     }
 
-    /// The candidates found so far, in no order.
-    pub(crate) fn found(&self) -> &[Neighbour] {
-        &self.heap[..self.length]
-    }
-
     /// Moves a candidate up from the end of the heap.
     fn rise(&mut self, found: Neighbour) {
         let mut at = self.length;
