@@ -5,8 +5,8 @@
 //! cargo run --release --example online
 //! ```
 //!
-//! The bank holds the sample's 256 positives and mixtures of two of them; the anchors of a request are made from the
-//! sample's anchors in the same way, so that each has its positive in the bank. The lock around the bank is the user's:
+//! The bank holds the sample's 256 positives and mixtures of two of them. A request brings anchors with their positives,
+//! which are other mixtures and not in the bank: all of its rows are negatives. The lock around the bank is the user's:
 //! calls only read, and any number of them run at once. Every thread has a workspace of its own.
 
 #[path = "common/npy.rs"]
@@ -154,7 +154,7 @@ impl Client<'_> {
             self.request.fill(self.sample, &mut self.random, anchors);
             let start = Instant::now();
             let bank_now = bank.read().expect(NO_PANIC);
-            let batch = Batch::against(&self.request.anchors, &bank_now, Positives::Indices(&self.request.positives))?;
+            let batch = Batch::against(&self.request.anchors, &bank_now, self.request.positives())?;
             let forward = TripletLoss::new().forward(batch, &mut self.workspace)?;
             // What the answer is used for: the row of the bank to train on, say.
             std::hint::black_box(forward.row_stats()[0].closest_negative());
@@ -178,10 +178,9 @@ fn with_and_without(sample: &Sample, bank: &Bank<'_>) -> Result<[Duration; 2], B
     let mut times = [Vec::new(), Vec::new()];
     for turn in 0..=PLAIN_REQUESTS {
         request.fill(sample, &mut random, if turn == 0 { MOST_ANCHORS } else { 1 + turn % MOST_ANCHORS });
-        let positives = Positives::Indices(&request.positives);
         let batches = [
-            Batch::against(&request.anchors, bank, positives)?,
-            Batch::new(&request.anchors, bank.rows(), bank.dim(), positives)?,
+            Batch::against(&request.anchors, bank, request.positives())?,
+            Batch::new(&request.anchors, bank.rows(), bank.dim(), request.positives())?,
         ];
         let mut answers = Vec::new();
         for ((batch, workspace), times) in batches.into_iter().zip(&mut workspaces).zip(&mut times) {
@@ -201,23 +200,29 @@ fn with_and_without(sample: &Sample, bank: &Bank<'_>) -> Result<[Duration; 2], B
     }))
 }
 
-/// Anchors with the rows of the bank that are their positives.
+/// Anchors with their positives.
 #[derive(Default)]
 struct Request {
     anchors: Vec<f32>,
-    positives: Vec<usize>,
+    positives: Vec<f32>,
 }
 
 impl Request {
     /// Makes a request of so many anchors; allocates only where there were never as many.
     fn fill(&mut self, sample: &Sample, random: &mut Random, anchors: usize) {
-        self.anchors.resize(anchors * sample.dim(), 0.0);
-        self.positives.clear();
-        for anchor in self.anchors.chunks_exact_mut(sample.dim()) {
-            let positive = random.below(ROWS);
-            sample.write_row(&sample.anchors, positive, random.bits(), anchor);
-            self.positives.push(positive);
+        let dim = sample.dim();
+        self.anchors.resize(anchors * dim, 0.0);
+        self.positives.resize(anchors * dim, 0.0);
+        let pairs = self.anchors.chunks_exact_mut(dim).zip(self.positives.chunks_exact_mut(dim));
+        for (anchor, positive) in pairs {
+            let index = ROWS + random.below(ROWS);
+            sample.write_row(&sample.anchors, index, random.bits(), anchor);
+            sample.write_row(&sample.positives, index, random.bits(), positive);
         }
+    }
+
+    fn positives(&self) -> Positives<'_> {
+        Positives::Outside(&self.positives)
     }
 }
 
@@ -243,8 +248,8 @@ impl Sample {
         rows
     }
 
-    /// Writes what belongs to row `index` of the bank on one side: a row of the sample or a mixture of two, which is
-    /// the same on both sides, with noise of a tenth of its norm.
+    /// Writes one side of pair `index`: a pair of the sample or a mixture of two, the same on both sides, with noise of a
+    /// tenth of its norm. Rows of the bank are the positives of the first pairs.
     fn write_row(&self, side: &Embeddings, index: usize, noise_seed: u64, output: &mut [f32]) {
         let mut choice = Random(index as u64);
         let mut member = || choice.below(side.rows());

@@ -43,7 +43,7 @@ fn shards(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let plan = TripletLoss::new();
     let stats = pairs.stats(plan)?;
     let loss = plan.reduce(&stats)?;
-    writeln!(out, "{SHARDS:?}: loss {}", loss.loss)?;
+    writeln!(out, "{} pairs in shards {SHARDS:?}: loss {}", anchors.rows(), loss.loss)?;
 
     // The same by one call.
     let (mut by_anchors, mut by_positives) = (anchors.values.clone(), positives.values.clone());
@@ -107,7 +107,8 @@ impl Pairs<'_> {
         // A shard keeps its candidates prepared. Anchors come to it from everywhere; those of its own pairs have their
         // positive here, at an index that counts from the shard's first candidate.
         let bank = Bank::new(rows(self.positives, own.clone(), self.dim), self.dim)?;
-        let offsets: Vec<usize> = (0..=similarities.len()).map(|row| row.clamp(own.start, own.end) - own.start).collect();
+        let offsets: Vec<usize> =
+            (0..=similarities.len()).map(|row| row.clamp(own.start, own.end) - own.start).collect();
         let indices: Vec<usize> = (0..own.len()).collect();
         let batch = MiningBatch::against(self.anchors, &bank)?
             .known_positives(KnownPositives::Lists { offsets: &offsets, indices: &indices })?

@@ -11,6 +11,8 @@
 
 #[path = "common/npy.rs"]
 mod npy;
+#[path = "common/projection.rs"]
+mod projection;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -18,12 +20,9 @@ use std::process::ExitCode;
 
 use hardneg::{Batch, Gradients, Loss, Negatives, Reduction, RowStats, TripletLoss, Workspace};
 use npy::Embeddings;
+use projection::{PROJECTED, Projection};
 
-/// The elements of a projected row.
-const PROJECTED: usize = 64;
 const EPOCHS: usize = 30;
-/// The step of the descent.
-const RATE: f32 = 0.5;
 
 fn main() -> ExitCode {
     match train(&mut io::stdout().lock()) {
@@ -46,7 +45,7 @@ fn train(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         let (loss, nearest) = trainer.gradients(&projection, &anchors, &positives)?;
         let active = loss.active_mean + loss.active_closest;
         writeln!(out, "{epoch:5}  {:8.5}  {active:7}   {:5.1} %", loss.loss, 100.0 * nearest)?;
-        projection.step(&[(&anchors, &trainer.by_anchors), (&positives, &trainer.by_positives)]);
+        projection.step(&[(&anchors.values, &trainer.by_anchors), (&positives.values, &trainer.by_positives)], 0..PROJECTED);
     }
     Ok(())
 }
@@ -70,8 +69,8 @@ impl Trainer {
         anchors: &Embeddings,
         positives: &Embeddings,
     ) -> Result<(Loss, f64), hardneg::Error> {
-        projection.apply(anchors, &mut self.anchors);
-        projection.apply(positives, &mut self.positives);
+        projection.apply(&anchors.values, &mut self.anchors);
+        projection.apply(&positives.values, &mut self.positives);
         self.by_anchors.resize(self.anchors.len(), 0.0);
         self.by_positives.resize(self.positives.len(), 0.0);
         // The hardest negative whatever the positive, so that a positive above it is the nearest candidate.
@@ -88,46 +87,4 @@ fn nearest(rows: &[RowStats]) -> f64 {
     let is_nearest =
         |row: &&RowStats| row.closest_negative().is_none_or(|closest| closest.similarity() < row.positive());
     rows.iter().filter(is_nearest).count() as f64 / rows.len() as f64
-}
-
-/// A matrix of `PROJECTED` rows, each as long as an embedding.
-struct Projection {
-    weights: Vec<f32>,
-    dim: usize,
-}
-
-impl Projection {
-    /// Small numbers from a fixed seed (splitmix64).
-    fn random(dim: usize) -> Projection {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            0.1 * (((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0)
-        };
-        Projection { weights: (0..PROJECTED * dim).map(|_| next()).collect(), dim }
-    }
-
-    /// Projects every row.
-    fn apply(&self, rows: &Embeddings, output: &mut Vec<f32>) {
-        output.clear();
-        for row in rows.values.chunks_exact(self.dim) {
-            let dot = |weights: &[f32]| weights.iter().zip(row).map(|(weight, value)| weight * value).sum::<f32>();
-            output.extend(self.weights.chunks_exact(self.dim).map(dot));
-        }
-    }
-
-    /// A step against the gradient, which each side contributes to with its rows and the gradients of their
-    /// projections.
-    fn step(&mut self, sides: &[(&Embeddings, &Vec<f32>)]) {
-        for (rows, gradients) in sides {
-            let rows = rows.values.chunks_exact(self.dim);
-            for (row, gradient) in rows.zip(gradients.chunks_exact(PROJECTED)) {
-                for (weights, &gradient) in self.weights.chunks_exact_mut(self.dim).zip(gradient) {
-                    weights.iter_mut().zip(row).for_each(|(weight, &value)| *weight -= RATE * gradient * value);
-                }
-            }
-        }
-    }
 }

@@ -116,21 +116,26 @@ impl Reduction {
 impl Loss {
     /// The loss of rows, whose norms are not known.
     pub(crate) fn of(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
-        let terms = |row: &RowStats| row.terms(margin);
-        let count = |is: fn([f64; 2]) -> bool| rows.iter().filter(|row| is(terms(row))).count();
-        let sums = sum_in_order(rows.len(), &|row| terms(&rows[row]));
+        // Counts are added up with the terms, each row's of which are computed once; a sum of ones is exact.
+        let terms = |row: usize| {
+            let row = &rows[row];
+            let [mean, closest] = row.terms(margin);
+            let is = |holds: bool| f64::from(u8::from(holds));
+            [mean, closest, is(mean > 0.0), is(closest > 0.0), is(row.closest_negative().is_none())]
+        };
+        let [mean_sum, closest_sum, active_mean, active_closest, without] = sum_in_order(rows.len(), &terms);
         let [mean_term, closest_term] = match reduction {
-            Reduction::Sum => sums,
-            Reduction::Mean => sums.map(|sum| sum / rows.len() as f64),
+            Reduction::Sum => [mean_sum, closest_sum],
+            Reduction::Mean => [mean_sum, closest_sum].map(|sum| sum / rows.len() as f64),
         };
         Loss {
             loss: mean_term + closest_term,
             mean_term,
             closest_term,
             rows: rows.len(),
-            active_mean: count(|[mean, _]| mean > 0.0),
-            active_closest: count(|[_, closest]| closest > 0.0),
-            without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
+            active_mean: active_mean as usize,
+            active_closest: active_closest as usize,
+            without_closest_negative: without as usize,
             zero_anchors: None,
             zero_candidates: None,
             zero_positives: None,

@@ -338,11 +338,7 @@ pub(crate) trait Search {
     #[inline(always)]
     fn offer_run(&mut self, first: usize, similarities: &[f32], exclusion: impl Exclusion) {
         let Admissible { low, high } = self.admissible();
-        let mut best = f32::NEG_INFINITY;
-        for &similarity in similarities {
-            let admitted = if similarity <= high { similarity } else { f32::NEG_INFINITY };
-            best = if admitted > best { admitted } else { best };
-        }
+        let best = largest_up_to(high, similarities);
         if best > self.bar() && best >= low {
             for (index, &similarity) in similarities.iter().enumerate() {
                 self.offer(first + index, similarity, exclusion);
@@ -496,6 +492,35 @@ impl Search for ClosestList {
         found.sort_unstable_by(|first, second| first.order(*second));
         found
     }
+}
+
+/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets have
+/// them: one number after the other waits for the one before it.
+#[inline(always)]
+fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let larger = |one: f32, other: f32| if one > other { one } else { other };
+    let admitted = |number: f32| if number <= limit { number } else { f32::NEG_INFINITY };
+    let (blocks, tail) = numbers.as_chunks::<LANES>();
+    let mut best = f32::NEG_INFINITY;
+    for &number in tail {
+        best = larger(admitted(number), best);
+    }
+    let Some((first, blocks)) = blocks.split_first() else { return best };
+    let mut lanes = first.map(admitted);
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(admitted(block[lane]), lanes[lane]);
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane + half], lanes[lane]);
+        }
+        half /= 2;
+    }
+    larger(lanes[0], best)
 }
 
 /// The three numbers that a row of similarities is reduced to. All of them are finite.

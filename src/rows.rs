@@ -111,11 +111,6 @@ impl Sides<'_> {
     pub(crate) fn shape(self) -> Shape {
         Shape { anchors: self.anchors.count(), candidates: self.candidates.count(), dim: self.anchors.dim() }
     }
-
-    /// How many multiply-adds all pairs take.
-    pub(crate) fn work(self) -> usize {
-        self.anchors.count().saturating_mul(self.candidates.data().len())
-    }
 }
 
 impl fmt::Debug for Rows<'_> {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
 use hardneg::{
-    Backend, BankOptions, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss,
-    Workspace,
+    Backend, BankOptions, Batch, Gradients, KnownPositives, Miner, MiningBatch, Positives, Screen, Screening,
+    SimilarityMatrix, Threads, TripletLoss, Workspace,
 };
 
 /// The system's allocator, which counts what the calling thread asks of it.
@@ -133,6 +133,51 @@ fn data_that_ask_for_another_screen() {
     }
 }
 
+/// Mining, with a list of any length, thresholds, lists of positives and a predicate, raw and against a bank.
+#[test]
+fn mining_again_and_smaller_shapes() {
+    for backend in Backend::available() {
+        for data in [Data::Random, Data::NearTies, Data::Duplicates, Data::ZeroRows] {
+            let input = data.batch(4, 300, 420, 40);
+            let bank = BankOptions::new().backend(backend).build(&input.candidates[..], 40).unwrap();
+            let (offsets, indices): (Vec<usize>, Vec<usize>) = ((0..=300).collect(), (0..300).rev().collect());
+            let every_seventh = |query: usize, candidate: usize| (query + candidate).is_multiple_of(7);
+            for k in [1, 10, 150] {
+                let mut workspace = Workspace::new();
+                for (turn, (rows, candidates, k)) in
+                    [(300, 420, k), (300, 420, k), (17, 310, k), (299, 420, k.min(7)), (1, 301, 1)]
+                        .into_iter()
+                        .enumerate()
+                {
+                    let miner =
+                        Miner::new().k(k).backend(backend).negatives(ALL_NEGATIVES[turn % 3]).min_similarity(-0.9);
+                    let queries = &input.anchors[..rows * 40];
+                    let known = KnownPositives::Lists { offsets: &offsets[..=rows], indices: &indices[..rows] };
+                    let raw = MiningBatch::new(queries, &input.candidates[..candidates * 40], 40).unwrap();
+                    let against = MiningBatch::against(queries, &bank).unwrap();
+                    for batch in [raw, against] {
+                        let batch = batch.known_positives(known).unwrap().exclude_where(&every_seventh);
+                        let counted = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+                        assert!(
+                            counted == 0 || turn == 0,
+                            "{backend}, {data:?}, k {k}, call {turn}, {batch:?}: {counted}"
+                        );
+                    }
+                }
+            }
+            // Other kinds of calls with the same workspace change nothing.
+            let mut workspace = Workspace::new();
+            let batch = MiningBatch::new(&input.anchors, &input.candidates, 40).unwrap();
+            let miner = Miner::new().k(3).backend(backend);
+            let first = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+            let plan = TripletLoss::new().backend(backend);
+            let _ = plan.forward(input.batch(), &mut workspace).unwrap();
+            let again = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+            assert!(first > 0 && again == 0, "{backend}, {data:?}: {first}, {again}");
+        }
+    }
+}
+
 /// Shapes and thread counts at which a thread's block of anchors changes its size: a smaller batch may have a larger
 /// block.
 #[test]
@@ -214,12 +259,17 @@ mod pools {
         pool.start_handler(|_| SHARED.set(Some(counter))).build().unwrap()
     }
 
+    /// A batch whose calls take so long on one thread that they are divided on every machine; a unit test of the crate
+    /// asks for that.
+    fn large() -> OwnedBatch {
+        Data::Random.batch(5, 900, 900, 64)
+    }
+
     /// `calls` calls that are divided over threads.
-    fn divided(elements: &Elements, calls: usize, workspace: &mut Workspace) {
-        let batch = elements.batch(Elements::ROWS, Elements::CANDIDATES, Elements::DIM);
+    fn divided(input: &OwnedBatch, calls: usize, workspace: &mut Workspace) {
         for turn in 0..calls {
             let plan = TripletLoss::new().negatives(ALL_NEGATIVES[turn % 3]).threads(Threads::Rayon);
-            let _ = black_box(plan.forward(batch, workspace).unwrap().loss());
+            let _ = black_box(plan.forward(input.batch(), workspace).unwrap().loss());
         }
     }
 
@@ -228,14 +278,14 @@ mod pools {
     #[test]
     fn inside_of_a_pool() {
         static COUNTER: AtomicUsize = AtomicUsize::new(0);
-        let elements = Elements::new(Data::Random);
+        let input = large();
         let pool = counted_pool(&COUNTER);
         let counted = pool.install(|| {
             let mut workspace = Workspace::new();
             // Threads that meet for the first time register with each other.
-            divided(&elements, 50, &mut workspace);
+            divided(&input, 50, &mut workspace);
             let before = COUNTER.load(Ordering::SeqCst);
-            divided(&elements, 1000, &mut workspace);
+            divided(&input, 1000, &mut workspace);
             COUNTER.load(Ordering::SeqCst) - before
         });
         assert_eq!(counted, 0);
@@ -244,7 +294,7 @@ mod pools {
     /// A pool of many threads divides anchors into smaller blocks than one thread takes.
     #[test]
     fn serial_after_many_threads() {
-        let input = Data::Random.batch(7, 400, 400, 64);
+        let input = large();
         let mut workspace = Workspace::new();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
         let parallel = TripletLoss::new().threads(Threads::Rayon);
@@ -258,14 +308,14 @@ mod pools {
     #[test]
     fn from_outside_of_a_pool() {
         static COUNTER: AtomicUsize = AtomicUsize::new(0);
-        let elements = Elements::new(Data::Random);
+        let input = large();
         let pool = counted_pool(&COUNTER);
         let mut workspace = Workspace::new();
-        pool.install(|| divided(&elements, 50, &mut workspace));
+        pool.install(|| divided(&input, 50, &mut workspace));
         SHARED.set(Some(&COUNTER));
         let before = COUNTER.load(Ordering::SeqCst);
         for _ in 0..630 {
-            pool.install(|| divided(&elements, 1, &mut workspace));
+            pool.install(|| divided(&input, 1, &mut workspace));
         }
         let counted = COUNTER.load(Ordering::SeqCst) - before;
         SHARED.set(None);

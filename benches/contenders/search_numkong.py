@@ -23,7 +23,8 @@ def jobs(catalogue: Catalogue, threads: int) -> dict[str, Job]:
     pool = ThreadPoolExecutor(threads)
 
     def closest(rows: np.ndarray) -> np.ndarray:
-        scores = np.hstack([np.asarray(part) for part in pool.map(lambda part: numkong.dots_packed(rows, part), packed)])
+        parts = pool.map(lambda part: numkong.dots_packed(rows, part), packed)
+        scores = np.hstack([np.asarray(part) for part in parts])
         np.fill_diagonal(scores, -np.inf)
         return scores.argmax(axis=1)
 

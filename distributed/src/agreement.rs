@@ -34,6 +34,7 @@ const FORWARD_BACKWARD: u64 = 2;
 const BACKWARD: u64 = 3;
 pub(crate) const CORPUS: u64 = 4;
 pub(crate) const MINE: u64 = 5;
+pub(crate) const GATHER: u64 = 6;
 
 impl Call {
     /// A forward pass, which a backward pass follows if there are gradients to write.

@@ -8,7 +8,7 @@ use hardneg::{Bank, BankOptions, Side};
 
 use crate::agreement::{CORPUS, compare, too_many};
 use crate::error::{Error, Setting};
-use crate::ranks::{PAYLOAD, Ranks};
+use crate::ranks::{PAYLOAD, Ranks, check_rows};
 use crate::transport::RowCounts;
 
 /// Candidates of which each rank has a part, in the order of ranks, prepared for any number of calls: a corpus that no
@@ -36,26 +36,18 @@ impl Ranks {
         let rows = rows.into();
         let mut payload = [0; PAYLOAD];
         payload[..3].copy_from_slice(&[CORPUS, dim as u64, rows.len().checked_div(dim).unwrap_or(0) as u64]);
-        let records = self.link.exchange(check(&rows, dim), payload)?;
+        let mut counts = RowCounts::with_capacity(self.size());
+        let records = self.link.exchange(check_rows(Side::Candidates, &rows, dim), payload)?;
         compare(records, &[Setting::Call, Setting::Dim])?;
-        let mut counts = RowCounts::with_capacity(self.link.transport.size());
         counts.set(records.column(2)).map_err(too_many(Side::Candidates, dim))?;
         if counts.total() == 0 {
             return Err(Error::Call(hardneg::Error::Empty { side: Side::Candidates }));
         }
-        let own = counts.of(self.link.transport.rank());
+        let own = counts.of(self.rank());
         let bank = options.build(rows, dim).map_err(|error| in_whole(error, own.start));
         self.link.exchange(bank.as_ref().map(|_| ()).map_err(|&error| error), [0; PAYLOAD])?;
         let bank = bank.map_err(Error::Call)?;
         Ok(Corpus { bank, own, len: counts.total() })
-    }
-}
-
-fn check(rows: &[f32], dim: usize) -> Result<(), hardneg::Error> {
-    match rows.len().checked_rem(dim) {
-        None => Err(hardneg::Error::ZeroDim),
-        Some(0) => Ok(()),
-        Some(_) => Err(hardneg::Error::PartialRow { side: Side::Candidates, dim, actual: rows.len() }),
     }
 }
 

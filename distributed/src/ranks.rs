@@ -3,7 +3,8 @@
 use hardneg::{RowStats, Side, Workspace};
 use mpi::topology::Communicator;
 
-use crate::error::{Error, STATUS_WORDS, encode};
+use crate::agreement::{GATHER, compare, too_many};
+use crate::error::{Error, STATUS_WORDS, Setting, encode};
 use crate::mining::MiningMemory;
 use crate::shard::Shard;
 use crate::stats::STATS_WORDS;
@@ -95,6 +96,28 @@ impl Ranks {
     pub fn size(&self) -> usize {
         self.link.transport.size()
     }
+
+    /// Puts the rows of all ranks, of `dim` elements each, into `all`, in the order of ranks. Every rank calls it, with its
+    /// own rows; it may have none.
+    ///
+    /// # Errors
+    /// `dim` is 0, or another one than on rank 0; the rows of a rank are not whole rows; there are more than 2^31 rows, or
+    /// no memory for them. The same error on every rank.
+    ///
+    /// # Allocation
+    /// None once `all` is long enough.
+    pub fn gather_rows(&mut self, rows: &[f32], dim: usize, all: &mut Vec<f32>) -> Result<(), Error> {
+        let Ranks { link, memory } = self;
+        let counts = &mut memory.rows_of.candidates;
+        let mut payload = [0; PAYLOAD];
+        payload[..3].copy_from_slice(&[GATHER, dim as u64, rows.len().checked_div(dim).unwrap_or(0) as u64]);
+        let records = link.exchange(check_rows(Side::Candidates, rows, dim), payload)?;
+        compare(records, &[Setting::Call, Setting::Dim])?;
+        counts.set(records.column(2)).map_err(too_many(Side::Candidates, dim))?;
+        link.exchange(resize(all, Side::Candidates, counts.total(), dim, 0.0), [0; PAYLOAD])?;
+        link.transport.gather_rows(rows, dim, counts, all);
+        Ok(())
+    }
 }
 
 impl Link {
@@ -159,6 +182,15 @@ impl Memory {
             resize(&mut self.indices, Side::PositiveIndices, anchors, 1, 0)?;
         }
         Ok(())
+    }
+}
+
+/// Checks that there are whole rows.
+pub(crate) fn check_rows(side: Side, rows: &[f32], dim: usize) -> Result<(), hardneg::Error> {
+    match rows.len().checked_rem(dim) {
+        None => Err(hardneg::Error::ZeroDim),
+        Some(0) => Ok(()),
+        Some(_) => Err(hardneg::Error::PartialRow { side, dim, actual: rows.len() }),
     }
 }
 

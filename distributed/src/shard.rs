@@ -3,6 +3,7 @@
 use hardneg::{Batch, Positives, Side};
 
 use crate::error::check_length;
+use crate::ranks::check_rows;
 
 /// The part of a batch that one rank has: any number of anchors and of candidates, none too. The batch is that of all
 /// ranks' anchors and all ranks' candidates, in the order of ranks.
@@ -45,14 +46,8 @@ impl<'a> Shard<'a> {
     /// Checks the lengths of the slices.
     pub(crate) fn check(&self) -> Result<(), hardneg::Error> {
         let Shard { anchors, candidates, dim, positives, paired } = *self;
-        if dim == 0 {
-            return Err(hardneg::Error::ZeroDim);
-        }
-        for (side, rows) in [(Side::Anchors, anchors), (Side::Candidates, candidates)] {
-            if !rows.len().is_multiple_of(dim) {
-                return Err(hardneg::Error::PartialRow { side, dim, actual: rows.len() });
-            }
-        }
+        check_rows(Side::Anchors, anchors, dim)?;
+        check_rows(Side::Candidates, candidates, dim)?;
         let rows = anchors.len() / dim;
         match positives {
             _ if paired => check_length(Side::Positives, anchors.len(), candidates.len()),

@@ -18,7 +18,10 @@ impl Embeddings {
 
 /// One of the two files in `examples/data`: `anchors` or `positives`.
 pub(crate) fn sample(name: &str) -> Result<Embeddings, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name).with_extension("npy");
+    // From a package inside of the library's, too.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = package.ancestors().map(|folder| folder.join("examples/data")).find(|folder| folder.is_dir());
+    let path = data.unwrap_or_else(|| package.join("examples/data")).join(name).with_extension("npy");
     let file = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     embeddings(&file).ok_or_else(|| format!("{}: expected an npy file of rows of little-endian f32", path.display()))
 }

@@ -14,13 +14,10 @@ use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms};
 use crate::memory::reserve;
 use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::{Rows, Shape};
-use crate::screen::{Params, Precision, Precisions, Screen, ScreenPlan, float_bound};
+use crate::screen::{PREPARATION, Params, Precision, Precisions, Screen, ScreenPlan, float_bound};
 
 pub use options::BankOptions;
 use panels::{BankRows, Panels};
-
-/// Below this many elements, half a millisecond's work, rows are prepared on the calling thread.
-const SERIAL_ELEMENTS: usize = 1 << 19;
 
 /// Candidates, prepared for any number of batches: a catalogue, a corpus, a queue of negatives.
 ///
@@ -287,11 +284,13 @@ impl Bank<'_> {
     /// The screens of a call of `anchors` rows with this option.
     pub(crate) fn screens(&self, screen: Screen, anchors: usize) -> ScreenPlan {
         let shape = Shape { anchors, candidates: self.len(), dim: self.dim };
+        let precisions = screen.of_kept(self.backend, shape, self.panels.kept());
         ScreenPlan {
             is_direct: false,
-            precisions: screen.of_kept(self.backend, shape, self.panels.kept()),
+            precisions,
             quantised_dim: self.panels.quantised_dim(),
             float_bound: float_bound(self.dim),
+            nanoseconds: Screen::nanoseconds_of_kept(self.backend, shape, precisions),
         }
     }
 
@@ -302,7 +301,7 @@ impl Bank<'_> {
 
     /// How so many rows are prepared.
     fn join(&self, rows: usize) -> Join {
-        self.threads.join(rows.saturating_mul(self.dim) >= SERIAL_ELEMENTS)
+        self.threads.join(rows.saturating_mul(self.dim) as f64 * PREPARATION)
     }
 
     fn check_index(&self, row: usize) -> Result<(), Error> {

@@ -22,9 +22,14 @@ use crate::rows::Rows;
 /// The most pairs of a tile.
 const MOST_PAIRS: usize = 16;
 
-/// Receives the exact similarities of a tile.
+/// The most pairs of a row that a sink gets at once: whole tiles of every instruction set. Divisions and comparisons of
+/// a run of pairs are made in whole registers, and a run of so many stays in the first-level cache.
+const MOST_RUN: usize = 48;
+
+/// Receives exact similarities, a run of each row.
 pub(crate) trait PairSink {
-    /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on.
+    /// Takes the similarities of row `anchor` with `similarities.len()` candidates from `candidate` on, at most
+    /// [`MOST_RUN`].
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]);
 }
 
@@ -63,29 +68,35 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S) {
         const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
+        const { assert!(MOST_RUN.is_multiple_of(CANDIDATES)) }
         let Self { anchors, first, candidates, sink } = self;
         let mut rows = [&[][..]; ANCHORS];
         for (a, row) in rows.iter_mut().enumerate() {
             *row = anchors.rows.row(first + a);
         }
         let count = candidates.rows.count();
-        for start in (0..count).step_by(CANDIDATES) {
-            // A tile beyond the last candidate repeats that one.
-            let mut others = [&[][..]; CANDIDATES];
-            let mut norms = [0.0; CANDIDATES];
-            for c in 0..CANDIDATES {
-                let candidate = (start + c).min(count - 1);
-                (others[c], norms[c]) = (candidates.rows.row(candidate), candidates.norms[candidate]);
-            }
-            let dots = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
-            let present = CANDIDATES.min(count - start);
-            for a in 0..ANCHORS {
-                let norm = anchors.norms[first + a];
-                let mut similarities = [0.0; CANDIDATES];
-                for c in 0..CANDIDATES {
-                    similarities[c] = cosine(dots[a * CANDIDATES + c], norm, norms[c]) as f32;
+        let mut dots = [[0.0; MOST_RUN]; ANCHORS];
+        for run in (0..count).step_by(MOST_RUN) {
+            let end = count.min(run + MOST_RUN);
+            for start in (run..end).step_by(CANDIDATES) {
+                // A tile beyond the last candidate repeats that one.
+                let mut others = [&[][..]; CANDIDATES];
+                for (c, other) in others.iter_mut().enumerate() {
+                    *other = candidates.rows.row((start + c).min(count - 1));
                 }
-                sink.take(first + a, start, &similarities[..present]);
+                let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
+                for (dots, of_anchor) in dots.iter_mut().zip(tile.as_chunks::<CANDIDATES>().0) {
+                    dots[start - run..][..CANDIDATES].copy_from_slice(of_anchor);
+                }
+            }
+            let norms = &candidates.norms[run..end];
+            for (a, dots) in dots.iter().enumerate() {
+                let norm = anchors.norms[first + a];
+                let mut similarities = [0.0; MOST_RUN];
+                for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(dots).zip(norms) {
+                    *similarity = cosine(dot, norm, other_norm) as f32;
+                }
+                sink.take(first + a, run, &similarities[..end - run]);
             }
         }
     }

@@ -56,9 +56,8 @@ pub(crate) use memory::GradientMemory;
 use pairs::Weights;
 use pullback::{Partners, Pullback, Shares};
 
-/// Below this many elements of both sides, half a millisecond's work, a call stays on its thread: waking others three
-/// times takes longer than it saves.
-const SERIAL_ELEMENTS: usize = 1 << 19;
+/// About how long an element of both sides takes on one thread.
+const NANOSECONDS: f64 = 0.8;
 
 /// Where the gradients of a batch go, and how: the caller's buffers, row-major, of the shapes of the anchors, of the
 /// candidates, and of positives that are no candidates.
@@ -265,20 +264,22 @@ pub(crate) fn backward(
 ) -> Result<(), Error> {
     let (backend, accumulate, ranges) = (plan.backend, gradients.accumulate, gradients.ranges(batch));
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
-    let join = plan.threads.join(elements >= SERIAL_ELEMENTS);
+    let join = plan.threads.join(elements as f64 * NANOSECONDS);
     let mut buffers = memory.grow(batch, join.threads())?;
     let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
     let row = buffers.row;
     let with_candidates = gradients.candidates.is_some() && !ranges.candidates.is_empty();
     let (anchors, candidates) = (ranges.anchors.start, ranges.candidates.start);
-    let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
-    sides.of_anchors.write(backend, join, row, anchors, gradients.anchors, accumulate);
-    if let (Some(side), Some(output)) = (sides.of_candidates, gradients.candidates) {
-        side.write(backend, join, row, candidates, output, accumulate);
-    }
-    if let (Some(side), Some(output)) = (sides.of_positives, gradients.positives) {
-        side.write(backend, join, row, anchors, output, accumulate);
-    }
+    join.enter(|| {
+        let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
+        sides.of_anchors.write(backend, join, row, anchors, gradients.anchors, accumulate);
+        if let (Some(side), Some(output)) = (sides.of_candidates, gradients.candidates) {
+            side.write(backend, join, row, candidates, output, accumulate);
+        }
+        if let (Some(side), Some(output)) = (sides.of_positives, gradients.positives) {
+            side.write(backend, join, row, anchors, output, accumulate);
+        }
+    });
     Ok(())
 }
 

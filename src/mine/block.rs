@@ -33,11 +33,15 @@ pub(super) fn block_len(rows: usize, dim: usize) -> (usize, usize) {
     (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_WORDS.saturating_add(dim.saturating_mul(ROW_UNIT))))
 }
 
-/// Anchors in a block: as many as stay in the cache, but few enough that every thread gets several blocks.
+/// Anchors in a block: as many as stay in the cache, but so few that every thread gets four blocks or more, and each
+/// as many as the others.
 pub(super) fn block_rows(rows: usize, dim: usize, threads: usize) -> usize {
-    let cached = (BLOCK_WORDS / dim).clamp(ROW_UNIT, MAX_BLOCK);
-    let shared = if threads > 1 { rows.div_ceil(4 * threads) } else { rows };
-    cached.min(shared.max(ROW_UNIT)).next_multiple_of(ROW_UNIT)
+    let cached = (BLOCK_WORDS / dim).clamp(ROW_UNIT, MAX_BLOCK).next_multiple_of(ROW_UNIT);
+    if threads == 1 {
+        return cached.min(rows.next_multiple_of(ROW_UNIT));
+    }
+    let blocks = rows.div_ceil(cached).next_multiple_of(4 * threads);
+    rows.div_ceil(blocks).next_multiple_of(ROW_UNIT)
 }
 
 /// The scratch of one thread for one block of anchors.
@@ -62,8 +66,10 @@ pub(super) struct RowLists {
 impl RowLists {
     /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.
     fn grow(&mut self, rows: usize, k: usize, candidates: usize) -> Result<(), Error> {
+        // A call for fewer may search for one alone.
+        grow(&mut self.short, Side::Anchors, rows, 1)?;
         if k == 1 {
-            return grow(&mut self.short, Side::Anchors, rows, 1).map(|_| ());
+            return Ok(());
         }
         let lists = grow(&mut self.neighbours, Side::Anchors, rows, 1)?;
         lists.iter_mut().try_for_each(|list| list.grow(k, candidates))

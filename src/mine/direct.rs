@@ -8,8 +8,8 @@ use crate::arch::{Backend, Simd, WithSimd};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{
-    NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
-    mean_negative, norm_rows,
+    NormedRows, PairSink, SUM_BLOCK, add_unit_rows, anchor_dots, check_norms, combine_blocks, cosine, dot_sum, dots,
+    for_all_pairs, mean_negative, norm_row, norm_rows,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::positives::Positives;
@@ -40,31 +40,82 @@ pub(super) struct DirectBuffers<'a> {
 const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor.
-pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
+pub(super) fn mine(
+    plan: MinePlan,
+    join: Join,
+    batch: Batch<'_>,
+    mut buffers: DirectBuffers<'_>,
+) -> Result<Mined, Error> {
+    if batch.candidates() <= MOST_ROWS {
+        plan.backend.run(SmallBatch { negatives: plan.negatives, batch, buffers: &mut buffers });
+    } else {
+        search(plan, join, batch, &mut buffers);
+    }
+    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, .. } = buffers;
+    check_norms(Side::Anchors, anchor_norms)?;
+    check_norms(batch.candidate_side(), candidate_norms)?;
+    check_norms(Side::Positives, positive_norms)?;
+    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
+}
+
+/// Opens all rows, passes over the candidates, and completes the rows.
+fn search(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: &mut DirectBuffers<'_>) {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
-    backend.run(OpenRows {
-        negatives,
-        batch,
-        norms: &mut *anchor_norms,
-        positive_norms: &mut *positive_norms,
-        positives: &mut *positives,
-        searches: &mut *searches,
-    });
+    backend.run(OpenRows { negatives, batch, norms: anchor_norms, positive_norms, positives, searches });
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
         let positives = batch.positives();
-        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches: &mut *searches });
+        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches });
     } else {
         search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
     backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
-    check_norms(Side::Anchors, anchor_norms)?;
-    check_norms(batch.candidate_side(), candidate_norms)?;
-    check_norms(Side::Positives, positive_norms)?;
-    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
+}
+
+/// A whole call, in one function of the instruction set: of small calls, changing to and fro takes a tenth. All
+/// candidates are measured first, so that one look at an anchor gives its norm, its positive and its mean.
+struct SmallBatch<'a, 'b, 'c> {
+    negatives: Negatives,
+    batch: Batch<'a>,
+    buffers: &'b mut DirectBuffers<'c>,
+}
+
+impl WithSimd for SmallBatch<'_, '_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { negatives, batch, buffers } = self;
+        let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, .. } = buffers;
+        let (rows, dim) = (batch.candidate_rows(), batch.dim());
+        sums.fill(0.0);
+        norm_rows(simd, rows.data(), dim, candidate_norms);
+        add_unit_rows(simd, rows.data(), candidate_norms, sums);
+        for row in 0..batch.rows() {
+            let (anchor, positive) = (batch.anchor_rows().row(row), batch.positive_row(row));
+            let [squared_norm, dot, total] = anchor_dots(simd, anchor, positive, sums);
+            let (norm, index) = (squared_norm.sqrt(), batch.positive_index(row));
+            let positive_norm = if let Some(index) = index {
+                candidate_norms[index]
+            } else {
+                positive_norms[row] = norm_row(simd, positive);
+                positive_norms[row]
+            };
+            let similarity = cosine(dot, norm, positive_norm);
+            let mean = mean_negative(total, norm, index.map(|_| similarity), batch.candidates());
+            anchor_norms[row] = norm;
+            searches[row] = ClosestSearch::new(negatives.admissible(similarity as f32));
+            stats[row] = RowStats::computed(similarity as f32, mean as f32, None);
+        }
+        let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
+        let sink = SearchSink { searches, positives: batch.positives(), first: 0 };
+        search_pairs(simd, anchors, NormedRows { rows, norms: candidate_norms }, sink);
+        for (stats, search) in stats.iter_mut().zip(searches.iter()) {
+            stats.set_closest_negative(search.found());
+        }
+    }
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
@@ -218,6 +269,13 @@ struct SearchSink<'a> {
     positives: Positives<'a>,
     /// The index of the first candidate.
     first: usize,
+}
+
+impl GroupSink for SearchSink<'_> {
+    #[inline(always)]
+    fn start_group(&mut self, first: usize) {
+        self.first = first;
+    }
 }
 
 impl PairSink for SearchSink<'_> {

@@ -40,17 +40,19 @@ pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
 use source::Source;
 use task::{StatsTask, Task};
 
-/// Below this many multiply-adds a call stays on its thread: waking sleeping threads takes 10 to 20 us, in which a
-/// thread does about as many.
-const SERIAL_WORK: usize = 5 << 19;
-
-/// Below this many elements, half a millisecond's work, rows are measured on the calling thread.
-const SERIAL_ELEMENTS: usize = 1 << 19;
+/// About how long it takes to compute the norm of a row and to add it to a sum, for each of its elements.
+const NANOSECONDS_MEASURED: f64 = 0.3;
 
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let MinePlan { negatives, backend, screen, threads } = plan;
+    let MinePlan { backend, screen, threads, .. } = plan;
     let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_in(run, plan, batch, memory))
+}
+
+/// [`mine`], where the call is to run.
+fn mine_in(run: Run<'_>, plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
+    let negatives = plan.negatives;
     if run.screens.is_direct {
         return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
     }
@@ -76,26 +78,25 @@ pub(crate) fn measure(
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
-    let join = threads.join(anchors.data().len().saturating_add(candidates.data().len()) >= SERIAL_ELEMENTS);
+    let elements = anchors.data().len().saturating_add(candidates.data().len());
+    let join = threads.join(elements as f64 * NANOSECONDS_MEASURED);
     let MeasureBuffers { anchor_norms, candidates: buffers, positive_norms, stats } = memory.grow_measures(batch)?;
-    measure_norms(backend, join, anchors, anchor_norms);
-    check_norms(Side::Anchors, anchor_norms)?;
-    let zero_candidates = match (buffers, batch.bank()) {
-        (Some((norms, sums)), _) => {
-            measure_rows(backend, join, candidates, norms, sums);
-            check_norms(batch.candidate_side(), norms)?;
-            zeros(norms)
-        }
-        (None, bank) => bank.map_or(0, Bank::zero_rows),
-    };
-    measure_outside(backend, join, batch, positive_norms);
-    check_norms(Side::Positives, positive_norms)?;
     stats.copy_from_slice(rows);
-    Ok(Mined {
-        zero_anchors: zeros(anchor_norms),
-        zero_candidates,
-        zero_positives: zeros(positive_norms),
-        screening: Screening::default(),
+    join.enter(|| {
+        measure_norms(backend, join, anchors, anchor_norms);
+        check_norms(Side::Anchors, anchor_norms)?;
+        let zero_candidates = match (buffers, batch.bank()) {
+            (Some((norms, sums)), _) => {
+                measure_rows(backend, join, candidates, norms, sums);
+                check_norms(batch.candidate_side(), norms)?;
+                zeros(norms)
+            }
+            (None, bank) => bank.map_or(0, Bank::zero_rows),
+        };
+        measure_outside(backend, join, batch, positive_norms);
+        check_norms(Side::Positives, positive_norms)?;
+        let (zero_anchors, zero_positives) = (zeros(anchor_norms), zeros(positive_norms));
+        Ok(Mined { zero_anchors, zero_candidates, zero_positives, screening: Screening::default() })
     })
 }
 
@@ -135,8 +136,19 @@ pub(crate) fn mine_neighbours(
     batch: MiningBatch<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
-    let NeighbourPlan { kept, thresholds, backend, screen, threads } = plan;
+    let NeighbourPlan { backend, screen, threads, .. } = plan;
     let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_neighbours_in(run, plan, batch, memory))
+}
+
+/// [`mine_neighbours`], where the call is to run.
+fn mine_neighbours_in(
+    run: Run<'_>,
+    plan: NeighbourPlan,
+    batch: MiningBatch<'_>,
+    memory: &mut MineMemory,
+) -> Result<Screening, Error> {
+    let NeighbourPlan { kept, thresholds, .. } = plan;
     let Run { backend, join, sides, bank, screens } = run;
     let needs = Needs { sides, bank, screens, threads: join.threads(), k: kept };
     let (buffers, states, neighbours) = memory.grow_neighbours(needs)?;
@@ -182,7 +194,7 @@ impl<'a> Run<'a> {
         let screens = bank
             .map_or_else(|| screen.plan(backend, sides.shape()), |bank| bank.screens(screen, sides.anchors.count()));
         let backend = bank.map_or(backend, Bank::backend);
-        Run { backend, join: threads.join(sides.work() >= SERIAL_WORK), sides, bank, screens }
+        Run { backend, join: threads.join(screens.nanoseconds), sides, bank, screens }
     }
 }
 
@@ -325,5 +337,31 @@ impl<T: Task> Pass<'_, T> {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "rayon"))]
+mod tests {
+    use super::*;
+    use crate::rows::Shape;
+
+    /// How calls of a shape are run, for every backend and screen.
+    fn joins(anchors: usize, candidates: usize, dim: usize) -> Vec<Join> {
+        let shape = Shape { anchors, candidates, dim };
+        let plans = Backend::available().flat_map(|backend| Screen::all().map(move |screen| (backend, screen)));
+        plans.map(|(backend, screen)| Threads::Rayon.join(screen.plan(backend, shape).nanoseconds)).collect()
+    }
+
+    /// The tests of threads and of their allocations rely on it.
+    #[test]
+    fn large_calls_are_divided_over_threads_and_small_ones_are_not() {
+        for (rows, candidates, dim) in [(900, 900, 64), (48, 10_000, 48), (3, 40_000, 32), (1024, 1024, 128)] {
+            let joins = joins(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Rayon), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
+        for (rows, candidates, dim) in [(1, 2, 1), (32, 32, 128), (1, 1024, 128), (48, 48, 64)] {
+            let joins = joins(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Serial), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
     }
 }

@@ -88,6 +88,11 @@ impl Screen {
         }
     }
 
+    /// About how long a call against prepared candidates takes on one thread.
+    pub(crate) fn nanoseconds_of_kept(backend: Backend, shape: Shape, precisions: Precisions) -> f64 {
+        cost::nanoseconds(backend, shape, precisions.coarsest(), true)
+    }
+
     /// What a call may need of the screens, whatever its rows hold.
     pub(crate) fn plan(self, backend: Backend, shape: Shape) -> ScreenPlan {
         let dim = shape.dim;
@@ -111,6 +116,7 @@ impl Screen {
             precisions,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
+            nanoseconds: cost::nanoseconds(backend, shape, coarsest, false),
         }
     }
 }
@@ -126,6 +132,8 @@ pub(crate) struct ScreenPlan {
     pub(crate) quantised_dim: usize,
     /// The error that a sum in `f32` may have.
     pub(crate) float_bound: f32,
+    /// About how long the call takes on one thread, if the coarsest precision pays.
+    pub(crate) nanoseconds: f64,
 }
 
 impl ScreenPlan {

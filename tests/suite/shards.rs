@@ -13,9 +13,7 @@ const BLOCK: usize = 192;
 /// Numbers of candidates around those at which the tree of blocks changes its shape.
 fn counts() -> impl Iterator<Item = usize> {
     let blocks = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17];
-    [2, 3]
-        .into_iter()
-        .chain(blocks.into_iter().flat_map(|blocks| [-1, 0, 1].map(|more| (blocks * BLOCK).strict_add_signed(more))))
+    [2, 3].into_iter().chain(blocks.into_iter().flat_map(|blocks| [0, 1, 2].map(|more| blocks * BLOCK - 1 + more)))
 }
 
 /// Lengths of shards that add up to `rows`.
