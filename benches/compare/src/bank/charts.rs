@@ -36,7 +36,7 @@ fn by_anchors(points: &[&Point], dim: usize) -> Chart {
         series.push(Series { name: format!("{size} rows in a bank"), points: of(size, |point| point.bank) });
         series.push(Series { name: format!("{size} rows passed raw"), points: of(size, |point| point.raw) });
     }
-    let reading = |size: &usize| (format!("reading {size} panels' bytes"), of(*size, |point| point.reading)[0].1);
+    let reading = |size: &usize| (format!("reading the panels of {size} rows"), of(*size, |point| point.reading)[0].1);
     Chart {
         file: "bank_anchors",
         title: format!("A call by its anchors, dim {dim}, one thread"),
@@ -55,10 +55,10 @@ fn by_size(points: &[&Point], dim: usize) -> Chart {
     let drawn = distinct(points.iter().map(|point| point.anchors).filter(|anchors| ANCHORS.contains(anchors)));
     let mut series = Vec::new();
     for &anchors in drawn.iter().rev() {
-        series.push(Series { name: format!("{anchors} anchors, bank"), points: of(anchors, |point| point.bank) });
+        series.push(Series { name: format!("anchors: {anchors}, bank"), points: of(anchors, |point| point.bank) });
     }
     if let Some(&fewest) = drawn.first() {
-        series.push(Series { name: format!("{fewest} anchors, raw"), points: of(fewest, |point| point.raw) });
+        series.push(Series { name: format!("anchors: {fewest}, raw"), points: of(fewest, |point| point.raw) });
         series.push(Series { name: "reading the panels".to_owned(), points: of(fewest, |point| point.reading) });
     }
     Chart {

@@ -58,11 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 
 fn print_notes() {
     println!(
-        "Whole calls against a bank, one thread, backend {}; medians of calls in turns, anchors rotate. The first answers
-of every line were seen to have the bits of the exact path without a screen. \"Above the bulk\": the positive of an anchor
-is more similar to it than nearly all rows; \"inside\": it has nothing to do with it, and no row has. Real rows are the
-sample's and mixtures of them; with more or fewer elements than the sample's 384, several of them joined, or the first
-elements.
+        "Whole calls against a bank, one thread, backend {}; medians of calls in turns, of which each begins with the caches
+as another left them; anchors rotate. The first answers of every line were seen to have the bits of the exact path
+without a screen. \"Above the bulk\": the positive of an anchor is more similar to it than nearly all rows;
+\"inside\": it has nothing to do with it, and no row has. Real rows are the sample's and mixtures of them; with more
+or fewer elements than the sample's 384, several of them joined, or the first elements.
 - default screen: the time of a call against a bank that keeps the default screen
 - of the reading speed: the time in which a buffer as large as that bank's panels is read once, over that of the call
 - of the integer ceiling: multiply-adds of all pairs over the time, against those of {} on registers
@@ -271,7 +271,7 @@ fn measure_threads(args: &Args, subject: &Subject<'_>) -> Vec<String> {
         subject.call(plan, questions, Some(&subject.banks[0]))
     });
     let (seconds, rounds) = args.effort();
-    let turns = in_turns(seconds / 10.0, rounds, calls.into());
+    let turns = in_turns(seconds, rounds, calls.into());
     vec![
         subject.label.to_owned(),
         subject.anchors.to_string(),
