@@ -10,13 +10,13 @@
 //!
 //! This is a library so that the program's tests and the benchmarks can use parts of it. Nothing in it is a promise.
 
-mod mine;
+pub mod mine;
 pub mod npy;
 mod options;
 mod output;
 mod pool;
-mod report;
-mod rows;
+pub mod report;
+pub mod rows;
 pub mod score;
 
 use std::io::{self, Write};
@@ -74,7 +74,7 @@ fn parse() -> Result<Option<Args>, String> {
 
 /// What clap says is wrong, which is its first paragraph: what it lists there (missing arguments, possible values) has
 /// lines of its own. Hints and the usage follow after empty lines.
-fn one_line(message: &str) -> String {
+pub fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()

@@ -4,7 +4,9 @@ use hardneg::Threads;
 
 /// The threads of all calls.
 pub(crate) enum Pool {
+    /// The calling thread.
     Serial,
+    /// Several threads.
     #[cfg(feature = "rayon")]
     Rayon(rayon::ThreadPool),
 }

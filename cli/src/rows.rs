@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
@@ -18,10 +19,12 @@ const BUFFER: usize = 1 << 18;
 
 /// A file of rows whose header was read.
 #[derive(Debug)]
-pub(crate) struct RowFile {
+pub struct RowFile {
     path: PathBuf,
-    pub(crate) rows: usize,
-    pub(crate) dim: usize,
+    /// How many rows there are, one at least.
+    pub rows: usize,
+    /// The elements of a row, one at least.
+    pub dim: usize,
     element: Element,
     place: Place,
     /// The length of the array's own header.
@@ -60,12 +63,12 @@ struct Place {
 impl RowFile {
     /// Opens the file, and reads no more than its header. With `has_bf16`, `u16` stands for `bf16`. The error is one line
     /// that begins with the path.
-    pub(crate) fn open(path: &Path, has_bf16: bool) -> Result<RowFile, String> {
+    pub fn open(path: &Path, has_bf16: bool) -> Result<RowFile, String> {
         open(path, has_bf16).map_err(|what| format!("{}: {what}", path.display()))
     }
 
     /// A reader of the first row and those after it.
-    pub(crate) fn reader(&self) -> Result<RowReader<'_>, String> {
+    pub fn reader(&self) -> Result<RowReader<'_>, String> {
         let input = self.place.input(&self.path).and_then(|mut input| {
             input.skip(self.header, self.place.is_deflated)?;
             Ok(input)
@@ -77,9 +80,17 @@ impl RowFile {
     }
 
     /// All rows.
-    pub(crate) fn read(&self) -> Result<Vec<f32>, String> {
+    pub fn read(&self) -> Result<Vec<f32>, String> {
         let mut values = Vec::new();
         self.reader()?.read(self.rows, &mut values)?;
+        Ok(values)
+    }
+
+    /// Some of the rows, which are there.
+    pub fn read_range(&self, range: Range<usize>) -> Result<Vec<f32>, String> {
+        let (mut reader, mut values) = (self.reader()?, Vec::new());
+        reader.skip(range.start)?;
+        reader.read(range.len(), &mut values)?;
         Ok(values)
     }
 
@@ -252,7 +263,7 @@ impl Read for Input {
 
 /// Reads the rows of a file in order.
 #[derive(Debug)]
-pub(crate) struct RowReader<'a> {
+pub struct RowReader<'a> {
     file: &'a RowFile,
     input: Input,
     /// The row that is read next.
@@ -261,7 +272,7 @@ pub(crate) struct RowReader<'a> {
 
 impl RowReader<'_> {
     /// Passes over rows.
-    pub(crate) fn skip(&mut self, rows: usize) -> Result<(), String> {
+    pub fn skip(&mut self, rows: usize) -> Result<(), String> {
         let bytes = rows as u64 * self.row_bytes() as u64;
         self.input.skip(bytes, false).map_err(|error| self.file.describe(&error, self.next))?;
         self.next += rows;
@@ -269,7 +280,7 @@ impl RowReader<'_> {
     }
 
     /// Appends the next `rows` rows, which are there, to `values`.
-    pub(crate) fn read(&mut self, rows: usize, values: &mut Vec<f32>) -> Result<(), String> {
+    pub fn read(&mut self, rows: usize, values: &mut Vec<f32>) -> Result<(), String> {
         let count = rows * self.file.dim;
         values
             .try_reserve_exact(count)

@@ -57,7 +57,8 @@ fn train(ranks: &mut Ranks, out: &mut impl Write) -> Result<(), Box<dyn Error>> 
     }
     if ranks.rank() == 0 {
         let alone = train_alone(&anchors, &positives)?;
-        let bits = |projection: &Projection| projection.weights.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
+        let bits =
+            |projection: &Projection| projection.weights.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
         assert!(bits(&projection) == bits(&alone), "the weights of one process are others");
     }
     Ok(())

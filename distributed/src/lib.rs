@@ -37,3 +37,4 @@ pub use mining::ShardMined;
 pub use queries::Queries;
 pub use ranks::Ranks;
 pub use shard::{Shard, ShardGradients};
+pub use transport::Traffic;

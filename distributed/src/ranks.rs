@@ -8,7 +8,7 @@ use crate::error::{Error, STATUS_WORDS, Setting, encode};
 use crate::mining::MiningMemory;
 use crate::shard::Shard;
 use crate::stats::STATS_WORDS;
-use crate::transport::{RowCounts, Transport};
+use crate::transport::{RowCounts, Traffic, Transport};
 
 /// The numbers that a rank tells with its status.
 pub(crate) const PAYLOAD: usize = 14;
@@ -95,6 +95,12 @@ impl Ranks {
     #[must_use]
     pub fn size(&self) -> usize {
         self.link.transport.size()
+    }
+
+    /// What all calls so far had to do with other ranks, as this rank sees it.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.link.transport.traffic()
     }
 
     /// Puts the rows of all ranks, of `dim` elements each, into `all`, in the order of ranks. Every rank calls it, with its

@@ -2,7 +2,9 @@
 //!
 //! Rows travel with a row as the MPI datatype, so that MPI's counts, which have 32 bits, count rows and not elements.
 
-use std::ops::Range;
+use std::cell::Cell;
+use std::ops::{AddAssign, Range};
+use std::time::{Duration, Instant};
 
 use mpi::collective::{CommunicatorCollectives, Root, SystemOperation};
 use mpi::datatype::{Equivalence, MutView, PartitionMut, UserDatatype, View};
@@ -14,6 +16,27 @@ pub(crate) struct Transport {
     communicator: SimpleCommunicator,
     rank: usize,
     size: usize,
+    traffic: Cell<Traffic>,
+}
+
+/// What calls had to do with other ranks. Values add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// How many collective operations of MPI there were.
+    pub operations: u64,
+    /// The bytes that came from other ranks.
+    pub received_bytes: u64,
+    /// The time in MPI, in which a rank also waits for those that compute longer.
+    pub time: Duration,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        self.operations += other.operations;
+        self.received_bytes += other.received_bytes;
+        self.time += other.time;
+    }
 }
 
 impl Transport {
@@ -22,7 +45,7 @@ impl Transport {
         let communicator = communicator.duplicate();
         let count = |count: Rank| usize::try_from(count).expect("MPI counts ranks from 0");
         let (rank, size) = (count(communicator.rank()), count(communicator.size()));
-        Transport { communicator, rank, size }
+        Transport { communicator, rank, size, traffic: Cell::default() }
     }
 
     /// The number of this process.
@@ -35,54 +58,74 @@ impl Transport {
         self.size
     }
 
+    /// What there was so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    /// Runs an operation in which this many elements come from other ranks.
+    fn counted<T>(&self, elements: usize, operation: impl FnOnce()) {
+        let start = Instant::now();
+        operation();
+        let mut traffic = self.traffic.get();
+        let received_bytes = elements as u64 * size_of::<T>() as u64;
+        traffic += Traffic { operations: 1, received_bytes, time: start.elapsed() };
+        self.traffic.set(traffic);
+    }
+
     /// Gathers as many words of every rank, in the order of ranks.
     pub(crate) fn gather_words(&self, own: &[u64], all: &mut [u64]) {
         debug_assert_eq!(all.len(), own.len() * self.size);
-        self.communicator.all_gather_into(own, all);
+        self.counted::<u64>(all.len() - own.len(), || self.communicator.all_gather_into(own, all));
     }
 
     /// Gathers rows of `columns` elements of every rank, in the order of ranks: `counts` says how many each has.
     pub(crate) fn gather_rows<T: Equivalence>(&self, own: &[T], columns: usize, counts: &RowCounts, all: &mut [T]) {
         assert_eq!(own.len(), counts.of(self.rank).len() * columns, "the rows of this rank");
         assert_eq!(all.len(), counts.total() * columns, "the rows of all ranks");
-        let row = row_type::<T>(columns);
+        let (row, received) = (row_type::<T>(columns), all.len() - own.len());
         // SAFETY: `own` has as many rows of this type as `counts` says of this rank, which was asserted.
         let own = unsafe { View::with_count_and_datatype(own, counts.counts[self.rank], &row) };
         // SAFETY: `all` has as many rows of this type as `counts` says of all ranks, which was asserted.
         let mut all = unsafe { MutView::with_count_and_datatype(all, counts.total, &row) };
         let mut parts = PartitionMut::new(&mut all, &counts.counts[..], &counts.starts[..]);
-        self.communicator.all_gather_varcount_into(&own, &mut parts);
+        self.counted::<T>(received, || self.communicator.all_gather_varcount_into(&own, &mut parts));
     }
 
     /// Copies rows of `columns` elements from rank `root` to all others.
     pub(crate) fn broadcast_rows<T: Equivalence>(&self, root: usize, columns: usize, rows: &mut [T]) {
         let (row, count) = (row_type::<T>(columns), row_count(rows, columns));
+        let received = if self.rank == root { 0 } else { rows.len() };
         // SAFETY: `rows` has as many rows of this type, by which its length was divided.
         let mut rows = unsafe { MutView::with_count_and_datatype(rows, count, &row) };
-        self.communicator.process_at_rank(as_rank(root)).broadcast_into(&mut rows);
+        let process = self.communicator.process_at_rank(as_rank(root));
+        self.counted::<T>(received, || process.broadcast_into(&mut rows));
     }
 
     /// Gathers as many rows of `columns` elements of every rank on rank `root`, in the order of ranks. `all` is not
     /// touched elsewhere.
     pub(crate) fn gather_rows_on<T: Equivalence>(&self, root: usize, own: &[T], columns: usize, all: &mut [T]) {
         let (row, count) = (row_type::<T>(columns), row_count(own, columns));
+        let received = all.len().saturating_sub(own.len());
         // SAFETY: `own` has as many rows of this type, by which its length was divided.
         let own = unsafe { View::with_count_and_datatype(own, count, &row) };
         let process = self.communicator.process_at_rank(as_rank(root));
         if self.rank != root {
-            return process.gather_into(&own);
+            return self.counted::<T>(0, || process.gather_into(&own));
         }
         let all_rows = row_count(all, columns);
         assert_eq!(all_rows, count * as_rank(self.size), "as many rows of every rank");
         // SAFETY: `all` has as many rows of this type, by which its length was divided.
         let mut all = unsafe { MutView::with_count_and_datatype(all, all_rows, &row) };
-        process.gather_into_root(&own, &mut all);
+        self.counted::<T>(received, || process.gather_into_root(&own, &mut all));
     }
 
     /// Writes the smallest of the numbers of all ranks, place by place.
     pub(crate) fn smallest(&self, own: &[f32], all: &mut [f32]) {
         assert_eq!(own.len(), all.len(), "as many numbers as places");
-        self.communicator.all_reduce_into(own, all, SystemOperation::min());
+        // Whatever way the numbers take, those of one other rank arrive.
+        let received = if self.size > 1 { all.len() } else { 0 };
+        self.counted::<f32>(received, || self.communicator.all_reduce_into(own, all, SystemOperation::min()));
     }
 }
 

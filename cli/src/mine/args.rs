@@ -4,14 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::value_parser;
-use hardneg::{Backend, Miner, Negatives, Screen};
+use hardneg::{Backend, Miner, Negatives, Screen, Threads};
 
 use crate::options::{self, named};
-use crate::pool::Pool;
 
 /// The hardest negatives of each query: the passages of a corpus that are most similar to it and qualify
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// The queries: a 2-D array of little-endian f32 or f16 in C order, in an .npy file or alone in an .npz archive
     #[arg(value_name = "QUERIES.npy")]
     pub queries: PathBuf,
@@ -84,12 +83,12 @@ pub(crate) struct Args {
 
 impl Args {
     /// The options as the library takes them.
-    pub(crate) fn miner(&self, pool: &Pool) -> Miner {
+    pub fn miner(&self, threads: Threads) -> Miner {
         let mut miner = Miner::new()
             .k(self.k.get())
             .negatives(self.negatives)
             .skip(self.skip)
-            .threads(pool.threads())
+            .threads(threads)
             .backend(self.backend)
             .screen(self.screen);
         miner.absolute_margin = self.absolute_margin;

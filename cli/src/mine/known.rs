@@ -3,16 +3,27 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::Args;
+
 /// The known positives of each query, as compressed lists.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub struct Known {
     offsets: Vec<usize>,
     indices: Vec<usize>,
 }
 
 impl Known {
+    /// Those that the options name.
+    pub fn of_args(args: &Args, queries: usize, corpus: usize) -> Result<Known, String> {
+        match &args.positives {
+            Some(path) => Known::read(path, queries, corpus),
+            None if args.paired => Known::paired(queries, corpus),
+            None => Ok(Known::none(queries)),
+        }
+    }
+
     /// No query has one.
-    pub(crate) fn none(queries: usize) -> Known {
+    pub fn none(queries: usize) -> Known {
         Known { offsets: vec![0; queries + 1], indices: Vec::new() }
     }
 
@@ -67,7 +78,7 @@ impl Known {
     }
 
     /// The lists as the library takes them.
-    pub(crate) fn lists(&self) -> hardneg::KnownPositives<'_> {
+    pub fn lists(&self) -> hardneg::KnownPositives<'_> {
         hardneg::KnownPositives::Lists { offsets: &self.offsets, indices: &self.indices }
     }
 }

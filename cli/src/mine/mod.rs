@@ -13,16 +13,16 @@ mod report;
 
 use std::num::NonZeroUsize;
 
-use hardneg::{Error, Side};
+use hardneg::{Error, Neighbour, Side};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::output::Output;
 use crate::pool::Pool;
 use crate::rows::RowFile;
-pub(crate) use args::Args;
-use known::Known;
+pub use args::Args;
+pub use known::Known;
 use pieces::Job;
-use report::Report;
+pub use report::Report;
 
 /// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
 const LONG: f64 = 2e10;
@@ -37,28 +37,54 @@ const PIECE_UNIT: usize = 192;
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
     let job = read(args, &pool)?;
-    let table = args.out.clone().map(Output::open).transpose()?;
-    let arrays = args.npy.as_deref().map(lists::open_arrays).transpose()?;
-    let lines = args.jsonl.clone().map(Output::open).transpose()?;
-    let inputs = [Some(&args.queries), Some(&args.corpus), args.positives.as_ref()];
-    let outputs = || table.iter().chain(arrays.iter().flatten()).chain(&lines);
-    Output::check_distinct(inputs.into_iter().flatten().map(AsRef::as_ref), outputs())?;
+    let outputs = Outputs::open(args)?;
     let bar = progress_bar(&job);
     let describe = |error: Error| describe(args, error);
     // In the pool as a whole: the way into it is no part of the computation.
     let mined = pool.run(|| job.run(|queries| bar.inc(queries as u64), &describe))?;
     bar.finish_and_clear();
-    if let Some(table) = &table {
-        lists::write_table(table, mined.rows())?;
+    outputs.write(args, &Report::new(&job, &mined, pool.size()), mined.rows())
+}
+
+/// The files that a run writes.
+pub struct Outputs {
+    table: Option<Output>,
+    arrays: Option<[Output; 2]>,
+    lines: Option<Output>,
+}
+
+impl Outputs {
+    /// Checks before the work begins that the files can be written.
+    pub fn open(args: &Args) -> Result<Outputs, String> {
+        let table = args.out.clone().map(Output::open).transpose()?;
+        let arrays = args.npy.as_deref().map(lists::open_arrays).transpose()?;
+        let lines = args.jsonl.clone().map(Output::open).transpose()?;
+        let inputs = [Some(&args.queries), Some(&args.corpus), args.positives.as_ref()];
+        let outputs = table.iter().chain(arrays.iter().flatten()).chain(&lines);
+        Output::check_distinct(inputs.into_iter().flatten().map(AsRef::as_ref), outputs)?;
+        Ok(Outputs { table, arrays, lines })
     }
-    if let Some(arrays) = &arrays {
-        lists::write_arrays(arrays, mined.rows(), job.count, args.k.get())?;
+
+    /// Writes the files from the lists of all queries, and prints the report.
+    pub fn write<'a>(
+        self,
+        args: &Args,
+        report: &Report,
+        rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
+    ) -> Result<(), String> {
+        let Outputs { table, arrays, lines } = self;
+        if let Some(table) = &table {
+            lists::write_table(table, rows.clone())?;
+        }
+        if let Some(arrays) = &arrays {
+            lists::write_arrays(arrays, rows.clone(), report.queries, args.k.get())?;
+        }
+        if let Some(lines) = &lines {
+            lists::write_lines(lines, rows)?;
+        }
+        report.print()?;
+        table.into_iter().chain(arrays.into_iter().flatten()).chain(lines).try_for_each(Output::keep)
     }
-    if let Some(lines) = &lines {
-        lists::write_lines(lines, mined.rows())?;
-    }
-    Report::new(&job, &mined, pool.size()).print()?;
-    table.into_iter().chain(arrays.into_iter().flatten()).chain(lines).try_for_each(Output::keep)
 }
 
 /// Reads the queries and the positives, and opens the corpus.
@@ -69,16 +95,12 @@ fn read(args: &Args, pool: &Pool) -> Result<Job, String> {
         let (of_queries, of_corpus) = (args.queries.display(), args.corpus.display());
         return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
     }
-    let known = match &args.positives {
-        Some(path) => Known::read(path, queries.rows, corpus.rows)?,
-        None if args.paired => Known::paired(queries.rows, corpus.rows)?,
-        None => Known::none(queries.rows),
-    };
+    let known = Known::of_args(args, queries.rows, corpus.rows)?;
     let (piece, count) = (piece(args.memory, &corpus), queries.rows);
     let is_long = count as f64 * corpus.rows as f64 * corpus.dim as f64 > LONG;
     let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };
     let one_by_one = args.one_by_one.map_or(0, NonZeroUsize::get);
-    let (miner, repeat) = (args.miner(pool), args.repeat);
+    let (miner, repeat) = (args.miner(pool.threads()), args.repeat);
     Ok(Job { miner, queries: queries.read()?, count, corpus, known, piece, chunk, repeat, one_by_one })
 }
 
@@ -104,7 +126,7 @@ fn progress_bar(job: &Job) -> ProgressBar {
 }
 
 /// The library knows the side that is wrong; the user knows it as a file.
-fn describe(args: &Args, error: Error) -> String {
+pub fn describe(args: &Args, error: Error) -> String {
     match error {
         Error::NotFinite { side: Side::Anchors, row } => {
             format!("{}: row {row} holds a NaN or an infinity", args.queries.display())

@@ -9,21 +9,33 @@ use super::pieces::{Job, Mined};
 use crate::report::{milliseconds, print_lines};
 
 /// Everything that is printed.
-pub(crate) struct Report {
-    queries: usize,
-    corpus: usize,
-    dim: usize,
-    k: usize,
-    found: usize,
-    short_queries: usize,
-    prepare: f64,
-    seconds: f64,
-    survivors_per_query: f64,
-    backend: Backend,
-    screen: Screen,
-    threads: usize,
+pub struct Report {
+    /// How many queries there are.
+    pub queries: usize,
+    /// How many passages there are.
+    pub corpus: usize,
+    /// The elements of a row.
+    pub dim: usize,
+    /// How many negatives a query gets.
+    pub k: usize,
+    /// How many negatives all queries have.
+    pub found: usize,
+    /// How many queries have fewer.
+    pub short_queries: usize,
+    /// The seconds that it took to prepare the corpus.
+    pub prepare: f64,
+    /// The median seconds that it took to mine it.
+    pub seconds: f64,
+    /// The pairs that screens left, for each query.
+    pub survivors_per_query: f64,
+    /// The instruction set.
+    pub backend: Backend,
+    /// The screen that was asked for.
+    pub screen: Screen,
+    /// How many threads there were.
+    pub threads: usize,
     /// The median and the 99th percentile of single queries.
-    singles: Option<[f64; 2]>,
+    pub singles: Option<[f64; 2]>,
 }
 
 impl Report {
@@ -51,7 +63,7 @@ impl Report {
     }
 
     /// Prints to the standard output.
-    pub(crate) fn print(&self) -> Result<(), String> {
+    pub fn print(&self) -> Result<(), String> {
         let (prepare, seconds) = (milliseconds(self.prepare), milliseconds(self.seconds));
         let survivors = format!("{:.1}", self.survivors_per_query);
         let mut lines: Vec<(&str, &dyn Display)> = vec![

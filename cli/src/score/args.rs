@@ -4,14 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::value_parser;
-use hardneg::{Backend, Negatives, Reduction, Screen, TripletLoss};
+use hardneg::{Backend, Negatives, Reduction, Screen, Threads, TripletLoss};
 
 use crate::options::{self, named};
-use crate::pool::Pool;
 
 /// The modified triplet loss of two files of embeddings, and what it is made of.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// The anchors: a 2-D array of little-endian f32 in C order
     #[arg(value_name = "ANCHORS.npy")]
     pub anchors: PathBuf,
@@ -51,13 +50,13 @@ pub(crate) struct Args {
 
 impl Args {
     /// The options as the library takes them.
-    pub(crate) fn plan(&self, pool: &Pool) -> TripletLoss {
+    pub fn plan(&self, threads: Threads) -> TripletLoss {
         TripletLoss::new()
             .margin(self.margin)
             .negatives(self.negatives)
             .reduction(self.reduction)
             .backend(self.backend)
             .screen(self.screen)
-            .threads(pool.threads())
+            .threads(threads)
     }
 }

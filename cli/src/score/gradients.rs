@@ -11,7 +11,7 @@ use super::chunks::Work;
 use crate::output::Output;
 
 /// With respect to the anchors and to the positives.
-pub(crate) type Values = [Vec<f32>; 2];
+pub type Values = [Vec<f32>; 2];
 
 /// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
 pub(crate) fn open(prefix: &Path) -> Result<[Output; 2], String> {

@@ -15,15 +15,16 @@ mod timed;
 
 use std::num::NonZeroUsize;
 
-use hardneg::{Error, Side, TripletLoss};
+use hardneg::{Error, RowStats, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::npy::{self, Embeddings};
 use crate::output::Output;
 use crate::pool::Pool;
-pub(crate) use args::Args;
+pub use args::Args;
 use chunks::Work;
-use report::Report;
+pub use gradients::Values;
+pub use report::Report;
 use timed::Timed;
 
 /// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
@@ -37,20 +38,48 @@ const CALLS: usize = 100;
 /// Scores two files.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
-    let job = Job::read(args, args.plan(&pool))?;
-    let table = args.rows.clone().map(Output::open).transpose()?;
-    let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
-    Output::check_distinct([args.anchors.as_path(), &args.positives], table.iter().chain(gradients.iter().flatten()))?;
+    let job = Job::read(args, args.plan(pool.threads()))?;
+    let outputs = Outputs::open(args)?;
     // In the pool as a whole: the way into it is no part of the computation.
     let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
-    if let Some(table) = &table {
-        table::write(table, &timed.scored.stats, args.margin)?;
+    let report = job.report(&timed, pool.size());
+    outputs.write(args, &report, &timed.scored.stats, timed.gradients.as_ref())
+}
+
+/// The files that a run writes.
+pub struct Outputs {
+    table: Option<Output>,
+    gradients: Option<[Output; 2]>,
+}
+
+impl Outputs {
+    /// Checks before the work begins that the files can be written.
+    pub fn open(args: &Args) -> Result<Outputs, String> {
+        let table = args.rows.clone().map(Output::open).transpose()?;
+        let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
+        let outputs = table.iter().chain(gradients.iter().flatten());
+        Output::check_distinct([args.anchors.as_path(), &args.positives], outputs)?;
+        Ok(Outputs { table, gradients })
     }
-    if let Some((files, values)) = gradients.as_ref().zip(timed.gradients.as_ref()) {
-        gradients::write(files, values, job.anchors.dim)?;
+
+    /// Writes the files, and prints the report.
+    pub fn write(
+        self,
+        args: &Args,
+        report: &Report,
+        stats: &[RowStats],
+        gradients: Option<&Values>,
+    ) -> Result<(), String> {
+        let Outputs { table, gradients: files } = self;
+        if let Some(table) = &table {
+            table::write(table, stats, args.margin)?;
+        }
+        if let Some((files, values)) = files.as_ref().zip(gradients) {
+            gradients::write(files, values, report.dim)?;
+        }
+        report.print()?;
+        table.into_iter().chain(files.into_iter().flatten()).try_for_each(Output::keep)
     }
-    job.report(&timed, pool.size()).print()?;
-    table.into_iter().chain(gradients.into_iter().flatten()).try_for_each(Output::keep)
 }
 
 /// What to compute, and of what.
@@ -119,21 +148,24 @@ impl Job {
         }
     }
 
-    /// The library knows the side that is wrong; the user knows it as a file.
     fn describe(&self, error: Error, args: &Args) -> String {
-        let (anchors, positives) = (args.anchors.display(), args.positives.display());
-        match error {
-            Error::Empty { side: Side::Anchors } | Error::NotFinite { side: Side::Anchors, .. } => {
-                format!("{anchors}: {error}")
-            }
-            Error::Empty { side: Side::Candidates } | Error::NotFinite { side: Side::Candidates, .. } => {
-                format!("{positives}: {error}")
-            }
-            Error::PositiveOutOfRange { .. } => {
-                let (rows, of_positives) = (self.anchors.rows, self.candidates.rows);
-                format!("{anchors} has {rows} rows, {positives} has {of_positives}: every anchor needs its positive")
-            }
-            _ => error.to_string(),
+        describe(args, error, [self.anchors.rows, self.candidates.rows])
+    }
+}
+
+/// The library knows the side that is wrong; the user knows it as a file, which has so many rows.
+pub fn describe(args: &Args, error: Error, [rows, of_positives]: [usize; 2]) -> String {
+    let (anchors, positives) = (args.anchors.display(), args.positives.display());
+    match error {
+        Error::Empty { side: Side::Anchors } | Error::NotFinite { side: Side::Anchors, .. } => {
+            format!("{anchors}: {error}")
         }
+        Error::Empty { side: Side::Candidates } | Error::NotFinite { side: Side::Candidates, .. } => {
+            format!("{positives}: {error}")
+        }
+        Error::PositiveOutOfRange { .. } => {
+            format!("{anchors} has {rows} rows, {positives} has {of_positives}: every anchor needs its positive")
+        }
+        _ => error.to_string(),
     }
 }

@@ -7,14 +7,22 @@ use hardneg::{Backend, Loss, Screen, Screening};
 use crate::report::{milliseconds, print_lines};
 
 /// Everything that is printed.
-pub(crate) struct Report {
+pub struct Report {
+    /// How many anchors there are.
     pub rows: usize,
+    /// How many candidates there are.
     pub candidates: usize,
+    /// The elements of a row.
     pub dim: usize,
+    /// The loss of all anchors.
     pub loss: Loss,
+    /// The instruction set.
     pub backend: Backend,
+    /// The screen that was asked for.
     pub screen: Screen,
+    /// What the screens did.
     pub screening: Screening,
+    /// How many threads there were.
     pub threads: usize,
     /// The median time of a forward pass.
     pub seconds: f64,
@@ -24,7 +32,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Prints to the standard output.
-    pub(crate) fn print(&self) -> Result<(), String> {
+    pub fn print(&self) -> Result<(), String> {
         let Report { loss, seconds, .. } = self;
         let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates].iter().flatten().sum();
         let (survivors, screened) = (self.survivors_per_row(), self.screened_rows());

@@ -1,6 +1,7 @@
 //! All calls over the ranks of a job, against one process that has all rows: `mpirun -n N` runs this program on every
 //! rank. Each rank knows all rows, so that it knows what one process would answer; what it passes is its part alone.
 
+mod allocation;
 mod data;
 mod failures;
 mod loss;
@@ -21,20 +22,21 @@ fn main() {
     }));
     let world = universe.world();
     let mut ranks = Ranks::new(&world);
-    let tests: [(&str, fn(&mut Ranks)); 7] = [
-        ("forward", loss::forward),
-        ("backward", loss::backward),
-        ("positives of all kinds", loss::positives_of_all_kinds),
-        ("errors", failures::errors),
-        ("settings", failures::settings),
-        ("mining", mining::mining),
-        ("errors of mining", mining::errors),
-    ];
-    for (name, test) in tests {
-        let start = Instant::now();
-        test(&mut ranks);
-        if ranks.rank() == 0 {
-            println!("{name}: ok on {} ranks, {:.1?}", ranks.size(), start.elapsed());
-        }
+    run("forward", &mut ranks, loss::forward);
+    run("backward", &mut ranks, loss::backward);
+    run("positives of all kinds", &mut ranks, loss::positives_of_all_kinds);
+    run("errors", &mut ranks, failures::errors);
+    run("settings", &mut ranks, failures::settings);
+    run("mining", &mut ranks, mining::mining);
+    run("errors of mining", &mut ranks, mining::errors);
+    run("allocation", &mut ranks, allocation::none_after_the_first_call);
+}
+
+/// Runs a test, and says how long it took.
+fn run(name: &str, ranks: &mut Ranks, test: fn(&mut Ranks)) {
+    let start = Instant::now();
+    test(ranks);
+    if ranks.rank() == 0 {
+        println!("{name}: ok on {} ranks, {:.1?}", ranks.size(), start.elapsed());
     }
 }

@@ -151,7 +151,7 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     let corpus = ranks.corpus(BankOptions::new(), part(&passages, own.clone(), DIM), DIM).unwrap();
     let miner = Miner::new().k(3);
     let mut bad = part(&questions, own.clone(), DIM).to_vec();
-    let mut refuse =
+    let refuse =
         |ranks: &mut Ranks, miner: Miner, queries| ranks.mine(&miner, &corpus, queries).map(|_| ()).unwrap_err();
     let good = Queries::new(part(&questions, own.clone(), DIM));
     if is_last {
