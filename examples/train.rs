@@ -45,7 +45,8 @@ fn train(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         let (loss, nearest) = trainer.gradients(&projection, &anchors, &positives)?;
         let active = loss.active_mean + loss.active_closest;
         writeln!(out, "{epoch:5}  {:8.5}  {active:7}   {:5.1} %", loss.loss, 100.0 * nearest)?;
-        projection.step(&[(&anchors.values, &trainer.by_anchors), (&positives.values, &trainer.by_positives)], 0..PROJECTED);
+        projection
+            .step(&[(&anchors.values, &trainer.by_anchors), (&positives.values, &trainer.by_positives)], 0..PROJECTED);
     }
     Ok(())
 }
