@@ -11,9 +11,9 @@ use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, cosine, dot_sum, dots, for_all_pairs,
     mean_negative, norm_rows,
 };
+use crate::excluded::Prepared;
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::positives::Positives;
-use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
+use crate::row_stats::{Admissible, ClosestSearch, Negatives, RowExclusions, RowStats, Search};
 use crate::rows::Rows;
 
 /// The bytes of a group of candidates, which stay in the first-level cache while all anchors are multiplied with them.
@@ -40,12 +40,19 @@ pub(super) struct DirectBuffers<'a> {
 const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor.
-pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
+pub(super) fn mine<E: RowExclusions>(
+    plan: MinePlan,
+    join: Join,
+    batch: Batch<'_>,
+    (prepared, exclusions): (Prepared<'_>, E),
+    buffers: DirectBuffers<'_>,
+) -> Result<Mined, Error> {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
     backend.run(OpenRows {
         negatives,
         batch,
+        prepared,
         norms: &mut *anchor_norms,
         positive_norms: &mut *positive_norms,
         positives: &mut *positives,
@@ -54,10 +61,10 @@ pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: Direct
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
-        let positives = batch.positives();
-        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches: &mut *searches });
+        backend.run(SearchBlocks { anchors, exclusions, rows, first: 0, norms, sums, searches: &mut *searches });
     } else {
-        search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
+        let candidates = batch.candidate_rows();
+        search_shared(backend, join, anchors, (candidates, exclusions), candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
     backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
@@ -68,16 +75,15 @@ pub(super) fn mine(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: Direct
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
-fn search_shared(
+fn search_shared<E: RowExclusions>(
     backend: Backend,
     join: Join,
     anchors: NormedRows<'_>,
-    batch: Batch<'_>,
+    (candidates, exclusions): (Rows<'_>, E),
     norms: &mut [f64],
     sums: &mut [f64],
     searches: &mut [ClosestSearch],
 ) {
-    let (candidates, positives) = (batch.candidate_rows(), batch.positives());
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     opened[..searches.len()].copy_from_slice(searches);
     let found = Mutex::new(searches);
@@ -88,7 +94,7 @@ fn search_shared(
         let (first, norms) = (block * SUM_BLOCK, norms.slice);
         let rows = candidates.range(first, norms.len());
         let sums = sums.slice;
-        backend.run(SearchBlocks { anchors, positives, rows, first, norms, sums, searches: &mut *searches });
+        backend.run(SearchBlocks { anchors, exclusions, rows, first, norms, sums, searches: &mut *searches });
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for (found, own) in found.iter_mut().zip(searches) {
             found.merge(own);
@@ -100,6 +106,7 @@ fn search_shared(
 struct OpenRows<'a> {
     negatives: Negatives,
     batch: Batch<'a>,
+    prepared: Prepared<'a>,
     norms: &'a mut [f64],
     /// Of the positives that are no candidates, or empty.
     positive_norms: &'a mut [f64],
@@ -124,15 +131,19 @@ impl WithSimd for OpenRows<'_> {
                 self.positive_norms[row] = positive_norm;
             }
             self.positives[row] = similarity;
-            self.searches[row] = ClosestSearch::new(self.negatives.admissible(similarity as f32));
+            let admissible = match self.prepared.negatives(row) {
+                0 => Admissible::NONE,
+                _ => self.negatives.admissible(similarity as f32),
+            };
+            self.searches[row] = ClosestSearch::new(admissible);
         }
     }
 }
 
 /// One pass over some blocks of candidates: their norms, their sums, and every pair.
-struct SearchBlocks<'a> {
+struct SearchBlocks<'a, E> {
     anchors: NormedRows<'a>,
-    positives: Positives<'a>,
+    exclusions: E,
     rows: Rows<'a>,
     /// The index of the first row.
     first: usize,
@@ -141,11 +152,11 @@ struct SearchBlocks<'a> {
     searches: &'a mut [ClosestSearch],
 }
 
-impl WithSimd for SearchBlocks<'_> {
+impl<E: RowExclusions> WithSimd for SearchBlocks<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { anchors, positives, rows, first, norms, sums, searches } = self;
+        let Self { anchors, exclusions, rows, first, norms, sums, searches } = self;
         let (dim, group) = (rows.dim(), group_rows(rows.dim()));
         let blocks = rows.blocks(SUM_BLOCK).zip(norms.chunks_mut(SUM_BLOCK)).zip(sums.chunks_exact_mut(dim));
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
@@ -154,7 +165,7 @@ impl WithSimd for SearchBlocks<'_> {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
                 let first = first + block * SUM_BLOCK + part * group;
-                let mut sink = SearchSink { searches: &mut *searches, positives, first };
+                let mut sink = SearchSink { searches: &mut *searches, exclusions, first };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
@@ -181,7 +192,7 @@ impl WithSimd for CloseRows<'_> {
             let total = dot_sum(simd, self.batch.anchor_rows().row(row), self.sum);
             let candidate = self.batch.positive_index(row).map(|_| positive);
             let mean = mean_negative(total, self.norms[row], candidate, self.batch.candidates());
-            *stats = RowStats::computed(positive as f32, mean as f32, search.found());
+            *stats = RowStats::computed(positive as f32, Some(mean as f32), search.found());
         }
     }
 }
@@ -213,17 +224,16 @@ pub(super) fn search_pairs<S: Simd>(
 }
 
 /// Offers the pairs of a tile to the searches of their rows.
-struct SearchSink<'a> {
+struct SearchSink<'a, E> {
     searches: &'a mut [ClosestSearch],
-    positives: Positives<'a>,
+    exclusions: E,
     /// The index of the first candidate.
     first: usize,
 }
 
-impl PairSink for SearchSink<'_> {
+impl<E: RowExclusions> PairSink for SearchSink<'_, E> {
     #[inline(always)]
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let exclusion = OnlyPositive::new(self.positives.index(anchor));
-        self.searches[anchor].offer_run(self.first + candidate, similarities, exclusion);
+        self.searches[anchor].offer_run(self.first + candidate, similarities, self.exclusions.of(anchor));
     }
 }
