@@ -4,6 +4,7 @@ use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
 use super::tile::{NormedRows, PairSink, for_all_pairs};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side, check_length};
+use crate::parallel::{Chunks, Threads, for_each_block};
 use crate::rows::Rows;
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
@@ -227,6 +228,55 @@ impl Backend {
         dim: usize,
         output: &mut [f32],
     ) -> Result<(), Error> {
+        let [anchors, candidates] = self.check_matrix(anchors, candidates, dim, output)?;
+        self.run(AllPairs { anchors, candidates, output });
+        Ok(())
+    }
+
+    /// [`Backend::similarity_matrix_into`] where `threads` says: on several threads, the anchors are divided among them.
+    /// The bits are the same.
+    ///
+    /// ```
+    /// use hardneg::{Backend, Threads};
+    ///
+    /// let (anchors, candidates) = ([1.0, 0.0, 3.0, 4.0], [0.0, 2.0, 5.0, 0.0, 1.0, 0.0]);
+    /// let mut matrix = [0.0; 6];
+    /// Backend::detect().similarity_matrix_into_on(Threads::Rayon, &anchors, &candidates, 2, &mut matrix)?;
+    /// assert_eq!(matrix, [0.0, 1.0, 1.0, 0.8, 0.6, 0.6]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Backend::similarity_matrix_into`].
+    pub fn similarity_matrix_into_on(
+        self,
+        threads: Threads,
+        anchors: &[f32],
+        candidates: &[f32],
+        dim: usize,
+        output: &mut [f32],
+    ) -> Result<(), Error> {
+        let [anchors, candidates] = self.check_matrix(anchors, candidates, dim, output)?;
+        let (rows, columns) = (anchors.count(), candidates.count());
+        let join = threads.join(output.len() as f64 * dim as f64 * NANOSECONDS);
+        let block = rows.div_ceil(4 * join.threads()).clamp(1, ANCHOR_BLOCK);
+        join.enter(|| {
+            for_each_block(join, Chunks::new(output, block * columns), &|index, output| {
+                let anchors = anchors.range(index * block, output.slice.len() / columns);
+                self.run(AllPairs { anchors, candidates, output: output.slice });
+            });
+        });
+        Ok(())
+    }
+
+    /// Both sides, after all that may be wrong with them was looked for.
+    fn check_matrix<'a>(
+        self,
+        anchors: &'a [f32],
+        candidates: &'a [f32],
+        dim: usize,
+        output: &[f32],
+    ) -> Result<[Rows<'a>; 2], Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
         let (rows, columns) = (anchors.count(), candidates.count());
@@ -234,7 +284,9 @@ impl Backend {
         check_length(Side::Output, rows.checked_mul(columns).ok_or(overflow)?, output.len())?;
         check_finite(self, Side::Anchors, anchors)?;
         check_finite(self, Side::Candidates, candidates)?;
-        self.run(AllPairs { anchors, candidates, output });
-        Ok(())
+        Ok([anchors, candidates])
     }
 }
+
+/// About how long a multiply-add of a pair takes with AVX-512. Others take longer.
+const NANOSECONDS: f64 = 0.03;
