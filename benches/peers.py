@@ -7,6 +7,8 @@ First all losses and gradients are compared. Then each contender runs in turn, f
 another one, every library in a process of its own; a round is the median of many runs in memory, without the start of
 a process and without files. The result is a table in Markdown on the standard output. What is not installed is left
 out, and named.
+
+With --bank: calls against candidates that were prepared before, beside searches and products of such.
 """
 
 import argparse
@@ -19,34 +21,69 @@ from collections.abc import Iterator
 from pathlib import Path
 
 try:
-    from contenders import answer, crate, machine, report
+    from contenders import answer, bank_bench, bench, crate, machine, report
 except ImportError as error:
     sys.exit(f"{error}: pip install -r benches/requirements.txt")
 
+from contenders.bank_bench import BankBench
 from contenders.batch import Batch, random_batch
-from contenders.bench import CONTENDERS, Bench, Setting
+from contenders.bench import Bench
+from contenders.catalogue import QUESTIONS, Catalogue, random_catalogue
+from contenders.turns import Contender, Libraries, Setting
 
 SHAPES = "32x128,1024x128,1024x768,4096x768"
+BANK_SHAPES = "1x1024x128,1x16384x768,1x98304x768,8x98304x768,32x98304x768"
 
 
 def main() -> None:
     """Measures every shape on every number of threads, and prints the table."""
     args = parse()
-    bench = Bench(crate.build(), args.rounds)
     with tempfile.TemporaryDirectory() as folder:
         # What torch.compile builds goes with the random batches.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        settings = [bench.measure(batch, threads) for batch in batches(args, Path(folder)) for threads in args.threads]
-    print_report(args, bench, settings)
+        settings = measure_banks(args, Path(folder)) if args.bank else measure_batches(args, Path(folder))
     if args.csv:
         write_rounds(args.csv, settings)
+
+
+def measure_batches(args: argparse.Namespace, folder: Path) -> list[Setting]:
+    """The whole job."""
+    measuring = Bench(crate.build("hardneg-cli"), args.rounds)
+    settings = [measuring.measure(batch, threads) for batch in batches(args, folder) for threads in args.threads]
+    notes = [
+        f"Rule: at or below the positive; margin {args.margin}. FAISS searches the two most similar rows, of which one "
+        "is the closest of all negatives: no rule, no mean, no loss, no gradient.",
+        f"Compared before anything was timed: losses of the rows to {answer.LOSS_TOLERANCE:g} and gradients to "
+        f"{answer.GRADIENT_TOLERANCE:g} of the largest. Rows with another closest negative, all of them near ties: "
+        f"{report.near_ties(settings)}.",
+    ]
+    print_report(args, settings, bench.CONTENDERS, measuring.libraries, notes)
+    return settings
+
+
+def measure_banks(args: argparse.Namespace, folder: Path) -> list[Setting]:
+    """Calls against candidates that were prepared before."""
+    measuring = BankBench(crate.build("hardneg-compare"), args.rounds)
+    settings = [measuring.measure(each, threads) for each in catalogues(args, folder) for threads in args.threads]
+    wrong = "; ".join(f"{count} of {QUESTIONS} at {shape}" for shape, count in measuring.wrong.items())
+    notes = [
+        "Everybody's candidates are prepared before the clock starts, and everybody finds the most similar one other "
+        "than the positive. hardneg also normalises the anchors, and computes the mean and the loss.",
+        f"Answers for {QUESTIONS} anchors were compared before anything was timed. Near ties with another answer, for "
+        f"{answer.NEAR:g}: {report.near_ties(settings)}.",
+        f"Wrong answers of {bank_bench.EIGHT_BITS}: {wrong or 'none'}.",
+    ]
+    print_report(args, settings, bank_bench.CONTENDERS, measuring.libraries, notes)
+    return settings
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", action="store_true", help="calls against candidates that were prepared before")
     data = parser.add_mutually_exclusive_group()
-    data.add_argument("--shapes", type=shapes, default=SHAPES, help=f"random batches, ROWSxDIM (default: {SHAPES})")
+    sizes = f"random batches, ROWSxDIM (default: {SHAPES}), with --bank ANCHORSxROWSxDIM (default: {BANK_SHAPES})"
+    data.add_argument("--shapes", type=shapes, help=sizes)
     data.add_argument("--data", type=Path, nargs=2, metavar=("A.npy", "P.npy"), help="these files instead")
     cores = os.cpu_count() or 1
     threads = sorted({1, cores})
@@ -58,15 +95,25 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if not args.margin <= 1:
         parser.error("--margin: above 1 the lab's code counts rows that have no closest negative")
+    if args.bank and args.data:
+        parser.error("--bank: of random candidates only")
+    args.shapes = args.shapes or shapes(BANK_SHAPES if args.bank else SHAPES)
+    if any(not is_shape(sizes, args.bank) for sizes in args.shapes):
+        bank = f"ANCHORSxROWSxDIM, of up to {QUESTIONS} anchors and more rows"
+        parser.error(f"--shapes: a shape is {bank if args.bank else 'ROWSxDIM, of 2 rows or more'}")
     return args
 
 
-def shapes(text: str) -> list[tuple[int, int]]:
-    """Pairs of rows and elements of a row."""
-    pairs = [tuple(positive(size) for size in shape.split("x")) for shape in text.split(",")]
-    if any(len(pair) != 2 or pair[0] < 2 for pair in pairs):
-        raise argparse.ArgumentTypeError("a shape is ROWSxDIM, of 2 rows or more")
-    return pairs
+def shapes(text: str) -> list[tuple[int, ...]]:
+    """The sizes of every shape."""
+    return [tuple(positive(size) for size in shape.split("x")) for shape in text.split(",")]
+
+
+def is_shape(sizes: tuple[int, ...], is_bank: bool) -> bool:
+    """Whether these are the sizes of a batch, or of a call against a bank."""
+    if is_bank:
+        return len(sizes) == 3 and sizes[0] <= QUESTIONS < sizes[1]
+    return len(sizes) == 2 and sizes[0] >= 2
 
 
 def positive(text: str) -> int:
@@ -91,20 +138,28 @@ def batches(args: argparse.Namespace, folder: Path) -> Iterator[Batch]:
         yield random_batch(folder, rows, dim, args.margin)
 
 
-def print_report(args: argparse.Namespace, bench: Bench, settings: list[Setting]) -> None:
+def catalogues(args: argparse.Namespace, folder: Path) -> Iterator[Catalogue]:
+    """Random anchors and candidates."""
+    for count, candidates, dim in args.shapes:
+        yield random_catalogue(folder, count, candidates, dim)
+
+
+def print_report(
+    args: argparse.Namespace,
+    settings: list[Setting],
+    contenders: list[Contender],
+    libraries: Libraries,
+    notes: list[str],
+) -> None:
     """The table, and below it what it says, of what, on what."""
-    print(*report.table(settings, {each.title: each.base for each in CONTENDERS}), sep="\n")
+    print(*report.table(settings, {each.title: each.base for each in contenders}), sep="\n")
     notes = [
         f"Milliseconds, the median of {args.rounds} rounds; in brackets, as a multiple of hardneg's time for the same. "
         "Spread: the largest difference between two rounds of a contender, as a share of their median.",
-        f"Rule: at or below the positive; margin {args.margin}. FAISS searches the two most similar rows, of which one "
-        "is the closest of all negatives: no rule, no mean, no loss, no gradient.",
-        f"Compared before anything was timed: losses of the rows to {answer.LOSS_TOLERANCE:g} and gradients to "
-        f"{answer.GRADIENT_TOLERANCE:g} of the largest. Rows with another closest negative, all of them near ties: "
-        f"{report.near_ties(settings)}.",
+        *notes,
         f"Machine: {machine.describe()}.",
-        f"Versions: Python {platform.python_version()}; {'; '.join(bench.versions.values())}.",
-        *(f"Not run: {name}, {why}" for name, why in bench.missing.items()),
+        f"Versions: Python {platform.python_version()}; {'; '.join(libraries.versions.values())}.",
+        *(f"Not run: {name}, {why}" for name, why in libraries.missing.items()),
     ]
     print("", *(f"- {note}" for note in notes), sep="\n")
 
@@ -113,11 +168,11 @@ def write_rounds(path: Path, settings: list[Setting]) -> None:
     """A line for every round of every contender."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["rows", "dim", "threads", "contender", "round", "milliseconds"])
+        writer.writerow([*settings[0].sizes, "threads", "contender", "round", "milliseconds"])
         for setting in settings:
             for title, rounds in setting.rounds.items():
                 for number, milliseconds in enumerate(rounds):
-                    writer.writerow([setting.rows, setting.dim, setting.threads, title, number, milliseconds])
+                    writer.writerow([*setting.sizes.values(), setting.threads, title, number, milliseconds])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::arch::in_default_environment;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::gradient::{self, GradientPlan, Gradients};
@@ -91,7 +92,8 @@ impl<'w, 'b> Forward<'w, 'b> {
     pub fn backward(&mut self, gradients: Gradients<'_>) -> Result<(), Error> {
         gradients.check(self.batch)?;
         let Workspace { mining, gradient } = &mut *self.workspace;
-        gradient::backward(self.plan, self.batch, mining.results(self.batch), gradients, gradient)
+        let results = mining.results(self.batch);
+        in_default_environment(|| gradient::backward(self.plan, self.batch, results, gradients, gradient))
     }
 }
 

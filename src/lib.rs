@@ -110,7 +110,9 @@
 //!
 //! * **The same bits everywhere.** The same input gives the same bits on every [`Backend`], with every [`Screen`], on
 //!   any number of threads, and for every way of splitting the anchors into calls. (Gradients of candidates are sums
-//!   over anchors: split over calls they round more often.)
+//!   over anchors: split over calls they round more often.) Programs that flush subnormals or round another way get
+//!   them, too: on x86 and 64-bit Arm a call computes in the default floating-point environment on every thread that it
+//!   uses, and restores what was set. ([`reference`](mod@reference) computes in what is set.)
 //! * **The n x m matrix never exists.** Every tile of it is reduced on the spot.
 //! * **NaN never becomes a number.** A hinge made of `f32::max` turns NaN into 0; here NaN and infinity in an input are
 //!   errors, and [`triplet_loss`], which has no error, returns NaN for NaN.

@@ -1,6 +1,6 @@
 //! `TripletLoss`: the options of the loss, and the calls that compute it.
 
-use crate::arch::Backend;
+use crate::arch::{Backend, in_default_environment};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::forward::Forward;
@@ -121,6 +121,10 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
+        in_default_environment(|| self.mine(batch, workspace))
+    }
+
+    fn mine<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
@@ -193,7 +197,7 @@ impl TripletLoss {
         if rows.is_empty() {
             return Err(Error::Empty { side: Side::RowStats });
         }
-        Ok(self.sum_rows(rows))
+        Ok(in_default_environment(|| self.sum_rows(rows)))
     }
 
     /// Fails unless the margin is finite.

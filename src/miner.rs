@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::arch::Backend;
+use crate::arch::{Backend, in_default_environment};
 use crate::error::{Error, Side};
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
@@ -168,7 +168,7 @@ impl Miner {
     /// m * (k + skip) neighbours, and for each thread about 100 lists of several times k + skip pairs.
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;
-        let screening = mine::mine_neighbours(plan, batch, &mut workspace.mining)?;
+        let screening = in_default_environment(|| mine::mine_neighbours(plan, batch, &mut workspace.mining))?;
         let (queries, neighbours) = workspace.mining.neighbours(batch.queries(), plan.kept);
         Ok(Mined { k: self.k, skip: self.skip, queries, neighbours, screening })
     }

@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+#[cfg(feature = "rayon")]
+use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
 use crate::memory::grow;
 
@@ -65,13 +67,22 @@ impl Join {
         }
     }
 
+    /// Runs the work of one block. A thread of rayon's may have a floating-point environment of its own.
+    fn run_block(self, block: impl FnOnce()) {
+        match self {
+            Join::Serial => block(),
+            #[cfg(feature = "rayon")]
+            Join::Rayon => in_default_environment(block),
+        }
+    }
+
     /// Runs `work` where its joins cost the least: on a thread of the pool, once for all of them. A join from outside of
     /// the pool wakes a thread of it and waits until that one is done.
     pub(crate) fn enter<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
         match self {
             Join::Serial => work(),
             #[cfg(feature = "rayon")]
-            Join::Rayon => rayon::scope(|_| work()),
+            Join::Rayon => rayon::scope(|_| in_default_environment(work)),
         }
     }
 
@@ -170,7 +181,7 @@ pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usi
 fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D) + Sync)) {
     match work.blocks() {
         0 => {}
-        1 => body(first, work),
+        1 => join.run_block(|| body(first, work)),
         blocks => {
             let middle = blocks / 2;
             let (front, back) = work.divide(middle);

@@ -2,6 +2,7 @@
 
 use core::ops::AddAssign;
 
+use crate::arch::in_default_environment;
 use crate::exact::sum_in_order;
 use crate::row_stats::RowStats;
 
@@ -85,9 +86,11 @@ impl Default for Loss {
 impl AddAssign for Loss {
     /// Adds field by field; what one of the two did not count is absent from the sum.
     fn add_assign(&mut self, other: Loss) {
-        self.loss += other.loss;
-        self.mean_term += other.mean_term;
-        self.closest_term += other.closest_term;
+        in_default_environment(|| {
+            self.loss += other.loss;
+            self.mean_term += other.mean_term;
+            self.closest_term += other.closest_term;
+        });
         // Counts that were read from elsewhere may be anything.
         self.rows = self.rows.saturating_add(other.rows);
         self.active_mean = self.active_mean.saturating_add(other.active_mean);
@@ -116,7 +119,7 @@ impl Loss {
         // Counts are added up with the terms, each row's of which are computed once; a sum of ones is exact.
         let terms = |row: usize| {
             let row = &rows[row];
-            let [mean, closest] = [row.mean_term(margin), row.closest_term(margin)];
+            let [mean, closest] = row.terms(margin);
             let is = |holds: bool| f64::from(u8::from(holds));
             [mean, closest, is(mean > 0.0), is(closest > 0.0), is(row.closest_negative().is_none())]
         };

@@ -3,6 +3,7 @@
 
 use core::cmp::Ordering;
 
+use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
 use crate::memory::grow;
 
@@ -64,6 +65,11 @@ impl Admissible {
     /// The similarities that are in both.
     pub(crate) fn and(self, other: Admissible) -> Admissible {
         Admissible { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+
+    /// Those of at least `floor`.
+    pub(crate) fn from(self, floor: f32) -> Admissible {
+        self.and(Admissible { low: floor, ..Admissible::ALL })
     }
 
     /// The similarities `s` with `s <= limit`.
@@ -432,11 +438,6 @@ impl ClosestList {
         (self.admissible, self.k, self.length) = (admissible, k, 0);
     }
 
-    /// The candidates found so far, in no order.
-    pub(crate) fn found(&self) -> &[Neighbour] {
-        &self.heap[..self.length]
-    }
-
     /// Moves a candidate up from the end of the heap.
     fn rise(&mut self, found: Neighbour) {
         let mut at = self.length;
@@ -598,13 +599,19 @@ impl RowStats {
     /// The first hinge of the row: `max(mean_negative - positive + margin, 0)`.
     #[must_use]
     pub fn mean_term(&self, margin: f32) -> f64 {
-        triplet_loss(self.positive, self.mean_negative, margin)
+        in_default_environment(|| self.terms(margin)[0])
     }
 
     /// The second hinge of the row: `max(closest_negative - positive + margin, 0)`, and 0 without a closest negative.
     #[must_use]
     pub fn closest_term(&self, margin: f32) -> f64 {
-        self.closest_negative.map_or(0.0, |closest| triplet_loss(self.positive, closest.similarity, margin))
+        in_default_environment(|| self.terms(margin)[1])
+    }
+
+    /// Both hinges of the row, computed in the environment of the call.
+    pub(crate) fn terms(&self, margin: f32) -> [f64; 2] {
+        let closest = self.closest_negative.map_or(0.0, |closest| hinge(self.positive, closest.similarity, margin));
+        [hinge(self.positive, self.mean_negative, margin), closest]
     }
 }
 
@@ -624,6 +631,10 @@ fn checked(similarity: f32) -> Result<f32, Error> {
 /// ```
 #[must_use]
 pub fn triplet_loss(positive: f32, negative: f32, margin: f32) -> f64 {
+    in_default_environment(|| hinge(positive, negative, margin))
+}
+
+fn hinge(positive: f32, negative: f32, margin: f32) -> f64 {
     let violation = f64::from(negative) - f64::from(positive) + f64::from(margin);
     // Not `f64::max`, which would turn NaN into 0.
     if violation <= 0.0 { 0.0 } else { violation }

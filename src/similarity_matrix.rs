@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::arch::{Simd, WithSimd};
+use crate::arch::{Simd, WithSimd, in_default_environment};
 use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
 use crate::loss::TripletLoss;
@@ -153,6 +153,14 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the number of rows.
     pub fn forward_from_similarities<'w>(
+        &self,
+        matrix: SimilarityMatrix<'_>,
+        workspace: &'w mut Workspace,
+    ) -> Result<ForwardFromSimilarities<'w>, Error> {
+        in_default_environment(|| self.reduce_similarities(matrix, workspace))
+    }
+
+    fn reduce_similarities<'w>(
         &self,
         matrix: SimilarityMatrix<'_>,
         workspace: &'w mut Workspace,

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
 use hardneg::{
-    Backend, BankOptions, Batch, Gradients, Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss,
-    Workspace,
+    Backend, BankOptions, Batch, Gradients, KnownPositives, Miner, MiningBatch, Positives, Screen, Screening,
+    SimilarityMatrix, Threads, TripletLoss, Workspace,
 };
 
 /// The system's allocator, which counts what the calling thread asks of it.
@@ -129,6 +129,51 @@ fn data_that_ask_for_another_screen() {
             if screen == Screen::Auto && backend.name() == "avx512" {
                 assert!((0..3).all(|level| chosen.iter().any(|chosen| chosen[level])), "{chosen:?}");
             }
+        }
+    }
+}
+
+/// Mining, with a list of any length, thresholds, lists of positives and a predicate, raw and against a bank.
+#[test]
+fn mining_again_and_smaller_shapes() {
+    for backend in Backend::available() {
+        for data in [Data::Random, Data::NearTies, Data::Duplicates, Data::ZeroRows] {
+            let input = data.batch(4, 300, 420, 40);
+            let bank = BankOptions::new().backend(backend).build(&input.candidates[..], 40).unwrap();
+            let (offsets, indices): (Vec<usize>, Vec<usize>) = ((0..=300).collect(), (0..300).rev().collect());
+            let every_seventh = |query: usize, candidate: usize| (query + candidate).is_multiple_of(7);
+            for k in [1, 10, 150] {
+                let mut workspace = Workspace::new();
+                for (turn, (rows, candidates, k)) in
+                    [(300, 420, k), (300, 420, k), (17, 310, k), (299, 420, k.min(7)), (1, 301, 1)]
+                        .into_iter()
+                        .enumerate()
+                {
+                    let miner =
+                        Miner::new().k(k).backend(backend).negatives(ALL_NEGATIVES[turn % 3]).min_similarity(-0.9);
+                    let queries = &input.anchors[..rows * 40];
+                    let known = KnownPositives::Lists { offsets: &offsets[..=rows], indices: &indices[..rows] };
+                    let raw = MiningBatch::new(queries, &input.candidates[..candidates * 40], 40).unwrap();
+                    let against = MiningBatch::against(queries, &bank).unwrap();
+                    for batch in [raw, against] {
+                        let batch = batch.known_positives(known).unwrap().exclude_where(&every_seventh);
+                        let counted = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+                        assert!(
+                            counted == 0 || turn == 0,
+                            "{backend}, {data:?}, k {k}, call {turn}, {batch:?}: {counted}"
+                        );
+                    }
+                }
+            }
+            // Other kinds of calls with the same workspace change nothing.
+            let mut workspace = Workspace::new();
+            let batch = MiningBatch::new(&input.anchors, &input.candidates, 40).unwrap();
+            let miner = Miner::new().k(3).backend(backend);
+            let first = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+            let plan = TripletLoss::new().backend(backend);
+            let _ = plan.forward(input.batch(), &mut workspace).unwrap();
+            let again = allocations(|| miner.mine(batch, &mut workspace).unwrap().found());
+            assert!(first > 0 && again == 0, "{backend}, {data:?}: {first}, {again}");
         }
     }
 }

@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMES = {FORWARD: "milliseconds", BOTH: "milliseconds_with_gradients"}
 
 
-def build() -> Path:
-    """Builds the program with optimisations, and says where it is."""
-    command = ["cargo", "build", "--release", "--package", "hardneg-cli", "--message-format", "json-render-diagnostics"]
+def build(package: str) -> Path:
+    """Builds the program of a package with optimisations, and says where it is."""
+    command = ["cargo", "build", "--release", "--package", package, "--message-format", "json-render-diagnostics"]
     try:
         lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError) as error:

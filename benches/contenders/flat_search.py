@@ -11,8 +11,9 @@ import numpy as np
 
 from contenders.answer import Answer
 from contenders.batch import Batch
-from contenders.job import Job
+from contenders.job import SEARCH, Job
 from contenders.machine import cpu_info
+from contenders.neighbours import NEIGHBOURS, closest
 
 # The OpenBLAS in a FAISS package may be older than the CPU, and then falls back to its slowest kernels, without a word.
 # So it is told which ones to take, before it is loaded: the first whose instruction set the CPU has.
@@ -23,10 +24,6 @@ for kernel in (kernel for flag, kernel in KERNELS.items() if flag in FLAGS):
     os.environ.setdefault(VARIABLE, kernel)
 
 import faiss  # noqa: E402
-
-SEARCH = "search"
-# The positive may be the most similar row; the next one then is a negative.
-NEIGHBOURS = 2
 
 
 def version() -> str:
@@ -55,8 +52,3 @@ def search(anchors: np.ndarray, positives: np.ndarray) -> np.ndarray:
     index = faiss.IndexFlatIP(positives.shape[1])
     index.add(positives)
     return index.search(anchors, NEIGHBOURS)[1]
-
-
-def closest(found: np.ndarray) -> np.ndarray:
-    """Of every row's two, the more similar one that is not its own positive."""
-    return np.where(found[:, 0] == np.arange(len(found)), found[:, 1], found[:, 0])

@@ -9,6 +9,7 @@ from contenders.answer import Answer
 
 FORWARD = "forward"
 BOTH = "forward + backward"
+SEARCH = "search"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from contenders.bench import Setting
+from contenders.turns import Setting
 
 
 def table(settings: Iterable[Setting], columns: dict[str, str]) -> list[str]:
@@ -11,7 +11,7 @@ def table(settings: Iterable[Setting], columns: dict[str, str]) -> list[str]:
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for setting in settings:
         cells = (_cell(setting, title, base) for title, base in columns.items())
-        first = f"| {setting.rows} x {setting.dim} | {setting.threads} | "
+        first = f"| {setting.shape()} | {setting.threads} | "
         lines.append(first + " | ".join(cells) + f" | {setting.spread():.0%} |")
     return lines
 
@@ -25,14 +25,15 @@ def _cell(setting: Setting, title: str, base: str) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits, or all those before the point."""
-    return f"{value:.{2 if value >= 1 else 3}f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    """Three digits or so, and all those before the point."""
+    digits = next((digits for least, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)) if value >= least), 4)
+    return f"{value:.{digits}f}"
 
 
 def near_ties(settings: Iterable[Setting]) -> str:
     """A sentence on the rows in which contenders have another closest negative."""
     found = [
-        f"{title} {count} of {setting.rows} at {setting.rows} x {setting.dim}, threads {setting.threads}"
+        f"{title} {count} at {setting.shape()}, threads {setting.threads}"
         for setting in settings
         for title, count in setting.near_ties.items()
         if count

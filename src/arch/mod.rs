@@ -1,11 +1,12 @@
-//! Instructions: which instruction sets this CPU has, and what each of them can do. No other folder names an
-//! instruction, and this one imports nothing of the crate.
+//! Instructions: which instruction sets this CPU has, what each of them can do, and the floating-point environment that
+//! they compute in. No other folder names an instruction, and this one imports nothing of the crate.
 
 // Of big-endian Arm the order of lanes is another, and nothing was tried there: it has the portable backend.
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod aarch64;
 #[cfg(test)]
 mod conformance;
+mod environment;
 mod portable;
 mod simd;
 #[cfg(target_arch = "x86_64")]
@@ -13,6 +14,7 @@ mod x86_64;
 
 use core::fmt;
 
+pub(crate) use environment::in_default_environment;
 pub(crate) use simd::{DotKernel, Simd, TileKernel, WithSimd};
 
 /// The instruction set that a call computes with. It changes the time, never a bit of the result.

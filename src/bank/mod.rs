@@ -7,7 +7,7 @@ use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
 
-use crate::arch::Backend;
+use crate::arch::{Backend, in_default_environment};
 use crate::candidates::{Candidates, MeasureBlock};
 use crate::error::{Error, Side, check_length};
 use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms};
@@ -173,9 +173,10 @@ impl<'a> Bank<'a> {
     /// # Allocation
     /// What the new rows need beyond what was [reserved](Bank::reserve).
     pub fn push(&mut self, rows: &[f32]) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+        if rows.is_empty() { Ok(()) } else { in_default_environment(|| self.append(rows)) }
+    }
+
+    fn append(&mut self, rows: &[f32]) -> Result<(), Error> {
         let new = Rows::new(Side::Candidates, rows, self.dim)?;
         check_finite(self.backend, Side::Candidates, new)?;
         let (first, join) = (self.len(), self.join(new.count()));
@@ -199,6 +200,10 @@ impl<'a> Bank<'a> {
     pub fn replace(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
         self.check_index(index)?;
         check_length(Side::Candidates, self.dim, row.len())?;
+        in_default_environment(|| self.overwrite(index, row))
+    }
+
+    fn overwrite(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
         check_finite(self.backend, Side::Candidates, Rows::new(Side::Candidates, row, self.dim)?)?;
         self.reserve_for(0, Join::Serial)?;
         let start = index * self.dim;
@@ -218,6 +223,10 @@ impl<'a> Bank<'a> {
     /// None, but for that copy.
     pub fn swap_remove(&mut self, index: usize) -> Result<Option<usize>, Error> {
         self.check_index(index)?;
+        in_default_environment(|| self.fill_gap(index))
+    }
+
+    fn fill_gap(&mut self, index: usize) -> Result<Option<usize>, Error> {
         self.reserve_for(0, Join::Serial)?;
         let (dim, last) = (self.dim, self.len() - 1);
         let rows = self.owned_rows()?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Bank;
-use crate::arch::Backend;
+use crate::arch::{Backend, in_default_environment};
 use crate::error::Error;
 use crate::parallel::Threads;
 use crate::screen::{Precisions, Screen};
@@ -63,7 +63,7 @@ impl BankOptions {
     /// | [`I16`](Screen::I16) | 2, and 16 a row | positives among the negatives, as before training |
     /// | [`F32`](Screen::F32) | 4 | CPUs without fast products of integers |
     /// | [`Off`](Screen::Off) | 0 | rows that are alike to the last digits |
-    /// | [`Auto`](Screen::Auto) | | the default: `I8` on the backends `avx_vnni` and `avx512`, `I16` on `avx2`, `F32` elsewhere |
+    /// | [`Auto`](Screen::Auto) | | the default: `I8` on the backends `avx_vnni`, `avx512` and `neon_dotprod`, `I16` on `avx2`, `F32` elsewhere |
     ///
     /// Norms and sums take 8 bytes a row and a twelfth of a byte an element more.
     pub fn screens(self, screens: &[Screen]) -> BankOptions {
@@ -83,7 +83,7 @@ impl BankOptions {
     /// # Allocation
     /// All that the bank keeps: see [`Bank::bytes`].
     pub fn build<'a>(self, rows: impl Into<Cow<'a, [f32]>>, dim: usize) -> Result<Bank<'a>, Error> {
-        Bank::built(self, rows.into(), dim)
+        in_default_environment(|| Bank::built(self, rows.into(), dim))
     }
 
     /// The screens that a bank of rows of `dim` elements keeps.

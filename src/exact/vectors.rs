@@ -2,9 +2,9 @@
 
 use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
 use super::tile::{NormedRows, PairSink, for_all_pairs};
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::{Backend, Simd, WithSimd, in_default_environment};
 use crate::error::{Error, Side, check_length};
-use crate::parallel::{Chunks, Threads, for_each_block};
+use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::Rows;
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
@@ -139,7 +139,7 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y)
+        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y))
     }
 
     /// The Euclidean norm of a vector, in `f64`: `sqrt(dot(x, x))`. It is right for every finite `f32`, however small
@@ -157,7 +157,8 @@ impl Backend {
     /// # Errors
     /// The vector is empty; an element is not finite.
     pub fn norm(self, x: &[f32]) -> Result<f64, Error> {
-        self.dot(x, x).map(f64::sqrt)
+        let (x, y) = Rows::pair(x, x)?;
+        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y).map(f64::sqrt))
     }
 
     /// The cosine similarity of two vectors: `dot / (norm * norm)`, computed in `f64` and rounded once; 0 where either
@@ -175,7 +176,9 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+        in_default_environment(|| {
+            unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+        })
     }
 
     /// Writes `row` scaled to norm 1, `f32(f64(x_k) * (1 / norm))`, into `output`; a zero row stays zero.
@@ -197,7 +200,7 @@ impl Backend {
         }
         check_length(Side::Output, row.len(), output.len())?;
         let norm = self.norm(row)?;
-        self.run(Normalize { row, norm, output });
+        in_default_environment(|| self.run(Normalize { row, norm, output }));
         Ok(())
     }
 
@@ -228,9 +231,7 @@ impl Backend {
         dim: usize,
         output: &mut [f32],
     ) -> Result<(), Error> {
-        let [anchors, candidates] = self.check_matrix(anchors, candidates, dim, output)?;
-        self.run(AllPairs { anchors, candidates, output });
-        Ok(())
+        self.similarity_matrix_into_on(Threads::Serial, anchors, candidates, dim, output)
     }
 
     /// [`Backend::similarity_matrix_into`] where `threads` says: on several threads, the anchors are divided among them.
@@ -256,35 +257,31 @@ impl Backend {
         dim: usize,
         output: &mut [f32],
     ) -> Result<(), Error> {
-        let [anchors, candidates] = self.check_matrix(anchors, candidates, dim, output)?;
+        let anchors = Rows::new(Side::Anchors, anchors, dim)?;
+        let candidates = Rows::new(Side::Candidates, candidates, dim)?;
         let (rows, columns) = (anchors.count(), candidates.count());
-        let join = threads.join(output.len() as f64 * dim as f64 * NANOSECONDS);
-        let block = rows.div_ceil(4 * join.threads()).clamp(1, ANCHOR_BLOCK);
+        let overflow = Error::SizeOverflow { side: Side::Output, rows, columns };
+        check_length(Side::Output, rows.checked_mul(columns).ok_or(overflow)?, output.len())?;
+        in_default_environment(|| {
+            check_finite(self, Side::Anchors, anchors)?;
+            check_finite(self, Side::Candidates, candidates)?;
+            self.fill_matrix(threads, anchors, candidates, output);
+            Ok(())
+        })
+    }
+
+    /// Writes the similarities of finite rows.
+    fn fill_matrix(self, threads: Threads, anchors: Rows<'_>, candidates: Rows<'_>, output: &mut [f32]) {
+        let (rows, columns) = (anchors.count(), candidates.count());
+        let join = threads.join(output.len() as f64 * anchors.dim() as f64 * NANOSECONDS);
+        let blocks = if join == Join::Serial { 1 } else { 4 * join.threads() };
+        let block = rows.div_ceil(blocks);
         join.enter(|| {
             for_each_block(join, Chunks::new(output, block * columns), &|index, output| {
                 let anchors = anchors.range(index * block, output.slice.len() / columns);
                 self.run(AllPairs { anchors, candidates, output: output.slice });
             });
         });
-        Ok(())
-    }
-
-    /// Both sides, after all that may be wrong with them was looked for.
-    fn check_matrix<'a>(
-        self,
-        anchors: &'a [f32],
-        candidates: &'a [f32],
-        dim: usize,
-        output: &[f32],
-    ) -> Result<[Rows<'a>; 2], Error> {
-        let anchors = Rows::new(Side::Anchors, anchors, dim)?;
-        let candidates = Rows::new(Side::Candidates, candidates, dim)?;
-        let (rows, columns) = (anchors.count(), candidates.count());
-        let overflow = Error::SizeOverflow { side: Side::Output, rows, columns };
-        check_length(Side::Output, rows.checked_mul(columns).ok_or(overflow)?, output.len())?;
-        check_finite(self, Side::Anchors, anchors)?;
-        check_finite(self, Side::Candidates, candidates)?;
-        Ok([anchors, candidates])
     }
 }
 

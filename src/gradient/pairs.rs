@@ -26,8 +26,7 @@ impl Weights<'_> {
     /// The derivative of row `row` of the batch. At the hinge, where the loss has no derivative, it is 0.
     fn derivative(&self, row: usize, stats: &RowStats, batch: Batch<'_>) -> RowDerivative {
         let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
-        let mean = if stats.mean_term(self.margin) > 0.0 { weight } else { 0.0 };
-        let closest = if stats.closest_term(self.margin) > 0.0 { weight } else { 0.0 };
+        let [mean, closest] = stats.terms(self.margin).map(|term| if term > 0.0 { weight } else { 0.0 });
         let share = mean / batch.negatives() as f64;
         let of_candidate = if batch.positive_index(row).is_some() { share } else { 0.0 };
         RowDerivative { share, positive: -(mean + closest + of_candidate), closest }

@@ -66,8 +66,10 @@ pub(super) struct RowLists {
 impl RowLists {
     /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.
     fn grow(&mut self, rows: usize, k: usize, candidates: usize) -> Result<(), Error> {
+        // A call for fewer may search for one alone.
+        grow(&mut self.short, Side::Anchors, rows, 1)?;
         if k == 1 {
-            return grow(&mut self.short, Side::Anchors, rows, 1).map(|_| ());
+            return Ok(());
         }
         let lists = grow(&mut self.neighbours, Side::Anchors, rows, 1)?;
         lists.iter_mut().try_for_each(|list| list.grow(k, candidates))

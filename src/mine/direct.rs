@@ -62,19 +62,12 @@ pub(super) fn mine(
 fn search(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: &mut DirectBuffers<'_>) {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
-    backend.run(OpenRows {
-        negatives,
-        batch,
-        norms: &mut *anchor_norms,
-        positive_norms: &mut *positive_norms,
-        positives: &mut *positives,
-        searches: &mut *searches,
-    });
+    backend.run(OpenRows { negatives, batch, norms: anchor_norms, positive_norms, positives, searches });
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
         let positives = batch.positives();
-        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches: &mut *searches });
+        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches });
     } else {
         search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
     }
@@ -117,7 +110,7 @@ impl WithSimd for SmallBatch<'_, '_, '_> {
             stats[row] = RowStats::computed(similarity as f32, mean as f32, None);
         }
         let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-        let sink = SearchSink { searches: &mut *searches, positives: batch.positives(), first: 0 };
+        let sink = SearchSink { searches, positives: batch.positives(), first: 0 };
         search_pairs(simd, anchors, NormedRows { rows, norms: candidate_norms }, sink);
         for (stats, search) in stats.iter_mut().zip(searches.iter()) {
             stats.set_closest_negative(search.found());

@@ -19,18 +19,23 @@ const GROUP: usize = 4;
 /// Pairs whose rows are fetched ahead of those that are computed.
 const AHEAD: usize = 8;
 
-/// How many pairs there is room for: so many that the bound is found anew seldom, and few enough that a block of rows
-/// stays in the cache.
+/// How many pairs there is room for: so many that pairs are seldom dropped, and few enough that a block of rows stays in
+/// the cache.
 fn capacity(k: usize) -> usize {
     k.saturating_mul(4).saturating_add(SPARE)
 }
 
+/// How many lower ends there is room for: the bound is found anew once in about k of them, which takes about as long as
+/// looking at each of them.
+fn lower_room(k: usize) -> usize {
+    k.saturating_mul(2)
+}
+
 /// The list of a row of which the k closest negatives are wanted.
 ///
-/// The bound b below which no pair is wanted is the k-th largest of the lower ends of pairs that qualify for certain and
-/// of the similarities that were computed. It is found anew when the list is full, and when it is over; between, the
-/// list takes what reaches the bound that was found last. A pair that is dropped lies below the bound, so that the list
-/// always holds all pairs that the bound depends on.
+/// The bound b below which no pair is wanted is the k-th largest of the lower ends of all pairs that qualify for certain,
+/// or, if that is larger, of the similarities that were computed: k candidates are at least as similar, also those whose
+/// pairs are no longer on the list.
 #[derive(Debug)]
 pub(crate) struct NeighbourList {
     limits: CertainLimits,
@@ -43,10 +48,12 @@ pub(crate) struct NeighbourList {
     room: usize,
     first: usize,
     end: usize,
-    /// The length with which the bound is found anew.
-    full: usize,
-    /// Room for the numbers of which the k-th largest is the bound.
-    ends: Vec<f32>,
+    /// Room for the lower ends of pairs that qualify for certain, `ends` of which are there: the k largest, and those that
+    /// came since these were found.
+    lower: Vec<f32>,
+    ends: usize,
+    /// The k-th largest of them when these were found.
+    bound: f32,
     scored: usize,
     doubtful: usize,
     hopeless: bool,
@@ -56,8 +63,6 @@ pub(crate) struct NeighbourList {
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {
     upper: f32,
-    /// The lower end of the interval, or negative infinity where the pair may not qualify.
-    lower: f32,
     candidate: usize,
 }
 
@@ -72,8 +77,9 @@ impl Default for NeighbourList {
             room: 0,
             first: 0,
             end: 0,
-            full: 0,
-            ends: Vec::new(),
+            lower: Vec::new(),
+            ends: 0,
+            bound: f32::NEG_INFINITY,
             scored: 0,
             doubtful: 0,
             hopeless: false,
@@ -99,7 +105,7 @@ impl RowList for NeighbourList {
         self.units = units;
         self.search.open(admissible, self.k);
         (self.first, self.end) = (0, 0);
-        self.full = self.step();
+        (self.ends, self.bound) = (0, f32::NEG_INFINITY);
         self.scored = 0;
         self.doubtful = 0;
         self.hopeless = false;
@@ -138,18 +144,26 @@ impl RowList for NeighbourList {
             if upper < window.low || lower > self.limits.up_to {
                 continue;
             }
-            let is_certain = upper <= self.limits.up_to && lower > self.limits.above;
-            self.doubtful += usize::from(!is_certain);
-            if self.end == self.full {
+            if upper > self.limits.up_to || lower <= self.limits.above {
+                self.doubtful += 1;
+            } else if lower > self.bound {
+                self.lower[self.ends] = lower;
+                self.ends += 1;
+                if self.ends == lower_room(self.k) {
+                    self.find_bound();
+                    raise(window, self.bound);
+                }
+            }
+            if self.end == self.room {
                 simd.run(MakeRoom { list: self, exact, window });
             }
-            let lower = if is_certain { lower } else { f32::NEG_INFINITY };
-            self.pairs[self.end] = Pair { upper, lower, candidate: first + lane };
+            self.pairs[self.end] = Pair { upper, candidate: first + lane };
             self.end += 1;
         }
     }
 
-    /// Sorts the pairs, those that may be the most similar first.
+    /// Moves the k pairs to the front that may be the most similar. All of them must be computed: the k closest have upper
+    /// ends above the similarity of the last of them, so that the k largest upper ends are.
     #[inline(always)]
     fn close<S: Simd>(&mut self, simd: S, window: &mut Window) {
         simd.run(Close { list: self, window });
@@ -163,8 +177,7 @@ impl RowList for NeighbourList {
     /// Computes the best k pairs.
     #[inline(always)]
     fn score_best<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
-        let most = self.k;
-        simd.run(Score { list: self, exact, window, most });
+        simd.run(ScoreBest { list: self, exact, window });
     }
 
     #[inline(always)]
@@ -176,7 +189,7 @@ impl RowList for NeighbourList {
 
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
-        simd.run(Score { list: self, exact, window, most: usize::MAX });
+        simd.run(Finish { list: self, exact, window });
     }
 
     fn length(&self) -> usize {
@@ -199,37 +212,45 @@ impl NeighbourList {
         (self.k, self.room) = (k, room);
         self.search.grow(k)?;
         grow(&mut self.pairs, Side::Output, room, 1)?;
-        grow(&mut self.ends, Side::Output, room.saturating_add(k), 1).map(|_| ())
+        grow(&mut self.lower, Side::Output, lower_room(k), 1).map(|_| ())
     }
 
-    /// How many pairs are added before the bound is found anew.
-    fn step(&self) -> usize {
-        self.room.min(self.k + 16)
+    /// Finds the k largest lower ends, of which there are more.
+    fn find_bound(&mut self) {
+        let ends = &mut self.lower[..self.ends];
+        let (_, bound, _) = ends.select_nth_unstable_by(self.k - 1, |one, other| other.total_cmp(one));
+        self.bound = *bound;
+        self.ends = self.k;
     }
 
     /// Raises the window to the bound, and drops the pairs below it.
-    fn tighten(&mut self, window: &mut Window) {
+    fn raise_to_bound(&mut self, window: &mut Window) {
+        if self.ends > self.k {
+            self.find_bound();
+        } else if self.ends == self.k {
+            self.bound = self.lower[..self.k].iter().fold(f32::INFINITY, |least, &lower| least.min(lower));
+        }
+        raise(window, self.bound);
+        self.prune(window.low);
+    }
+
+    /// Drops the pairs below the window.
+    fn prune(&mut self, low: f32) {
         let pairs = &mut self.pairs[self.first..self.end];
-        let mut known = 0;
-        for lower in pairs.iter().map(|pair| pair.lower).filter(|&lower| lower > f32::NEG_INFINITY) {
-            self.ends[known] = lower;
-            known += 1;
-        }
-        for found in self.search.found() {
-            self.ends[known] = self.units.of(found.similarity);
-            known += 1;
-        }
-        if known >= self.k {
-            let ends = &mut self.ends[..known];
-            let (_, bound, _) = ends.select_nth_unstable_by(self.k - 1, |one, other| other.total_cmp(one));
-            raise(window, *bound);
-        }
         let mut kept = 0;
         for at in 0..pairs.len() {
             pairs[kept] = pairs[at];
-            kept += usize::from(pairs[at].upper >= window.low);
+            kept += usize::from(pairs[at].upper >= low);
         }
         self.end = self.first + kept;
+    }
+
+    /// Moves the `count` pairs to the front that may be the most similar, in any order.
+    fn select(&mut self, count: usize) {
+        let pairs = &mut self.pairs[self.first..self.end];
+        if count < pairs.len() {
+            pairs.select_nth_unstable_by(count, |one, other| other.upper.total_cmp(&one.upper));
+        }
     }
 
     /// Sorts the pairs, those that may be the most similar first.
@@ -237,43 +258,53 @@ impl NeighbourList {
         self.pairs[self.first..self.end].sort_unstable_by(|one, other| other.upper.total_cmp(&one.upper));
     }
 
-    /// Computes the first pairs of a sorted list, at most about `most`, until one lies below the window, which drops all
-    /// that follow.
+    /// Computes the first `count` pairs, as far as they are there, and drops the rest that lie below the window then.
     #[inline(always)]
-    fn score<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, most: usize) {
-        let mut left = most;
-        while left > 0 && self.first < self.end {
-            let pairs = &self.pairs[self.first..self.end];
-            let present = GROUP.min(pairs.len());
-            // A group beyond the last pair repeats that one.
-            let mut group = [0; GROUP];
-            let mut wanted = 0;
-            for (at, candidate) in group.iter_mut().enumerate() {
-                let pair = pairs[at.min(present - 1)];
-                *candidate = pair.candidate;
-                wanted += usize::from(at < present && pair.upper >= window.low);
-            }
+    fn score<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, count: usize) {
+        let last = self.end.min(self.first.saturating_add(count));
+        while self.first < last {
+            self.score_group(simd, exact, GROUP.min(last - self.first));
+        }
+        raise(window, self.units.of(self.search.bar()));
+        self.prune(window.low);
+    }
+
+    /// Computes the pairs of a sorted list until one lies below the window, and with it all that follow.
+    #[inline(always)]
+    fn score_in_order<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window) {
+        loop {
+            let group = self.pairs[self.first..self.end].iter().take(GROUP);
+            let wanted = group.take_while(|pair| pair.upper >= window.low).count();
             if wanted == 0 {
                 break;
             }
-            for pair in pairs.iter().skip(AHEAD).take(GROUP) {
-                prefetch_row(simd, exact.others.row(pair.candidate));
-            }
-            let similarities = exact.cosines(simd, group);
-            for (&candidate, &similarity) in group.iter().zip(&similarities).take(wanted) {
-                self.search.offer(candidate, similarity, NoExclusion);
-            }
-            self.first += wanted;
-            self.scored += wanted;
-            left = left.saturating_sub(wanted);
+            self.score_group(simd, exact, wanted);
             raise(window, self.units.of(self.search.bar()));
         }
-        let left = &self.pairs[self.first..self.end];
-        self.end = self.first + left.partition_point(|pair| pair.upper >= window.low);
+        self.end = self.first;
+    }
+
+    /// Computes the first pairs, from 1 to `GROUP` of them.
+    #[inline(always)]
+    fn score_group<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, count: usize) {
+        // A group beyond the last pair repeats that one.
+        let mut group = [0; GROUP];
+        for (at, candidate) in group.iter_mut().enumerate() {
+            *candidate = self.pairs[self.first + at.min(count - 1)].candidate;
+        }
+        for pair in self.pairs[self.first..self.end].iter().skip(AHEAD).take(GROUP) {
+            prefetch_row(simd, exact.others.row(pair.candidate));
+        }
+        let similarities = exact.cosines(simd, group);
+        for (&candidate, &similarity) in group.iter().zip(&similarities).take(count) {
+            self.search.offer(candidate, similarity, NoExclusion);
+        }
+        self.first += count;
+        self.scored += count;
     }
 }
 
-/// Makes room on a full list: finds the bound and, while the pairs that reach it leave less than half of the room free,
+/// Makes room on a full list: drops the pairs below the bound and, while that leaves less than half of the room free,
 /// computes those exactly that may be the most similar, which raises the bound.
 struct MakeRoom<'a> {
     list: &'a mut NeighbourList,
@@ -286,15 +317,14 @@ impl WithSimd for MakeRoom<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { list, exact, window } = self;
-        list.tighten(window);
+        list.raise_to_bound(window);
         while list.end > list.room / 2 {
-            list.sort();
-            list.score(simd, exact, window, list.length().div_ceil(4));
+            let count = list.end.div_ceil(4);
+            list.select(count);
+            list.score(simd, exact, window, count);
             list.pairs.copy_within(list.first..list.end, 0);
             (list.first, list.end) = (0, list.end - list.first);
-            list.tighten(window);
         }
-        list.full = list.room.min(list.end + list.step());
     }
 }
 
@@ -308,23 +338,39 @@ impl WithSimd for Close<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        self.list.tighten(self.window);
-        self.list.sort();
+        self.list.raise_to_bound(self.window);
+        self.list.select(self.list.k);
     }
 }
 
-/// Computes pairs, as a function of its own.
-struct Score<'a> {
+/// Computes the best k pairs, as a function of its own.
+struct ScoreBest<'a> {
     list: &'a mut NeighbourList,
     exact: &'a ExactRow<'a>,
     window: &'a mut Window,
-    most: usize,
 }
 
-impl WithSimd for Score<'_> {
+impl WithSimd for ScoreBest<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.list.score(simd, self.exact, self.window, self.most);
+        let Self { list, exact, window } = self;
+        list.score(simd, exact, window, list.k);
+        list.sort();
+    }
+}
+
+/// Computes what is left of a row, as a function of its own.
+struct Finish<'a> {
+    list: &'a mut NeighbourList,
+    exact: &'a ExactRow<'a>,
+    window: &'a mut Window,
+}
+
+impl WithSimd for Finish<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.list.score_in_order(simd, self.exact, self.window);
     }
 }

@@ -4,6 +4,8 @@
 #[path = "../../examples/common/npy.rs"]
 mod npy;
 
+pub(crate) use npy::sample;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;

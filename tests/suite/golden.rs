@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use hardneg::{Backend, Loss, Negatives, RowStats, SimilarityMatrix, TripletLoss, Workspace};
+use hardneg::{
+    Backend, KnownPositives, Loss, Miner, MiningBatch, Negatives, Neighbour, RowStats, SimilarityMatrix, TripletLoss,
+    Workspace,
+};
 use serde_json::Value;
 
-use crate::common::{OwnedBatch, Pairing, ways};
-use crate::npz::Npz;
+use crate::common::{OwnedBatch, Pairing, miners, ways};
+use crate::npz::{Npz, sample};
 
 /// How far a similarity may be off: it is rounded to `f32`, the expected one is not.
 const SIMILARITY: f64 = 1e-6;
@@ -175,4 +178,82 @@ fn batches_that_numpy_mined() {
         assert_eq!(case.rows.len(), case.batch.rows(), "{}", case.name);
         case.check(&mut workspace);
     }
+}
+
+/// Lists that NumPy mined.
+struct MiningCase {
+    name: &'static str,
+    miner: Miner,
+    offsets: Vec<usize>,
+    indices: Vec<usize>,
+    /// The list of each query, filled up with -1 and NaN.
+    lists: Vec<Vec<(i64, f32)>>,
+}
+
+impl MiningCase {
+    fn read(name: &'static str, miner: Miner) -> MiningCase {
+        let archive = Npz::open(&format!("mining_{name}.npz"));
+        let numbers = |name| archive.i64(name).into_iter().map(|number| number as usize).collect::<Vec<_>>();
+        let (k, skip) = (numbers("k")[0], numbers("skip")[0]);
+        let pairs: Vec<(i64, f32)> = archive.i64("indices").into_iter().zip(archive.f32("similarities")).collect();
+        let lists = pairs.chunks(k).map(<[_]>::to_vec).collect();
+        let (offsets, indices) = (numbers("known_offsets"), numbers("known_indices"));
+        MiningCase { name, miner: miner.k(k).skip(skip), offsets, indices, lists }
+    }
+
+    /// NumPy mined 1977 candidates, of which the sample has the first 256. So a list restricted to these must stand,
+    /// without a gap, in the list of the sample with nothing skipped: at its start, but for those that were skipped. Only
+    /// queries whose known positives are in the sample can be compared. Returns how many places were.
+    fn check(&self, workspace: &mut Workspace) -> usize {
+        let (queries, candidates) = (sample("anchors").unwrap(), sample("positives").unwrap());
+        let dim = queries.dim;
+        let known = |query: usize| &self.indices[self.offsets[query]..self.offsets[query + 1]];
+        let whole: Vec<usize> =
+            (0..self.lists.len()).filter(|&query| known(query).iter().all(|&index| index < 256)).collect();
+        let rows: Vec<f32> = whole.iter().flat_map(|&query| &queries.values[query * dim..][..dim]).copied().collect();
+        let (mut offsets, mut indices) = (vec![0], Vec::new());
+        for &query in &whole {
+            indices.extend_from_slice(known(query));
+            offsets.push(indices.len());
+        }
+        let known = KnownPositives::Lists { offsets: &offsets, indices: &indices };
+        let batch = MiningBatch::new(&rows, &candidates.values, dim).unwrap().known_positives(known).unwrap();
+        let mut compared = 0;
+        for (way, miner) in miners(self.miner.skip(0).k(self.miner.k + self.miner.skip)) {
+            let mined = miner.mine(batch, workspace).unwrap();
+            for (at, &query) in whole.iter().enumerate() {
+                let expected: Vec<(i64, f32)> =
+                    self.lists[query].iter().filter(|(index, _)| (0..256).contains(index)).copied().collect();
+                let what = format!("{}, {way}, query {query}: {expected:?}, {:?}", self.name, mined.row(at));
+                let Some(&(first, _)) = expected.first() else { continue };
+                let start = mined.row(at).iter().position(|found| found.index as i64 == first).expect(&what);
+                assert!(start <= self.miner.skip, "{what}");
+                for (&(index, similarity), found) in expected.iter().zip(&mined.row(at)[start..]) {
+                    let Neighbour { index: found, similarity: actual } = *found;
+                    assert!(index == found as i64 && (similarity - actual).abs() <= 3e-7, "{what}");
+                    compared += 1;
+                }
+            }
+        }
+        compared / miners(self.miner).count()
+    }
+}
+
+#[test]
+fn lists_that_numpy_mined() {
+    let mut workspace = Workspace::new();
+    let miner = Miner::new();
+    let mut compared = 0;
+    for (name, miner) in [
+        ("any", miner),
+        ("below", miner.negatives(Negatives::Below)),
+        ("absolute", miner.absolute_margin(0.05)),
+        ("relative", miner.relative_margin(0.05)),
+        ("range", miner.min_similarity(0.35).max_similarity(0.6)),
+    ] {
+        let case = MiningCase::read(name, miner);
+        assert_eq!(case.lists.len(), 200, "{name}");
+        compared += case.check(&mut workspace);
+    }
+    assert!(compared > 1000, "{compared} places");
 }

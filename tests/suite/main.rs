@@ -8,8 +8,11 @@ mod npz;
 mod backends;
 mod bad_input;
 mod bank;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod environment;
 mod forward;
 mod golden;
+mod golden_bits;
 mod gradient;
 mod mining;
 mod options;

@@ -84,7 +84,7 @@ impl Input {
 
     /// The sample's pairs, and then `rows - 256` mixtures of them: of two pairs at random, anchor with anchor and
     /// positive with positive in the same proportion, with noise of norm 0.1.
-    fn mixtures(rows: usize) -> Result<Input, String> {
+    pub(crate) fn mixtures(rows: usize) -> Result<Input, String> {
         let sample = ["anchors", "positives"].map(|name| Path::new(SAMPLE).join(name).with_extension("npy"));
         let Input { sets, .. } = Input::files([&sample[0], &sample[1]], "")?;
         let OwnedBatch { anchors, candidates: positives, dim, .. } = &sets[0];

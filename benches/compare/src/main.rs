@@ -3,6 +3,7 @@
 //! show.
 
 mod args;
+mod bank;
 mod ceilings;
 #[path = "../../common/mod.rs"]
 mod common;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), String> {
     if args.latency {
         latency::run(args)
+    } else if args.bank {
+        bank::run(args)
     } else if args.scaling {
         scaling::run(args)
     } else if args.floor {

@@ -15,6 +15,7 @@ mod reduce;
 mod vectorised;
 
 pub(crate) use entrant::{Entrant, MARGIN, Rival};
+pub(crate) use vectorised::{Loop, vectorised};
 
 use hardneg::Threads;
 

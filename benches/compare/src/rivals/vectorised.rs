@@ -1,7 +1,7 @@
 //! Loops that the compiler vectorises, for the best instruction set of the CPU.
 
 /// A loop, to be compiled for several instruction sets; `run` must be `#[inline(always)]` for it.
-pub(super) trait Loop {
+pub(crate) trait Loop {
     type Output;
 
     /// `FMA` says whether the CPU has fused multiply-adds, which are slow function calls where it has none.
@@ -10,7 +10,7 @@ pub(super) trait Loop {
 
 /// Runs the loop as compiled for the best instruction set of this CPU.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn vectorised<L: Loop>(work: L) -> L::Output {
+pub(crate) fn vectorised<L: Loop>(work: L) -> L::Output {
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma")]
     fn avx512<L: Loop>(work: L) -> L::Output {
         work.run::<true>()
@@ -33,7 +33,7 @@ pub(super) fn vectorised<L: Loop>(work: L) -> L::Output {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn vectorised<L: Loop>(work: L) -> L::Output {
+pub(crate) fn vectorised<L: Loop>(work: L) -> L::Output {
     work.run::<{ cfg!(target_arch = "aarch64") }>()
 }
 
