@@ -110,6 +110,7 @@ pub struct MiningBatch<'a> {
     bank: Option<&'a Bank<'a>>,
     known: KnownPositives<'a>,
     similarities: Option<&'a [Option<f32>]>,
+    floors: Option<&'a [f32]>,
     predicate: Option<Predicate<'a>>,
 }
 
@@ -144,7 +145,8 @@ impl<'a> MiningBatch<'a> {
     }
 
     fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
-        MiningBatch { queries, candidates, bank, known: KnownPositives::None, similarities: None, predicate: None }
+        let known = KnownPositives::None;
+        MiningBatch { queries, candidates, bank, known, similarities: None, floors: None, predicate: None }
     }
 
     /// Sets the known positives of each query.
@@ -170,6 +172,22 @@ impl<'a> MiningBatch<'a> {
         match similarities.iter().flatten().find(|similarity| !similarity.is_finite()) {
             Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
             None => Ok(MiningBatch { similarities: Some(similarities), ..self }),
+        }
+    }
+
+    /// Sets, for each of m queries, the smallest similarity that is wanted; negative infinity for all. It changes which
+    /// candidates qualify as [`Miner::min_similarity`](crate::Miner::min_similarity) does, query by query.
+    ///
+    /// For candidates that are mined in several parts: what is less similar than the last of a full list of the earlier
+    /// parts would be dropped when the lists are merged, and a screen that knows it has less to do.
+    ///
+    /// # Errors
+    /// There are not as many as queries; one is NaN.
+    pub fn floors(self, floors: &'a [f32]) -> Result<MiningBatch<'a>, Error> {
+        check_length(Side::Similarities, self.queries(), floors.len())?;
+        match floors.iter().find(|floor| floor.is_nan()) {
+            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+            None => Ok(MiningBatch { floors: Some(floors), ..self }),
         }
     }
 
@@ -244,6 +262,12 @@ impl<'a> MiningBatch<'a> {
     /// The smallest similarities of queries and positives, where the caller gave them.
     pub(crate) fn given_similarities(self) -> Option<&'a [Option<f32>]> {
         self.similarities
+    }
+
+    /// The smallest similarity of query `row` that is wanted.
+    #[inline(always)]
+    pub(crate) fn floor(self, row: usize) -> f32 {
+        self.floors.map_or(f32::NEG_INFINITY, |floors| floors[row])
     }
 
     /// The function that excludes candidates.

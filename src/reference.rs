@@ -287,6 +287,7 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
         positive.is_none_or(|p| is_below(p) && has_margin(p))
             && miner.max_similarity.is_none_or(|most| similarity <= most)
             && miner.min_similarity.is_none_or(|least| similarity >= least)
+            && similarity >= f64::from(batch.floor(query))
     };
     let is_out = |index: usize| known.contains(&index) || batch.predicate().is_some_and(|is_out| is_out(query, index));
     let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });

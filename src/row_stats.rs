@@ -67,6 +67,11 @@ impl Admissible {
         Admissible { low: self.low.max(other.low), high: self.high.min(other.high) }
     }
 
+    /// Those of at least `floor`.
+    pub(crate) fn from(self, floor: f32) -> Admissible {
+        self.and(Admissible { low: floor, ..Admissible::ALL })
+    }
+
     /// The similarities `s` with `s <= limit`.
     fn at_most(limit: f64) -> Admissible {
         let nearest = limit as f32;

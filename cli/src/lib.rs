@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p hardneg-cli -- score ANCHORS.npy POSITIVES.npy
+//! cargo run --release -p hardneg-cli -- mine QUERIES.npy CORPUS.npy --out NEGATIVES.csv
 //! ```
 //!
 //! Each subcommand has a module of its own. Whatever is wrong is said in one line on the standard error, and the exit
@@ -9,10 +10,13 @@
 //!
 //! This is a library so that the program's tests and the benchmarks can use parts of it. Nothing in it is a promise.
 
+mod mine;
 pub mod npy;
 mod options;
 mod output;
 mod pool;
+mod report;
+mod rows;
 pub mod score;
 
 use std::io::{self, Write};
@@ -30,12 +34,14 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Mine(mine::Args),
     Score(score::Args),
 }
 
 impl Command {
     fn run(&self) -> Result<(), String> {
         match self {
+            Command::Mine(args) => mine::run(args),
             Command::Score(args) => score::run(args),
         }
     }

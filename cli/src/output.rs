@@ -1,46 +1,63 @@
 //! The files that a run writes.
 
+use std::cell::Cell;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process;
 
-/// A file to write. It is removed when dropped, unless it is kept or was there before: a run that fails leaves no file
-/// behind that looks like a result.
+/// A file to write. What is written goes to another file beside it, which takes its name when all of it is there: a run
+/// that fails or is interrupted leaves the file as it was. A pipe or a device is written at once.
 pub(crate) struct Output {
-    file: File,
     path: PathBuf,
-    /// Whether it is to be removed.
-    is_new: bool,
+    target: Target,
+}
+
+enum Target {
+    /// The file, links followed, and the file beside it.
+    File {
+        path: PathBuf,
+        beside: PathBuf,
+        is_written: Cell<bool>,
+    },
+    Device(File),
 }
 
 impl Output {
-    /// Opens the file before the work begins, as a path that cannot be written should not be found after it. What is in
-    /// the file stays until there is something to replace it.
+    /// Checks before the work begins that the file can be written, as one that cannot should not be found after it.
     pub(crate) fn open(path: PathBuf) -> Result<Output, String> {
-        match open_file(&path) {
-            Ok((file, is_new)) => Ok(Output { file, path, is_new }),
+        match open_target(&path) {
+            Ok(target) => Ok(Output { path, target }),
             Err(error) => Err(format!("{}: {error}", path.display())),
         }
     }
 
-    /// Replaces the contents of the file by what `write` writes.
+    /// Writes what is to replace the contents of the file.
     pub(crate) fn replace<E>(&self, write: impl FnOnce(&File) -> Result<(), E>) -> Result<(), String>
     where
         E: Display + From<io::Error>,
     {
-        let result = empty(&self.file).map_err(E::from).and_then(|()| write(&self.file));
+        let result = match &self.target {
+            Target::Device(file) => write(file),
+            Target::File { path, beside, is_written } => create(beside).map_err(E::from).and_then(|file| {
+                is_written.set(true);
+                if let Ok(metadata) = fs::metadata(path) {
+                    file.set_permissions(metadata.permissions())?;
+                }
+                write(&file)
+            }),
+        };
         result.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
-    /// Refuses to write over an input, or twice to one file. Until [`Output::replace`] nothing is lost.
+    /// Refuses to write over an input, or twice to one file. Until [`Output::keep`] nothing is lost.
     pub(crate) fn check_distinct<'a>(
-        inputs: [&Path; 2],
+        inputs: impl IntoIterator<Item = &'a Path>,
         outputs: impl Iterator<Item = &'a Output>,
     ) -> Result<(), String> {
-        // By then every file exists; what cannot be resolved is no file that was read.
-        let resolved = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut taken = inputs.map(resolved).to_vec();
+        let mut taken: Vec<PathBuf> = inputs.into_iter().map(resolved).collect();
         for output in outputs {
             let path = resolved(&output.path);
             if taken.contains(&path) {
@@ -54,36 +71,62 @@ impl Output {
         Ok(())
     }
 
-    /// The run has succeeded: the file stays.
-    pub(crate) fn keep(mut self) {
-        self.is_new = false;
+    /// The run has succeeded: what was written takes the name of the file.
+    pub(crate) fn keep(self) -> Result<(), String> {
+        if let Target::File { path, beside, is_written } = &self.target
+            && is_written.get()
+        {
+            fs::rename(beside, path).map_err(|error| format!("{}: {error}", self.path.display()))?;
+            is_written.set(false);
+        }
+        Ok(())
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if self.is_new {
+        if let Target::File { beside, is_written, .. } = &self.target
+            && is_written.get()
+        {
             // The run has failed already, and says why.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(beside);
         }
     }
 }
 
-/// The file, and whether it was made just now.
-fn open_file(path: &Path) -> io::Result<(File, bool)> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => Ok((file, true)),
-        // A link that leads nowhere exists as well, so this may still have to create what it leads to.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            Ok((file, false))
-        }
-        Err(error) => Err(error),
-    }
+/// The path with all links followed, also where the file itself is not there yet.
+fn resolved(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::canonicalize(folder).ok().zip(path.file_name()).map(|(folder, name)| folder.join(name))
+    };
+    fs::canonicalize(path).ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }
 
-/// Drops what is in the file.
-fn empty(file: &File) -> io::Result<()> {
-    // A pipe or a device has no length to set.
-    if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
+/// Opens what is no regular file; of a file, makes sure that it and one beside it can be written.
+fn open_target(path: &Path) -> io::Result<Target> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            return OpenOptions::new().write(true).open(path).map(Target::Device);
+        }
+        Ok(_) => drop(OpenOptions::new().append(true).open(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // A link that leads nowhere: the file is made where it leads to.
+    let path = match fs::read_link(path) {
+        Ok(link) if fs::metadata(path).is_err() => path.parent().unwrap_or(Path::new("")).join(link),
+        _ => resolved(path),
+    };
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", process::id()));
+    let beside = path.with_file_name(name);
+    drop(create(&beside)?);
+    fs::remove_file(&beside)?;
+    Ok(Target::File { path, beside, is_written: Cell::new(false) })
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
 }

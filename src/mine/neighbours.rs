@@ -54,7 +54,8 @@ impl WithSimd for OpenQueries<'_, '_> {
                 Some(similarities) => similarities[row],
                 None => smallest_similarity(simd, query, *norm, batch.positive_rows(row)),
             };
-            *state = QueryState { positive, admissible: thresholds.admissible(positive), found: 0 };
+            let admissible = thresholds.admissible(positive).from(batch.floor(row));
+            *state = QueryState { positive, admissible, found: 0 };
         }
     }
 }

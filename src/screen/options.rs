@@ -16,16 +16,17 @@ use crate::rows::Shape;
 ///
 /// | your batches | what pays |
 /// |---|---|
-/// | up to some ten rows on both sides, or up to three on one (32 and 9 with AVX-512) | `Off` |
+/// | up to some ten rows on both sides, or up to three on one (32 and 9 with AVX-512, 16 and 4 with NEON) | `Off` |
 /// | under 128 rows on both sides, `dim` under 32, or fewer than 2^15 elements on the larger side | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |
 ///
 /// `Auto` takes `I8` only on the backends `avx_vnni`, `avx512` and `neon_dotprod`, which have a unit for it, `I16` on
-/// `avx_vnni`, `avx512` and `avx2`, and `F32` on `neon` and `portable`. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of
-/// 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes pairs exactly where its
-/// screen leaves too many of them, so that no data makes a call slow: the others do what their name says.
+/// `avx_vnni`, `avx512` and `avx2`, and `F32` on all. Every screen can be had on every [`Backend`]. The memory for `Auto`
+/// is that for `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes
+/// pairs exactly where its screen leaves too many of them, so that no data makes a call slow: the others do what their
+/// name says.
 ///
 /// ```
 /// use hardneg::{Batch, Screen, TripletLoss, Workspace};

@@ -49,8 +49,8 @@ fn every_kind_of_data_with_every_rule() {
 #[test]
 fn shapes_around_the_end_of_the_exact_path() {
     let mut workspace = Workspace::new();
-    let squares = around(&[10, 11, 32]).into_iter().map(|rows| (rows, rows));
-    let few = around(&[3, 9]).into_iter().map(|rows| (rows, 200));
+    let squares = around(&[10, 11, 16, 32]).into_iter().map(|rows| (rows, rows));
+    let few = around(&[3, 4, 9]).into_iter().map(|rows| (rows, 200));
     for (turn, (rows, candidates)) in squares.chain(few).enumerate() {
         for data in ALL_DATA {
             let (dim, negatives) = (1 + (7 * turn) % 40, ALL_NEGATIVES[turn % 3]);

@@ -140,7 +140,8 @@ fn bits_that_another_machine_has_computed() {
 fn write_golden_bits() {
     let mut text = String::from(
         "# Hashes (FNV-1a) of the loss, the rows, and the gradients by the anchors and the candidates of batches that\n\
-         # tests/suite/golden_bits.rs makes, and of the lists that are mined of them; written on x86-64 by the reference.\n",
+         # tests/suite/golden_bits.rs makes, and of the lists that are mined of them.\n\
+         # Written on x86-64 by the reference.\n",
     );
     for case in cases() {
         let Case { name, batch, negatives, reduction } = &case;

@@ -239,6 +239,12 @@ fn mine_in_parts(miner: Miner, input: &Input, sizes: &[usize], workspace: &mut W
         let part = MiningBatch::new(&input.queries, &input.candidates[first * dim..][..size * dim], dim).unwrap();
         let known = KnownPositives::Lists { offsets: &offsets, indices: &indices };
         let part = part.known_positives(known).unwrap().positive_similarities(&similarities).unwrap();
+        // What a full list holds already need not be found again.
+        let floors: Vec<f32> = lists
+            .iter()
+            .map(|list: &Vec<Neighbour>| list.get(kept - 1).map_or(f32::NEG_INFINITY, |last| last.similarity))
+            .collect();
+        let part = if first % 3 == 0 { part } else { part.floors(&floors).unwrap() };
         let mined = miner.skip(0).k(kept).mine(part, workspace).unwrap();
         for (list, found) in lists.iter_mut().zip(mined.rows()) {
             let found: Vec<Neighbour> =
@@ -312,6 +318,26 @@ fn pools_of_every_size_give_the_same_lists() {
 }
 
 #[test]
+fn floors_are_thresholds_of_each_query() {
+    let mut workspace = Workspace::new();
+    for data in ALL_DATA {
+        let input = Input::new(data, 23, 40, 160, 30);
+        let matrix = reference::similarity_matrix(&input.queries, &input.candidates, input.dim);
+        let floors: Vec<f32> = matrix.chunks(input.columns()).enumerate().map(|(row, row_of)| row_of[row]).collect();
+        let open: Vec<f32> = floors.iter().map(|_| f32::NEG_INFINITY).collect();
+        for k in [1, 8] {
+            let miner = Miner::new().k(k);
+            check(miner, input.batch().floors(&floors).unwrap(), &mut workspace, &format!("{data:?}, floors"));
+            let expected = reference::mine(&miner, input.batch()).unwrap();
+            assert_eq!(expected, reference::mine(&miner, input.batch().floors(&open).unwrap()).unwrap());
+            let full: Vec<f32> =
+                expected.iter().map(|list| list.get(k - 1).map_or(-1.0, |last| last.similarity)).collect();
+            assert_eq!(expected, reference::mine(&miner, input.batch().floors(&full).unwrap()).unwrap());
+        }
+    }
+}
+
+#[test]
 fn bad_input_is_refused() {
     let (rows, mut workspace) = ([1.0, 0.0, 0.0, 1.0, 0.5, 0.5], Workspace::new());
     assert_eq!(MiningBatch::new(&rows, &rows, 0).unwrap_err(), Error::ZeroDim);
@@ -341,6 +367,8 @@ fn bad_input_is_refused() {
     let length = Error::Length { side: Side::Similarities, expected: 3, actual: 1 };
     assert_eq!(batch.positive_similarities(&[None]).unwrap_err(), length);
     assert!(batch.positive_similarities(&[None, Some(f32::NAN), None]).is_err());
+    assert_eq!(batch.floors(&[0.0]).unwrap_err(), length);
+    assert!(batch.floors(&[0.0, f32::NAN, 0.0]).is_err());
 
     assert_eq!(Miner::new().k(0).mine(batch, &mut workspace).unwrap_err(), Error::ZeroK);
     for miner in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().flat_map(|threshold| {

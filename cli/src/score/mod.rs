@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let job = Job::read(args, args.plan(&pool))?;
     let table = args.rows.clone().map(Output::open).transpose()?;
     let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
-    Output::check_distinct([&args.anchors, &args.positives], table.iter().chain(gradients.iter().flatten()))?;
+    Output::check_distinct([args.anchors.as_path(), &args.positives], table.iter().chain(gradients.iter().flatten()))?;
     // In the pool as a whole: the way into it is no part of the computation.
     let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
     if let Some(table) = &table {
@@ -50,8 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         gradients::write(files, values, job.anchors.dim)?;
     }
     job.report(&timed, pool.size()).print()?;
-    table.into_iter().chain(gradients.into_iter().flatten()).for_each(Output::keep);
-    Ok(())
+    table.into_iter().chain(gradients.into_iter().flatten()).try_for_each(Output::keep)
 }
 
 /// What to compute, and of what.

@@ -1,9 +1,10 @@
 //! What is printed: one `key: value` a line, for eyes and for scripts.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
 
 use hardneg::{Backend, Loss, Screen, Screening};
+
+use crate::report::{milliseconds, print_lines};
 
 /// Everything that is printed.
 pub(crate) struct Report {
@@ -22,18 +23,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints to the standard output. A reader that has seen enough (`hardneg score ... | head -4`) is no error.
+    /// Prints to the standard output.
     pub(crate) fn print(&self) -> Result<(), String> {
-        match self.write(&mut io::stdout().lock()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let Report { loss, seconds, .. } = self;
-        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates, loss.zero_positives].iter().flatten().sum();
-        let lines: [(&str, &dyn Display); 17] = [
+        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates].iter().flatten().sum();
+        let (survivors, screened) = (self.survivors_per_row(), self.screened_rows());
+        let (milliseconds, gflops) = (milliseconds(*seconds), format!("{:.1}", self.flops() / seconds / 1e9));
+        let with_gradients = self.seconds_with_gradients.map(crate::report::milliseconds);
+        let mut lines: Vec<(&str, &dyn Display)> = vec![
             ("rows", &self.rows),
             ("candidates", &self.candidates),
             ("dim", &self.dim),
@@ -46,17 +43,20 @@ impl Report {
             ("zero_rows", &zero_rows),
             ("backend", &self.backend),
             ("screen", &self.screen),
-            ("survivors_per_row", &format!("{:.1}", self.screening.survivors as f64 / self.rows as f64)),
-            ("screened_rows", &self.screened_rows()),
+            ("survivors_per_row", &survivors),
+            ("screened_rows", &screened),
             ("threads", &self.threads),
-            ("milliseconds", &milliseconds(*seconds)),
-            ("effective_gflops", &format!("{:.1}", self.flops() / seconds / 1e9)),
+            ("milliseconds", &milliseconds),
+            ("effective_gflops", &gflops),
         ];
-        lines.iter().try_for_each(|(key, value)| writeln!(out, "{key}: {value}"))?;
-        if let Some(seconds) = self.seconds_with_gradients {
-            writeln!(out, "milliseconds_with_gradients: {}", milliseconds(seconds))?;
+        if let Some(with_gradients) = &with_gradients {
+            lines.push(("milliseconds_with_gradients", with_gradients));
         }
-        out.flush()
+        print_lines(&lines)
+    }
+
+    fn survivors_per_row(&self) -> String {
+        format!("{:.1}", self.screening.survivors as f64 / self.rows as f64)
     }
 
     /// How many rows were screened in which numbers.
@@ -69,8 +69,4 @@ impl Report {
     fn flops(&self) -> f64 {
         2.0 * self.rows as f64 * self.candidates as f64 * self.dim as f64
     }
-}
-
-fn milliseconds(seconds: f64) -> String {
-    format!("{:.4}", 1e3 * seconds)
 }

@@ -7,6 +7,7 @@ use hardneg::{Error, Gradients, Workspace};
 
 use super::chunks::{Scored, Work};
 use super::gradients::{self, Values};
+use crate::report::median;
 
 /// What was computed, and the median times in seconds.
 pub(crate) struct Timed {
@@ -49,10 +50,4 @@ pub(crate) fn repeat(
     }
     let [forward, total] = [0, 1].map(|part| median(seconds.iter().map(|times| times[part]).collect()));
     Ok(Timed { scored, gradients, forward, total })
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
 }

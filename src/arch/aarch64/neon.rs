@@ -32,20 +32,20 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     type I32 = int32x4_t;
     const F32_LANES: usize = 4;
     const F64_LANES: usize = 2;
-    // 8 x 3 = 24 accumulators, 3 candidate registers and up to 5 anchors: all 32 registers.
+    // 8 x 3 = 24 accumulators, 3 candidate registers and up to 5 anchors, each in the lowest lane of a register: all 32.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
-    // 4 x 4 pairs of one accumulator each (an eighth of the sixteen lanes at a time), four anchors and a candidate: 21 of
-    // 32 registers. 8 loads and 8 conversions feed 16 multiply-adds; conversions take the units of multiply-adds, so that
-    // few of them matter more than many accumulators.
+    // 4 x 4 pairs of one accumulator each (an eighth of the sixteen lanes at a time), four anchors and a candidate: 21
+    // of 32 registers. 8 loads and 8 conversions feed 16 multiply-adds. Conversions take the units of multiply-adds, so
+    // that few of them matter more than many accumulators.
     const DOT_ANCHORS: usize = 4;
-    // By count of instructions, not measured: a tile of `f64` takes 3 times as many as one of `f32`. From that, and from
-    // what packing a row takes, AVX2 would have 3 and 1.6 in the place of these two, AVX-512 6 and 3, and this instruction
-    // set 4.5 and 2.3. Measured they are 3 and 5 times as many on squares there, 2 and 3 times with few rows.
+    // By counts of instructions, not measured. A product takes 1.13 instructions in `f64` (of which 0.75 need a unit of
+    // multiply-adds), 0.40 in `f32` (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both
+    // sides or 2.3 on one here, 3 or 1.6 with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured.
     const DOT_SQUARE: usize = 16;
     const DOT_FEW: usize = 4;
     const DOT_COST: f64 = 3.0;
-    // Two `i32` products take two instructions, with two more to add them up: as long as four of `f32`.
+    // Eight products of 16-bit integers take four instructions with their sums; in `f32` they take two.
     const FAST_I16: bool = false;
     const FAST_I8: bool = DOTPROD;
     // Bytes are multiplied signed by signed.
@@ -98,8 +98,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        // SAFETY: every 64-bit Arm CPU has the instruction, it never faults, wherever the address points, and it changes
-        // no register and no memory.
+        // SAFETY: every 64-bit Arm CPU has the instruction, it never faults, wherever the address points, and it
+        // changes no register and no memory.
         unsafe { asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) }
     }
 

@@ -1,0 +1,90 @@
+//! The lists as a table, as arrays and as lines of JSON.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use csv::Writer;
+use hardneg::Neighbour;
+use npyz::WriterBuilder;
+
+use crate::output::Output;
+
+/// Writes a line for each neighbour, with floats that read back to the same bits.
+pub(crate) fn write_table<'a>(output: &Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
+    output.replace(|file| -> Result<(), csv::Error> {
+        let mut writer = Writer::from_writer(BufWriter::new(file));
+        writer.write_record(["query", "rank", "index", "similarity"])?;
+        for (query, row) in rows.enumerate() {
+            for (rank, Neighbour { index, similarity }) in (1_usize..).zip(row) {
+                let fields = [query.to_string(), rank.to_string(), index.to_string(), similarity.to_string()];
+                writer.write_record(fields)?;
+            }
+        }
+        Ok(writer.flush()?)
+    })
+}
+
+/// Opens the files `PREFIX_indices.npy` and `PREFIX_similarities.npy`.
+pub(crate) fn open_arrays(prefix: &Path) -> Result<[Output; 2], String> {
+    let open = |suffix| {
+        let mut path = OsString::from(prefix);
+        path.push(suffix);
+        Output::open(PathBuf::from(path))
+    };
+    Ok([open("_indices.npy")?, open("_similarities.npy")?])
+}
+
+/// Writes the indices and the similarities of `queries` lists, in rows of `k`.
+pub(crate) fn write_arrays<'a>(
+    [indices, similarities]: &[Output; 2],
+    rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
+    queries: usize,
+    k: usize,
+) -> Result<(), String> {
+    let shape = [queries as u64, k as u64];
+    let index = |found: &Neighbour| found.index as i64;
+    indices.replace(|file| write_array(file, shape, rows.clone(), index, -1))?;
+    similarities.replace(|file| write_array(file, shape, rows, |found| found.similarity, f32::NAN))
+}
+
+/// Writes one array, filled up where a list is short.
+fn write_array<'a, T: npyz::AutoSerialize + Copy>(
+    file: &File,
+    shape: [u64; 2],
+    rows: impl Iterator<Item = &'a [Neighbour]>,
+    element: impl Fn(&Neighbour) -> T,
+    absent: T,
+) -> io::Result<()> {
+    let mut buffer = BufWriter::new(file);
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut buffer).begin_nd()?;
+    for row in rows {
+        writer.extend(row.iter().map(&element))?;
+        writer.extend((row.len() as u64..shape[1]).map(|_| absent))?;
+    }
+    writer.finish()?;
+    buffer.flush()
+}
+
+/// Writes a line of JSON for each query.
+pub(crate) fn write_lines<'a>(output: &Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
+    output.replace(|file| -> io::Result<()> {
+        let mut out = BufWriter::new(file);
+        for (query, row) in rows.enumerate() {
+            write!(out, "{{\"query\":{query},\"negatives\":[")?;
+            write_joined(&mut out, row.iter().map(|found| found.index))?;
+            write!(out, "],\"scores\":[")?;
+            write_joined(&mut out, row.iter().map(|found| found.similarity))?;
+            writeln!(out, "]}}")?;
+        }
+        out.flush()
+    })
+}
+
+fn write_joined(out: &mut impl Write, values: impl Iterator<Item = impl std::fmt::Display>) -> io::Result<()> {
+    for (at, value) in values.enumerate() {
+        write!(out, "{}{value}", if at == 0 { "" } else { "," })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! `hardneg mine QUERIES.npy CORPUS.npy`: the hardest negatives of each query, exactly.
+//!
+//! Passages are filtered first and chosen then, so that no query runs short because a pool of candidates was filtered
+//! afterwards. The lists go to a table, to two `.npy` files or to lines of JSON; `--backend`, `--screen`, `--threads` and
+//! `--memory` change the time, never a byte of them. What is printed is one `key: value` a line. The times are those of
+//! the computation, without the reading and writing of files.
+
+mod args;
+mod known;
+mod lists;
+mod pieces;
+mod report;
+
+use std::num::NonZeroUsize;
+
+use hardneg::{Error, Side};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use crate::output::Output;
+use crate::pool::Pool;
+use crate::rows::RowFile;
+pub(crate) use args::Args;
+use known::Known;
+use pieces::Job;
+use report::Report;
+
+/// Work of more multiply-adds than these is long, and shows its progress. One core needs a second for them, or less.
+const LONG: f64 = 2e10;
+/// The fewest queries of a call on long work.
+const CHUNK: usize = 1024;
+/// Long work is not split into more calls than a progress bar can show.
+const CALLS: usize = 100;
+/// Pieces of the corpus are a multiple of this many rows, if they have as many.
+const PIECE_UNIT: usize = 192;
+
+/// Mines two files.
+pub(crate) fn run(args: &Args) -> Result<(), String> {
+    let pool = Pool::new(args.threads)?;
+    let job = read(args, &pool)?;
+    let table = args.out.clone().map(Output::open).transpose()?;
+    let arrays = args.npy.as_deref().map(lists::open_arrays).transpose()?;
+    let lines = args.jsonl.clone().map(Output::open).transpose()?;
+    let inputs = [Some(&args.queries), Some(&args.corpus), args.positives.as_ref()];
+    let outputs = || table.iter().chain(arrays.iter().flatten()).chain(&lines);
+    Output::check_distinct(inputs.into_iter().flatten().map(AsRef::as_ref), outputs())?;
+    let bar = progress_bar(&job);
+    let describe = |error: Error| describe(args, error);
+    // In the pool as a whole: the way into it is no part of the computation.
+    let mined = pool.run(|| job.run(|queries| bar.inc(queries as u64), &describe))?;
+    bar.finish_and_clear();
+    if let Some(table) = &table {
+        lists::write_table(table, mined.rows())?;
+    }
+    if let Some(arrays) = &arrays {
+        lists::write_arrays(arrays, mined.rows(), job.count, args.k.get())?;
+    }
+    if let Some(lines) = &lines {
+        lists::write_lines(lines, mined.rows())?;
+    }
+    Report::new(&job, &mined, pool.size()).print()?;
+    table.into_iter().chain(arrays.into_iter().flatten()).chain(lines).try_for_each(Output::keep)
+}
+
+/// Reads the queries and the positives, and opens the corpus.
+fn read(args: &Args, pool: &Pool) -> Result<Job, String> {
+    let queries = RowFile::open(&args.queries, args.bf16)?;
+    let corpus = RowFile::open(&args.corpus, args.bf16)?;
+    if queries.dim != corpus.dim {
+        let (of_queries, of_corpus) = (args.queries.display(), args.corpus.display());
+        return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
+    }
+    let known = match &args.positives {
+        Some(path) => Known::read(path, queries.rows, corpus.rows)?,
+        None if args.paired => Known::paired(queries.rows, corpus.rows)?,
+        None => Known::none(queries.rows),
+    };
+    let (piece, count) = (piece(args.memory, &corpus), queries.rows);
+    let is_long = count as f64 * corpus.rows as f64 * corpus.dim as f64 > LONG;
+    let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };
+    let one_by_one = args.one_by_one.map_or(0, NonZeroUsize::get);
+    let (miner, repeat) = (args.miner(pool), args.repeat);
+    Ok(Job { miner, queries: queries.read()?, count, corpus, known, piece, chunk, repeat, one_by_one })
+}
+
+/// The rows of a piece that takes at most so much memory: its elements, and as many bytes again as the widest screen
+/// needs, with the norms and the sums.
+fn piece(memory: Option<NonZeroUsize>, corpus: &RowFile) -> usize {
+    let Some(memory) = memory else { return corpus.rows };
+    let row = corpus.dim.saturating_mul(2 * size_of::<f32>()).saturating_add(corpus.dim / 8 + 32);
+    let rows = memory.get() / row;
+    let whole = rows / PIECE_UNIT * PIECE_UNIT;
+    if whole > 0 { whole } else { rows.max(1) }.min(corpus.rows)
+}
+
+/// A bar on the standard error, which stays hidden on short work and where that is no terminal.
+fn progress_bar(job: &Job) -> ProgressBar {
+    if job.chunk == job.count && job.pieces() == 1 {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} queries, {per_sec}, {eta} left");
+    ProgressBar::new((job.count * job.pieces() * job.repeat.get()) as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_finish(ProgressFinish::AndClear)
+}
+
+/// The library knows the side that is wrong; the user knows it as a file.
+fn describe(args: &Args, error: Error) -> String {
+    match error {
+        Error::NotFinite { side: Side::Anchors, row } => {
+            format!("{}: row {row} holds a NaN or an infinity", args.queries.display())
+        }
+        Error::NotFinite { row, .. } => format!("{}: row {row} holds a NaN or an infinity", args.corpus.display()),
+        _ => error.to_string(),
+    }
+}

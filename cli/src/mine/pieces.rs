@@ -1,0 +1,247 @@
+//! The corpus in pieces that are mined one after the other, and the lists of all of them merged.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::time::Instant;
+
+use hardneg::{
+    Bank, BankOptions, Error, Miner, MiningBatch, Negatives, Neighbour, Screening, Side, Threads, Workspace,
+};
+
+use super::known::Known;
+use crate::report::median;
+use crate::rows::RowFile;
+
+/// What to mine.
+pub(crate) struct Job {
+    /// The options; k and skip are those of the results.
+    pub miner: Miner,
+    /// The rows of all queries.
+    pub queries: Vec<f32>,
+    pub count: usize,
+    pub corpus: RowFile,
+    pub known: Known,
+    /// The rows of a piece.
+    pub piece: usize,
+    /// The queries of a call.
+    pub chunk: usize,
+    pub repeat: NonZeroUsize,
+    /// How many queries are mined again, one by one.
+    pub one_by_one: usize,
+}
+
+/// What was found, and how long it took.
+pub(crate) struct Mined {
+    lists: Lists,
+    pub screening: Screening,
+    /// Seconds to prepare the corpus, and to mine it, without reading it.
+    pub prepare: f64,
+    pub seconds: f64,
+    /// The seconds of single queries, in ascending order.
+    pub singles: Vec<f64>,
+    skip: usize,
+}
+
+impl Mined {
+    /// The negatives of each query.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[Neighbour]> + Clone {
+        (0..self.lists.counts.len()).map(|query| {
+            let list = self.lists.of(query);
+            &list[self.skip.min(list.len())..]
+        })
+    }
+}
+
+/// For each query the closest so far.
+#[derive(Clone)]
+struct Lists {
+    neighbours: Vec<Neighbour>,
+    counts: Vec<usize>,
+    /// The places of each query.
+    kept: usize,
+}
+
+impl Lists {
+    fn new(queries: usize, kept: usize) -> Result<Lists, String> {
+        let mut neighbours = Vec::new();
+        let room = queries.checked_mul(kept).filter(|&room| neighbours.try_reserve_exact(room).is_ok());
+        let room = room.ok_or_else(|| format!("no memory for {queries} lists of {kept}"))?;
+        neighbours.resize(room, Neighbour::default());
+        Ok(Lists { neighbours, counts: vec![0; queries], kept })
+    }
+
+    fn of(&self, query: usize) -> &[Neighbour] {
+        &self.neighbours[query * self.kept..][..self.counts[query]]
+    }
+
+    /// The similarity that a candidate must reach to get on the list.
+    fn floor(&self, query: usize) -> f32 {
+        self.of(query).get(self.kept - 1).map_or(f32::NEG_INFINITY, |last| last.similarity)
+    }
+
+    /// Sets a list to the merger of that of `earlier` and another one.
+    fn merge(&mut self, query: usize, earlier: &Lists, found: &[Neighbour]) {
+        let into = &mut self.neighbours[query * self.kept..][..self.kept];
+        self.counts[query] = Neighbour::merge(earlier.of(query), found, into);
+    }
+}
+
+impl Job {
+    fn dim(&self) -> usize {
+        self.corpus.dim
+    }
+
+    /// How many pieces there are.
+    pub(crate) fn pieces(&self) -> usize {
+        self.corpus.rows.div_ceil(self.piece)
+    }
+
+    fn query(&self, query: usize) -> &[f32] {
+        &self.queries[query * self.dim()..][..self.dim()]
+    }
+
+    /// Mines all pieces; `done` is told of the queries of each call.
+    pub(crate) fn run(&self, done: impl Fn(usize), describe: &impl Fn(Error) -> String) -> Result<Mined, String> {
+        let Miner { k, skip, backend, screen, threads, .. } = self.miner;
+        let kept = k.saturating_add(skip).min(self.corpus.rows);
+        let mut lists = Lists::new(self.count, kept)?;
+        let mut merged = lists.clone();
+        let positives = if self.pieces() > 1 { self.similarities_of_positives()? } else { None };
+        let mut workspace = Workspace::new();
+        let (mut prepare, mut seconds) = (0.0, vec![0.0; self.repeat.get()]);
+        let (mut screening, mut singles, mut rows) = (Screening::default(), Vec::new(), Vec::new());
+        let mut reader = self.corpus.reader()?;
+        for first in (0..self.corpus.rows).step_by(self.piece) {
+            let piece = first..(first + self.piece).min(self.corpus.rows);
+            rows.clear();
+            reader.read(piece.len(), &mut rows)?;
+            let start = Instant::now();
+            let options = BankOptions::new().backend(backend).threads(threads).screens(&[screen]);
+            let in_file = |error: Error| match error {
+                Error::NotFinite { side, row } => describe(Error::NotFinite { side, row: first + row }),
+                other => describe(other),
+            };
+            let bank = options.build(&rows[..], self.dim()).map_err(in_file)?;
+            prepare += start.elapsed().as_secs_f64();
+            let part = Part { job: self, bank: &bank, piece, positives: positives.as_deref() };
+            for (turn, seconds) in seconds.iter_mut().enumerate() {
+                let start = Instant::now();
+                let found = part.mine(&lists, &mut merged, &mut workspace, &done).map_err(describe)?;
+                *seconds += start.elapsed().as_secs_f64();
+                if turn == 0 {
+                    screening += found;
+                }
+            }
+            core::mem::swap(&mut lists, &mut merged);
+            singles = part.mine_singly(&mut workspace).map_err(describe)?;
+        }
+        singles.sort_by(f64::total_cmp);
+        Ok(Mined { lists, screening, prepare, seconds: median(seconds), singles, skip })
+    }
+
+    /// The smallest similarity of each query with its positives, which may be in any piece; nothing where no threshold
+    /// depends on it.
+    fn similarities_of_positives(&self) -> Result<Option<Vec<Option<f32>>>, String> {
+        let Miner { negatives, absolute_margin, relative_margin, backend, .. } = self.miner;
+        if negatives == Negatives::Any && absolute_margin.is_none() && relative_margin.is_none() {
+            return Ok(None);
+        }
+        let mut pairs: Vec<(usize, usize)> = (0..self.count)
+            .flat_map(|query| self.known.of_query(query).iter().map(move |&index| (index, query)))
+            .collect();
+        pairs.sort_unstable();
+        let mut smallest: Vec<Option<f32>> = vec![None; self.count];
+        let (mut reader, mut next, mut row) = (self.corpus.reader()?, 0, Vec::new());
+        for (index, query) in pairs {
+            if row.is_empty() || index >= next {
+                reader.skip(index - next)?;
+                row.clear();
+                reader.read(1, &mut row)?;
+                next = index + 1;
+            }
+            // Rows that are not finite are found when all are mined.
+            if let Ok(similarity) = backend.cosine_similarity(self.query(query), &row) {
+                let known = smallest[query].filter(|&known| known <= similarity);
+                smallest[query] = Some(known.unwrap_or(similarity));
+            }
+        }
+        Ok(Some(smallest))
+    }
+}
+
+/// A piece of the corpus, prepared.
+struct Part<'a> {
+    job: &'a Job,
+    bank: &'a Bank<'a>,
+    piece: Range<usize>,
+    /// The similarities with positives, where these may be in another piece.
+    positives: Option<&'a [Option<f32>]>,
+}
+
+impl Part<'_> {
+    /// Mines all queries, and sets `merged` to the lists of `earlier` pieces and this one.
+    fn mine(
+        &self,
+        earlier: &Lists,
+        merged: &mut Lists,
+        workspace: &mut Workspace,
+        done: &impl Fn(usize),
+    ) -> Result<Screening, Error> {
+        let mut screening = Screening::default();
+        for first in (0..self.job.count).step_by(self.job.chunk) {
+            let queries = first..(first + self.job.chunk).min(self.job.count);
+            let floors: Vec<f32> = queries.clone().map(|query| earlier.floor(query)).collect();
+            screening += self.mine_chunk(self.job.miner, queries.clone(), &floors, workspace, |query, found| {
+                merged.merge(query, earlier, found);
+            })?;
+            done(queries.len());
+        }
+        Ok(screening)
+    }
+
+    /// Mines the first queries, each as a call of its own; the seconds that each took.
+    fn mine_singly(&self, workspace: &mut Workspace) -> Result<Vec<f64>, Error> {
+        let singles = 0..self.job.one_by_one.min(self.job.count);
+        let miner = self.job.miner.threads(Threads::Serial);
+        let mut seconds = Vec::new();
+        for query in singles {
+            let start = Instant::now();
+            self.mine_chunk(miner, query..query + 1, &[f32::NEG_INFINITY], workspace, |_, _| {})?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        Ok(seconds)
+    }
+
+    /// Mines some queries, and passes the list of each to `keep`.
+    fn mine_chunk(
+        &self,
+        miner: Miner,
+        queries: Range<usize>,
+        floors: &[f32],
+        workspace: &mut Workspace,
+        mut keep: impl FnMut(usize, &[Neighbour]),
+    ) -> Result<Screening, Error> {
+        let Part { job, bank, ref piece, positives } = *self;
+        let known = job.known.part(queries.clone(), piece);
+        let rows = &job.queries[queries.start * job.dim()..queries.end * job.dim()];
+        let mut batch = MiningBatch::against(rows, bank)?.known_positives(known.lists())?.floors(floors)?;
+        if let Some(positives) = positives {
+            batch = batch.positive_similarities(&positives[queries.clone()])?;
+        }
+        // What is skipped is known when the lists are merged.
+        let all = miner.k.saturating_add(miner.skip);
+        let mined = miner.k(all).skip(0).mine(batch, workspace).map_err(|error| match error {
+            Error::NotFinite { side: Side::Anchors, row } => {
+                Error::NotFinite { side: Side::Anchors, row: queries.start + row }
+            }
+            other => other,
+        })?;
+        let mut list = Vec::new();
+        for (query, found) in queries.zip(mined.rows()) {
+            list.clear();
+            list.extend(found.iter().map(|found| Neighbour { index: piece.start + found.index, ..*found }));
+            keep(query, &list);
+        }
+        Ok(mined.screening())
+    }
+}

@@ -1,0 +1,89 @@
+//! What is printed: one `key: value` a line, for eyes and for scripts.
+
+use std::fmt::Display;
+use std::fs;
+
+use hardneg::{Backend, Neighbour, Screen};
+
+use super::pieces::{Job, Mined};
+use crate::report::{milliseconds, print_lines};
+
+/// Everything that is printed.
+pub(crate) struct Report {
+    queries: usize,
+    corpus: usize,
+    dim: usize,
+    k: usize,
+    found: usize,
+    short_queries: usize,
+    prepare: f64,
+    seconds: f64,
+    survivors_per_query: f64,
+    backend: Backend,
+    screen: Screen,
+    threads: usize,
+    /// The median and the 99th percentile of single queries.
+    singles: Option<[f64; 2]>,
+}
+
+impl Report {
+    pub(crate) fn new(job: &Job, mined: &Mined, threads: usize) -> Report {
+        let lengths = || mined.rows().map(<[Neighbour]>::len);
+        let k = job.miner.k;
+        let percentile = |percent: usize| {
+            mined.singles.get((mined.singles.len() * percent / 100).min(mined.singles.len().saturating_sub(1)))
+        };
+        Report {
+            queries: job.count,
+            corpus: job.corpus.rows,
+            dim: job.corpus.dim,
+            k,
+            found: lengths().sum(),
+            short_queries: lengths().filter(|&length| length < k).count(),
+            prepare: mined.prepare,
+            seconds: mined.seconds,
+            survivors_per_query: mined.screening.survivors as f64 / job.count as f64,
+            backend: job.miner.backend,
+            screen: job.miner.screen,
+            threads,
+            singles: percentile(50).zip(percentile(99)).map(|(&median, &high)| [median, high]),
+        }
+    }
+
+    /// Prints to the standard output.
+    pub(crate) fn print(&self) -> Result<(), String> {
+        let (prepare, seconds) = (milliseconds(self.prepare), milliseconds(self.seconds));
+        let survivors = format!("{:.1}", self.survivors_per_query);
+        let mut lines: Vec<(&str, &dyn Display)> = vec![
+            ("queries", &self.queries),
+            ("corpus", &self.corpus),
+            ("dim", &self.dim),
+            ("k", &self.k),
+            ("found", &self.found),
+            ("short_queries", &self.short_queries),
+            ("prepare_milliseconds", &prepare),
+            ("milliseconds", &seconds),
+            ("survivors_per_query", &survivors),
+            ("backend", &self.backend),
+            ("screen", &self.screen),
+            ("threads", &self.threads),
+        ];
+        let singles = self.singles.map(|singles| singles.map(|seconds| format!("{:.2}", 1e6 * seconds)));
+        if let Some([median, high]) = &singles {
+            lines.push(("one_by_one_p50_microseconds", median));
+            lines.push(("one_by_one_p99_microseconds", high));
+        }
+        let peak = peak_memory();
+        if let Some(peak) = &peak {
+            lines.push(("peak_memory_bytes", peak));
+        }
+        print_lines(&lines)
+    }
+}
+
+/// The most memory that the process had at once, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+}
