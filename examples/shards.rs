@@ -91,7 +91,7 @@ impl Pairs<'_> {
         let stats = similarities.iter().zip(closest).enumerate().map(|(row, (similarity, closest))| {
             let mean = sum.mean_negative(self.anchor(row), Some(self.positive(row)))?;
             let closest = closest.map(|found: Neighbour| ClosestNegative::new(found.index, found.similarity));
-            RowStats::new(similarity.unwrap_or_default(), mean, closest.transpose()?)
+            RowStats::new(similarity.unwrap_or_default(), Some(mean), closest.transpose()?)
         });
         stats.collect()
     }

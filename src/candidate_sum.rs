@@ -36,7 +36,7 @@ use crate::rows::Rows;
 /// let whole = TripletLoss::new().forward(Batch::paired(&anchors, &positives, 2)?, &mut workspace)?;
 /// for (row, stats) in whole.row_stats().iter().enumerate() {
 ///     let (anchor, positive) = (&anchors[2 * row..][..2], &positives[2 * row..][..2]);
-///     assert_eq!(sum.mean_negative(anchor, Some(positive))?, stats.mean_negative());
+///     assert_eq!(Some(sum.mean_negative(anchor, Some(positive))?), stats.mean_negative());
 /// }
 /// # Ok::<(), hardneg::Error>(())
 /// ```

@@ -18,6 +18,12 @@ pub enum Side {
     Positives,
     /// The slice of positive indices.
     PositiveIndices,
+    /// The labels of the anchors.
+    AnchorLabels,
+    /// The labels of the candidates.
+    CandidateLabels,
+    /// The lists of excluded candidates.
+    Exclusions,
     /// A similarity matrix given by the caller.
     Similarities,
     /// A buffer that the call would have written.
@@ -42,6 +48,9 @@ impl fmt::Display for Side {
             Side::KnownPositives => "known positives",
             Side::Positives => "positives",
             Side::PositiveIndices => "positive indices",
+            Side::AnchorLabels => "labels of the anchors",
+            Side::CandidateLabels => "labels of the candidates",
+            Side::Exclusions => "excluded candidates",
             Side::Similarities => "similarities",
             Side::Output => "output",
             Side::RowStats => "row statistics",
@@ -55,8 +64,8 @@ impl fmt::Display for Side {
 
 /// Why a call was refused. Nothing was written to the caller's buffers.
 ///
-/// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices, the
-/// margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
+/// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices,
+/// exclusions, the margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
 /// not finite, positives of their own that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -120,6 +129,11 @@ pub enum Error {
         /// The index that they name.
         index: usize,
     },
+    /// Statistics of a row have a mean negative although it has no negatives, or none although it has some.
+    MeanNegative {
+        /// The first such row.
+        row: usize,
+    },
     /// Gradients of a range of rows that are not there.
     Range {
         /// The buffer for the gradients.
@@ -130,6 +144,15 @@ pub enum Error {
         end: usize,
         /// How many rows there are.
         rows: usize,
+    },
+    /// An excluded candidate does not exist.
+    ExcludedOutOfRange {
+        /// The first row with such a candidate.
+        row: usize,
+        /// Its index, as it was given.
+        index: i128,
+        /// How many candidates there are.
+        candidates: usize,
     },
     /// A row holds a NaN or an infinity.
     NotFinite {
@@ -191,7 +214,13 @@ impl fmt::Display for Error {
             Error::NotANegative { row, index } => {
                 write!(f, "row {row}: candidate {index} is named as the closest negative, but is no negative")
             }
+            Error::MeanNegative { row } => {
+                write!(f, "row {row}: its mean negative is there without negatives, or they without it")
+            }
             Error::Range { side, start, end, rows } => write!(f, "{side}: rows {start}..{end} of {rows} rows"),
+            Error::ExcludedOutOfRange { row, index, candidates } => {
+                write!(f, "row {row}: candidate {index} is excluded, but there are {candidates} candidates")
+            }
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
             Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),

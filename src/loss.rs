@@ -8,7 +8,7 @@ use crate::gradient::{GradientPlan, Gradients};
 use crate::mine::{self, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
-use crate::row_stats::{ClosestNegative, Negatives, RowStats};
+use crate::row_stats::{Negatives, RowStats};
 use crate::screen::Screen;
 use crate::workspace::Workspace;
 
@@ -128,7 +128,8 @@ impl TripletLoss {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
-        let mined = mine::mine(plan, batch, &mut workspace.mining)?;
+        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let mined = mine::mine(plan, batch, prepared, &mut workspace.mining)?;
         Ok(self.complete(batch, mined, workspace))
     }
 
@@ -144,7 +145,7 @@ impl TripletLoss {
     ///
     /// # Errors
     /// The margin is not finite; there are not as many statistics as anchors; a closest negative is no negative of its
-    /// row; a row is not finite; the workspace cannot grow to the size of the batch.
+    /// row; a mean negative is there without negatives, or they without it; a row is not finite; the workspace cannot grow to the size of the batch.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
@@ -155,11 +156,13 @@ impl TripletLoss {
         workspace: &'w mut Workspace,
     ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
-        check_stats(batch, rows)?;
-        in_default_environment(|| {
-            let measured = mine::measure(self.backend, self.threads, batch, rows, &mut workspace.mining)?;
-            Ok(self.complete(batch, measured, workspace))
-        })
+        check_length(Side::RowStats, batch.rows(), rows.len())?;
+        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
+        prepared.check_stats(rows)?;
+        let measured = in_default_environment(|| {
+            mine::measure(self.backend, self.threads, batch, prepared, rows, &mut workspace.mining)
+        })?;
+        Ok(in_default_environment(|| self.complete(batch, measured, workspace)))
     }
 
     /// The result of a pass over `batch` that has left its statistics and norms in the workspace.
@@ -245,17 +248,4 @@ impl TripletLoss {
     pub(crate) fn sum_rows(&self, rows: &[RowStats]) -> Loss {
         Loss::of(rows, self.margin, self.reduction)
     }
-}
-
-/// Checks that there are statistics for each anchor, and that every closest negative is a negative of its row.
-fn check_stats(batch: Batch<'_>, rows: &[RowStats]) -> Result<(), Error> {
-    check_length(Side::RowStats, batch.rows(), rows.len())?;
-    for (row, stats) in rows.iter().enumerate() {
-        if let Some(index) = stats.closest_negative().map(ClosestNegative::index)
-            && !batch.is_negative(row, index)
-        {
-            return Err(Error::NotANegative { row, index });
-        }
-    }
-    Ok(())
 }

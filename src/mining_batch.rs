@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
+use crate::exclusions::check_offsets;
 use crate::positives::Positives;
 use crate::row_stats::Exclusion;
 use crate::rows::{Rows, Sides};
@@ -57,18 +58,10 @@ impl<'a> KnownPositives<'a> {
 }
 
 fn check_lists(offsets: &[usize], indices: &[usize], rows: usize, candidates: usize) -> Result<(), Error> {
-    let side = Side::KnownPositives;
-    check_length(side, rows.checked_add(1).ok_or(Error::SizeOverflow { side, rows, columns: 1 })?, offsets.len())?;
-    if offsets[0] != 0 {
-        return Err(Error::Offsets { side, row: 0 });
-    }
-    for (row, ends) in offsets.windows(2).enumerate() {
-        let list = indices.get(ends[0]..ends[1]).ok_or(Error::Offsets { side, row })?;
-        if let Some(&index) = list.iter().find(|&&index| index >= candidates) {
-            return Err(Error::PositiveOutOfRange { row, index: index as i128, candidates });
-        }
-    }
-    if offsets[rows] == indices.len() { Ok(()) } else { Err(Error::Offsets { side, row: rows - 1 }) }
+    check_offsets(Side::KnownPositives, offsets, indices, rows, |row, list| {
+        let positive = list.iter().find(|&&index| index >= candidates);
+        positive.map_or(Ok(()), |&index| Err(Error::PositiveOutOfRange { row, index: index as i128, candidates }))
+    })
 }
 
 /// The known positives of one query: one candidate or a list of them.

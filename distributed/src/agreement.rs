@@ -14,7 +14,7 @@ pub(crate) struct Call {
 }
 
 /// The settings, by their place among the numbers.
-const SETTINGS: [Setting; 8] = [
+const SETTINGS: [Setting; 9] = [
     Setting::Call,
     Setting::Dim,
     Setting::Positives,
@@ -23,10 +23,11 @@ const SETTINGS: [Setting; 8] = [
     Setting::Margin,
     Setting::Negatives,
     Setting::Reduction,
+    Setting::Labels,
 ];
 /// The places of the numbers of rows.
-const ANCHORS: usize = 8;
-const CANDIDATES: usize = 9;
+const ANCHORS: usize = SETTINGS.len();
+const CANDIDATES: usize = ANCHORS + 1;
 
 /// The calls that may meet.
 const FORWARD: u64 = 1;
@@ -42,7 +43,8 @@ impl Call {
         let call = if gradients.is_some() { FORWARD_BACKWARD } else { FORWARD };
         let [kind, offset] = positives(shard.positives);
         let (margin, negatives, reduction) = (plan.margin.to_bits(), plan.negatives as u64, plan.reduction as u64);
-        let settings = [call, shard.dim as u64, kind, offset, wanted(gradients), margin.into(), negatives, reduction];
+        let (dim, labels) = (shard.dim as u64, shard.labels.is_some().into());
+        let settings = [call, dim, kind, offset, wanted(gradients), margin.into(), negatives, reduction, labels];
         let mut payload = [0; PAYLOAD];
         payload[..SETTINGS.len()].copy_from_slice(&settings);
         (payload[ANCHORS], payload[CANDIDATES]) = (shard.rows() as u64, shard.candidate_rows() as u64);

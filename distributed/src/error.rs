@@ -49,6 +49,8 @@ pub enum Setting {
     Positives,
     /// Which gradients are asked for.
     Gradients,
+    /// Whether there are labels.
+    Labels,
     /// How many negatives a query gets, and which qualify.
     Miner,
     /// Whether a function excludes candidates.
@@ -67,6 +69,7 @@ impl fmt::Display for Setting {
             Setting::Reduction => "reduction",
             Setting::Positives => "kind of positives",
             Setting::Gradients => "choice of gradients",
+            Setting::Labels => "choice of labels",
             Setting::Miner => "choice of negatives to mine",
             Setting::Predicate => "choice of a predicate",
             Setting::Corpus => "corpus",
@@ -94,7 +97,7 @@ pub(crate) const STATUS_WORDS: usize = 6;
 const FINE: u64 = 0;
 
 /// The sides that errors of this package's calls name, in the order of their codes.
-const SIDES: [Side; 10] = [
+const SIDES: [Side; 12] = [
     Side::Anchors,
     Side::Candidates,
     Side::Positives,
@@ -104,6 +107,8 @@ const SIDES: [Side; 10] = [
     Side::CandidateGradients,
     Side::PositiveGradients,
     Side::KnownPositives,
+    Side::AnchorLabels,
+    Side::CandidateLabels,
     Side::Output,
 ];
 

@@ -7,7 +7,7 @@ use hardneg::{Batch, Forward, Loss, Positives, RowStats, Screening, TripletLoss}
 use crate::agreement::Call;
 use crate::error::Error;
 use crate::ranks::{Link, Memory, PAYLOAD, Ranks};
-use crate::shard::{Shard, ShardGradients};
+use crate::shard::{Labels, Shard, ShardGradients, excluding};
 use crate::stats::{SCREENING_WORDS, STATS_WORDS, from_words, screening_of_words, screening_words, to_words};
 
 /// The result of [`Ranks::forward`]: the loss of the whole batch, the statistics of its rows, and the backward pass that
@@ -95,9 +95,13 @@ impl Ranks {
 
 /// Leaves the candidates of all ranks in the memory.
 fn gather_candidates(link: &mut Link, memory: &mut Memory, shard: Shard<'_>) -> Result<(), Error> {
-    let grown = memory.grow_forward(link.transport.rank(), shard.dim);
+    let grown = memory.grow_forward(link.transport.rank(), &shard);
     link.exchange(grown, [0; PAYLOAD])?;
-    link.transport.gather_rows(shard.candidates, shard.dim, &memory.rows_of.candidates, &mut memory.candidates);
+    let counts = &memory.rows_of.candidates;
+    link.transport.gather_rows(shard.candidates, shard.dim, counts, &mut memory.candidates);
+    if let Some(labels) = shard.labels {
+        link.transport.gather_rows(labels.candidates, 1, counts, &mut memory.candidate_labels);
+    }
     Ok(())
 }
 
@@ -109,11 +113,11 @@ fn score(
     shard: Shard<'_>,
 ) -> Result<(Loss, Screening), Error> {
     let own = memory.rows_of.anchors.of(link.transport.rank());
-    let Memory { workspace, candidates, own_words, words, stats, rows_of, .. } = memory;
+    let Memory { workspace, candidates, candidate_labels, own_words, words, stats, rows_of, .. } = memory;
     let scored = if own.is_empty() {
         Ok(Counts::default())
     } else {
-        let batch = shard.batch(own.start, candidates);
+        let batch = shard.batch(own.start, candidates, candidate_labels);
         let forward = batch.and_then(|batch| plan.forward(batch, workspace));
         forward.map(|forward| {
             to_words(forward.row_stats(), own_words);
@@ -253,6 +257,8 @@ impl Spread<'_, '_> {
         Call::backward(shard, &gradients).agree_again(link, grown)?;
         gather_anchors(link, memory, *shard);
         let Memory { workspace, rows_of, candidates, anchors, positives, indices, stats, .. } = memory;
+        let (anchor_labels, candidate_labels) = (&memory.anchor_labels[..], &memory.candidate_labels[..]);
+        let labels = shard.labels.map(|_| Labels { anchors: anchor_labels, candidates: candidate_labels });
         let positives = match shard.positives {
             Positives::Outside(_) => Positives::Outside(positives),
             Positives::Identity | Positives::Offset(_) => shard.positives,
@@ -260,6 +266,7 @@ impl Spread<'_, '_> {
         };
         let ranges = (rows_of.anchors.of(rank), rows_of.candidates.of(rank));
         let written = Batch::new(anchors, candidates, shard.dim, positives).and_then(|batch| {
+            let batch = excluding(batch, labels)?;
             let mut forward = plan.forward_from_row_stats(batch, stats, workspace)?;
             forward.backward(gradients.into_gradients().rows(ranges.0, ranges.1))
         });
@@ -269,10 +276,13 @@ impl Spread<'_, '_> {
 
 /// Leaves the anchors of all ranks in the memory, with their positives where these are not known from the pairing.
 fn gather_anchors(link: &Link, memory: &mut Memory, shard: Shard<'_>) {
-    let Memory { rows_of, anchors, positives, indices, own_indices, .. } = memory;
+    let Memory { rows_of, anchors, positives, anchor_labels, indices, own_indices, .. } = memory;
     link.transport.gather_rows(shard.anchors, shard.dim, &rows_of.anchors, anchors);
     if let Some(outside) = shard.outside() {
         link.transport.gather_rows(outside, shard.dim, &rows_of.anchors, positives);
+    }
+    if let Some(labels) = shard.labels {
+        link.transport.gather_rows(labels.anchors, 1, &rows_of.anchors, anchor_labels);
     }
     if shard.has_indices() {
         shard.write_indices(own_indices);

@@ -49,6 +49,9 @@ pub(crate) struct Memory {
     /// The positives of this rank's anchors and of all, where they are given one by one.
     pub(crate) own_indices: Vec<i64>,
     pub(crate) indices: Vec<i64>,
+    /// The labels of all rows, where there are labels.
+    pub(crate) candidate_labels: Vec<u64>,
+    pub(crate) anchor_labels: Vec<u64>,
     /// The statistics of this rank's anchors, and of all, as they travel.
     pub(crate) own_words: Vec<u64>,
     pub(crate) words: Vec<u64>,
@@ -77,6 +80,8 @@ impl Ranks {
             positives: Vec::new(),
             own_indices: Vec::new(),
             indices: Vec::new(),
+            candidate_labels: Vec::new(),
+            anchor_labels: Vec::new(),
             own_words: Vec::new(),
             words: Vec::new(),
             stats: Vec::new(),
@@ -166,9 +171,12 @@ impl<'a> Records<'a> {
 
 impl Memory {
     /// Gets the memory for the rows and statistics of a forward pass.
-    pub(crate) fn grow_forward(&mut self, rank: usize, dim: usize) -> Result<(), hardneg::Error> {
+    pub(crate) fn grow_forward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
         let SideCounts { anchors, candidates } = &self.rows_of;
-        resize(&mut self.candidates, Side::Candidates, candidates.total(), dim, 0.0)?;
+        resize(&mut self.candidates, Side::Candidates, candidates.total(), shard.dim, 0.0)?;
+        if shard.labels.is_some() {
+            resize(&mut self.candidate_labels, Side::CandidateLabels, candidates.total(), 1, 0)?;
+        }
         resize(&mut self.own_words, Side::RowStats, anchors.of(rank).len(), STATS_WORDS, 0)?;
         resize(&mut self.words, Side::RowStats, anchors.total(), STATS_WORDS, 0)?;
         self.stats.clear();
@@ -181,6 +189,9 @@ impl Memory {
         resize(&mut self.anchors, Side::Anchors, anchors, shard.dim, 0.0)?;
         if shard.outside().is_some() {
             resize(&mut self.positives, Side::Positives, anchors, shard.dim, 0.0)?;
+        }
+        if shard.labels.is_some() {
+            resize(&mut self.anchor_labels, Side::AnchorLabels, anchors, 1, 0)?;
         }
         if shard.has_indices() {
             let own = self.rows_of.anchors.of(rank).len();

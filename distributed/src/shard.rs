@@ -1,6 +1,6 @@
 //! `Shard`: the rows of a batch that one rank has, and `ShardGradients`, where their gradients go.
 
-use hardneg::{Batch, Positives, Side};
+use hardneg::{Batch, Exclusions, Positives, Side};
 
 use crate::error::check_length;
 use crate::ranks::check_rows;
@@ -25,6 +25,14 @@ pub struct Shard<'a> {
     pub(crate) dim: usize,
     pub(crate) positives: Positives<'a>,
     pub(crate) paired: bool,
+    pub(crate) labels: Option<Labels<'a>>,
+}
+
+/// Labels of the rows of one rank.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Labels<'a> {
+    pub(crate) anchors: &'a [u64],
+    pub(crate) candidates: &'a [u64],
 }
 
 impl<'a> Shard<'a> {
@@ -40,15 +48,26 @@ impl<'a> Shard<'a> {
     /// [`Positives::Identity`] and [`Positives::Offset`] count from the first anchor of rank 0, and indices may name the
     /// candidates of any rank. [`Positives::Outside`] has one row for each anchor of this rank.
     pub fn new(anchors: &'a [f32], candidates: &'a [f32], dim: usize, positives: Positives<'a>) -> Shard<'a> {
-        Shard { anchors, candidates, dim, positives, paired: false }
+        Shard { anchors, candidates, dim, positives, paired: false, labels: None }
+    }
+
+    /// Excludes candidates by labels, as [`Exclusions::Labels`] does: a label for each anchor and for each candidate of this
+    /// rank. A candidate of any rank is no negative of an anchor with the same label. Every rank passes labels if one
+    /// does; a rank without rows passes none.
+    pub fn labels(self, anchors: &'a [u64], candidates: &'a [u64]) -> Shard<'a> {
+        Shard { labels: Some(Labels { anchors, candidates }), ..self }
     }
 
     /// Checks the lengths of the slices.
     pub(crate) fn check(&self) -> Result<(), hardneg::Error> {
-        let Shard { anchors, candidates, dim, positives, paired } = *self;
+        let Shard { anchors, candidates, dim, positives, paired, labels } = *self;
         check_rows(Side::Anchors, anchors, dim)?;
         check_rows(Side::Candidates, candidates, dim)?;
         let rows = anchors.len() / dim;
+        if let Some(labels) = labels {
+            check_length(Side::AnchorLabels, rows, labels.anchors.len())?;
+            check_length(Side::CandidateLabels, candidates.len() / dim, labels.candidates.len())?;
+        }
         match positives {
             _ if paired => check_length(Side::Positives, anchors.len(), candidates.len()),
             Positives::Indices(indices) => check_length(Side::PositiveIndices, rows, indices.len()),
@@ -98,18 +117,30 @@ impl<'a> Shard<'a> {
 
     /// The batch of this rank's anchors and candidates, which are all.
     pub(crate) fn whole(&self) -> Result<Batch<'a>, hardneg::Error> {
-        let Shard { anchors, candidates, dim, positives, paired } = *self;
-        if paired { Batch::paired(anchors, candidates, dim) } else { Batch::new(anchors, candidates, dim, positives) }
+        let Shard { anchors, candidates, dim, positives, paired, .. } = *self;
+        let batch = if paired {
+            Batch::paired(anchors, candidates, dim)
+        } else {
+            Batch::new(anchors, candidates, dim, positives)
+        };
+        excluding(batch?, self.labels)
     }
 
-    /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates.
-    pub(crate) fn batch<'b>(&'b self, first: usize, candidates: &'b [f32]) -> Result<Batch<'b>, hardneg::Error> {
+    /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates, which have
+    /// these labels if this rank's have some.
+    pub(crate) fn batch<'b>(
+        &'b self,
+        first: usize,
+        candidates: &'b [f32],
+        labels: &'b [u64],
+    ) -> Result<Batch<'b>, hardneg::Error> {
         let positives = match self.positives {
             Positives::Identity => Positives::Offset(first),
             Positives::Offset(offset) => Positives::Offset(offset.saturating_add(first)),
             positives => positives,
         };
-        Batch::new(self.anchors, candidates, self.dim, positives)
+        let labels = self.labels.map(|own| Labels { anchors: own.anchors, candidates: labels });
+        excluding(Batch::new(self.anchors, candidates, self.dim, positives)?, labels)
     }
 
     /// An error of a call with this rank's anchors, the first of which is anchor `first` of the whole, as a call with
@@ -126,6 +157,14 @@ impl<'a> Shard<'a> {
             }
             error => error,
         }
+    }
+}
+
+/// A batch from which candidates with the label of an anchor are excluded, if there are labels.
+pub(crate) fn excluding<'a>(batch: Batch<'a>, labels: Option<Labels<'a>>) -> Result<Batch<'a>, hardneg::Error> {
+    match labels {
+        Some(Labels { anchors, candidates }) => batch.excluding(Exclusions::Labels { anchors, candidates }),
+        None => Ok(batch),
     }
 }
 

@@ -4,16 +4,23 @@ use hardneg::{ClosestNegative, RowStats, Screening};
 
 use crate::ranks::PAYLOAD;
 
-/// The words of a row: its positive and mean; its closest negative's similarity and whether there is one; the index.
+/// The words of a row: its positive and mean; its closest negative's similarity, and which of the two are there; the
+/// closest negative's index.
 pub(crate) const STATS_WORDS: usize = 3;
+
+/// That there is a closest negative, and that there is a mean negative.
+const HAS_CLOSEST: u32 = 1;
+const HAS_MEAN: u32 = 2;
 
 /// Writes the words of rows.
 pub(crate) fn to_words(rows: &[RowStats], words: &mut [u64]) {
     for (row, words) in rows.iter().zip(words.chunks_exact_mut(STATS_WORDS)) {
-        words[0] = two(row.positive(), row.mean_negative().to_bits());
+        let mean = row.mean_negative();
+        words[0] = two(row.positive(), mean.unwrap_or(0.0).to_bits());
+        let has_mean = if mean.is_some() { HAS_MEAN } else { 0 };
         (words[1], words[2]) = match row.closest_negative() {
-            Some(closest) => (two(closest.similarity(), 1), closest.index() as u64),
-            None => (0, 0),
+            Some(closest) => (two(closest.similarity(), HAS_CLOSEST | has_mean), closest.index() as u64),
+            None => (has_mean.into(), 0),
         };
     }
 }
@@ -21,13 +28,10 @@ pub(crate) fn to_words(rows: &[RowStats], words: &mut [u64]) {
 /// Appends the rows of words that [`to_words`] has written on some rank.
 pub(crate) fn from_words(words: &[u64], rows: &mut Vec<RowStats>) -> Result<(), hardneg::Error> {
     for words in words.chunks_exact(STATS_WORDS) {
-        let (similarity, is_there) = apart(words[1]);
-        let closest = match is_there {
-            0 => None,
-            _ => Some(ClosestNegative::new(words[2] as usize, similarity)?),
-        };
-        let (positive, mean) = apart(words[0]);
-        rows.push(RowStats::new(positive, f32::from_bits(mean), closest)?);
+        let ((positive, mean), (similarity, flags)) = (apart(words[0]), apart(words[1]));
+        let mean = (flags & HAS_MEAN != 0).then_some(f32::from_bits(mean));
+        let closest = (flags & HAS_CLOSEST != 0).then(|| ClosestNegative::new(words[2] as usize, similarity));
+        rows.push(RowStats::new(positive, mean, closest.transpose()?)?);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
 use super::tile::{NormedRows, PairSink, for_all_pairs};
 use crate::arch::{Backend, Simd, WithSimd, in_default_environment};
 use crate::error::{Error, Side, check_length};
+use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::Rows;
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
@@ -230,6 +231,32 @@ impl Backend {
         dim: usize,
         output: &mut [f32],
     ) -> Result<(), Error> {
+        self.similarity_matrix_into_on(Threads::Serial, anchors, candidates, dim, output)
+    }
+
+    /// [`Backend::similarity_matrix_into`] where `threads` says: on several threads, the anchors are divided among them.
+    /// The bits are the same.
+    ///
+    /// ```
+    /// use hardneg::{Backend, Threads};
+    ///
+    /// let (anchors, candidates) = ([1.0, 0.0, 3.0, 4.0], [0.0, 2.0, 5.0, 0.0, 1.0, 0.0]);
+    /// let mut matrix = [0.0; 6];
+    /// Backend::detect().similarity_matrix_into_on(Threads::Rayon, &anchors, &candidates, 2, &mut matrix)?;
+    /// assert_eq!(matrix, [0.0, 1.0, 1.0, 0.8, 0.6, 0.6]);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Backend::similarity_matrix_into`].
+    pub fn similarity_matrix_into_on(
+        self,
+        threads: Threads,
+        anchors: &[f32],
+        candidates: &[f32],
+        dim: usize,
+        output: &mut [f32],
+    ) -> Result<(), Error> {
         let anchors = Rows::new(Side::Anchors, anchors, dim)?;
         let candidates = Rows::new(Side::Candidates, candidates, dim)?;
         let (rows, columns) = (anchors.count(), candidates.count());
@@ -238,8 +265,25 @@ impl Backend {
         in_default_environment(|| {
             check_finite(self, Side::Anchors, anchors)?;
             check_finite(self, Side::Candidates, candidates)?;
-            self.run(AllPairs { anchors, candidates, output });
+            self.fill_matrix(threads, anchors, candidates, output);
             Ok(())
         })
     }
+
+    /// Writes the similarities of finite rows.
+    fn fill_matrix(self, threads: Threads, anchors: Rows<'_>, candidates: Rows<'_>, output: &mut [f32]) {
+        let (rows, columns) = (anchors.count(), candidates.count());
+        let join = threads.join(output.len() as f64 * anchors.dim() as f64 * NANOSECONDS);
+        let blocks = if join == Join::Serial { 1 } else { 4 * join.threads() };
+        let block = rows.div_ceil(blocks);
+        join.enter(|| {
+            for_each_block(join, Chunks::new(output, block * columns), &|index, output| {
+                let anchors = anchors.range(index * block, output.slice.len() / columns);
+                self.run(AllPairs { anchors, candidates, output: output.slice });
+            });
+        });
+    }
 }
+
+/// About how long a multiply-add of a pair takes with AVX-512. Others take longer.
+const NANOSECONDS: f64 = 0.03;

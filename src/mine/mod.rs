@@ -20,9 +20,10 @@ use crate::batch::Batch;
 use crate::candidates::{Candidates, measure_rows};
 use crate::error::{Error, Side};
 use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
+use crate::excluded::Prepared;
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
-use crate::row_stats::{Negatives, RowStats};
+use crate::row_stats::{Negatives, RowExclusions, RowStats};
 use crate::rows::{Rows, Sides};
 use crate::screen::{
     Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
@@ -44,22 +45,48 @@ use task::{StatsTask, Task};
 const NANOSECONDS_MEASURED: f64 = 0.3;
 
 /// Writes the statistics of every anchor into the memory.
-pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let MinePlan { backend, screen, threads, .. } = plan;
-    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
-    run.join.enter(|| mine_in(run, plan, batch, memory))
+pub(crate) fn mine(
+    plan: MinePlan,
+    batch: Batch<'_>,
+    prepared: Prepared<'_>,
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
+    let run = Run::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_in(run, plan, batch, prepared, memory))
 }
 
 /// [`mine`], where the call is to run.
-fn mine_in(run: Run<'_>, plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
+fn mine_in(
+    run: Run<'_>,
+    plan: MinePlan,
+    batch: Batch<'_>,
+    prepared: Prepared<'_>,
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
+    if prepared.is_nothing() {
+        return mine_stats(plan, run, batch, (prepared, batch.positives()), memory);
+    }
+    let mined = mine_stats(plan, run, batch, (prepared, prepared.rules), memory)?;
+    memory.exclude_from_means(run.backend, run.join, batch, prepared)?;
+    Ok(mined)
+}
+
+/// Writes the statistics of every anchor, with means as if nothing was excluded.
+fn mine_stats<E: RowExclusions>(
+    plan: MinePlan,
+    run: Run<'_>,
+    batch: Batch<'_>,
+    (prepared, exclusions): (Prepared<'_>, E),
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
     let negatives = plan.negatives;
     if run.screens.is_direct {
-        return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
+        return direct::mine(plan, run.join, batch, (prepared, exclusions), memory.grow_direct(batch)?);
     }
     let (buffers, results) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
     let StatsBuffers { positive_norms, stats } = results;
     measure_outside(run.backend, run.join, batch, positive_norms);
-    let task = StatsTask { batch, positive_norms, negatives };
+    let task = StatsTask { batch, exclusions, prepared, positive_norms, negatives };
     let mut call = Call::new(run, buffers);
     call.begin((negatives != Negatives::Any).then_some(task));
     let stats = Chunks::new(stats, call.anchors.block_rows);
@@ -74,6 +101,7 @@ pub(crate) fn measure(
     backend: Backend,
     threads: Threads,
     batch: Batch<'_>,
+    prepared: Prepared<'_>,
     rows: &[RowStats],
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
@@ -82,7 +110,7 @@ pub(crate) fn measure(
     let join = threads.join(elements as f64 * NANOSECONDS_MEASURED);
     let MeasureBuffers { anchor_norms, candidates: buffers, positive_norms, stats } = memory.grow_measures(batch)?;
     stats.copy_from_slice(rows);
-    join.enter(|| {
+    let mined = join.enter(|| {
         measure_norms(backend, join, anchors, anchor_norms);
         check_norms(Side::Anchors, anchor_norms)?;
         let zero_candidates = match (buffers, batch.bank()) {
@@ -97,7 +125,11 @@ pub(crate) fn measure(
         check_norms(Side::Positives, positive_norms)?;
         let (zero_anchors, zero_positives) = (zeros(anchor_norms), zeros(positive_norms));
         Ok(Mined { zero_anchors, zero_candidates, zero_positives, screening: Screening::default() })
-    })
+    })?;
+    if !prepared.is_nothing() {
+        join.enter(|| memory.sum_labels(backend, join, batch, prepared))?;
+    }
+    Ok(mined)
 }
 
 /// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is

@@ -1,8 +1,8 @@
 //! Every instruction set of this CPU is there and is exercised, and its kernels give the bits of the reference.
 
-use hardneg::{Backend, Workspace, reference};
+use hardneg::{Backend, Error, Workspace, reference};
 
-use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, bits, check_forward};
+use crate::common::{ALL_NEGATIVES, ALL_THREADS, OwnedBatch, Pairing, Random, bits, check_forward};
 
 /// Whether the operating system lists all of these features of the CPU; `None` where it does not say.
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_os = "linux"))]
@@ -235,6 +235,25 @@ fn similarity_matrices_around_every_tile() {
             let mut output = vec![7.0; rows * columns];
             backend.similarity_matrix_into(&x, &y, dim, &mut output).unwrap();
             assert_eq!(expected, bits(&output), "{rows} x {columns} x {dim}, {backend}");
+        }
+    }
+}
+
+/// On several threads the bits are the same: of one anchor, of a few, and of so many that they are divided.
+#[test]
+fn similarity_matrices_on_several_threads() {
+    for (rows, columns, dim) in [(1, 9, 33), (7, 300, 20), (410, 300, 48)] {
+        let mut random = Random(rows as u64);
+        let (x, y) = (random.rows(rows, dim), random.rows(columns, dim));
+        let expected = bits(&reference::similarity_matrix(&x, &y, dim));
+        for (backend, threads) in Backend::available().flat_map(|backend| ALL_THREADS.map(|threads| (backend, threads)))
+        {
+            let mut output = vec![7.0; rows * columns];
+            backend.similarity_matrix_into_on(threads, &x, &y, dim, &mut output).unwrap();
+            assert_eq!(expected, bits(&output), "{rows} x {columns} x {dim}, {backend}, {threads}");
+            output[0] = 7.0;
+            let error = backend.similarity_matrix_into_on(threads, &x, &y, dim, &mut output[1..]).unwrap_err();
+            assert!(matches!(error, Error::Length { .. }) && output[0] == 7.0, "{error}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Sums, statistics and gradients that are made in several places: the bits of one call.
 
 use hardneg::{
-    Backend, Bank, Batch, CandidateSum, ClosestNegative, Error, Gradients, Positives, RowStats, Side, Threads,
-    TripletLoss, Workspace,
+    Backend, Bank, Batch, CandidateSum, ClosestNegative, Error, Exclusions, Gradients, Positives, RowStats, Side,
+    Threads, TripletLoss, Workspace,
 };
 
-use crate::common::{ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Random, assert_loss, assert_rows, bits};
+use crate::common::{
+    ALL_DATA, ALL_KINDS, ALL_NEGATIVES, ALL_REDUCTIONS, Data, Excluding, Random, assert_loss, assert_rows, bits,
+};
 
 /// Rows in a block of the candidates' sum.
 const BLOCK: usize = 192;
@@ -60,7 +62,11 @@ fn means_have_the_bits_of_one_call_wherever_candidates_are_cut() {
                 let positive = batch.positives()[row];
                 let positive = &batch.candidates[positive * dim..][..dim];
                 let mean = sum.mean_negative(anchor, Some(positive)).unwrap();
-                assert_eq!(mean.to_bits(), stats.mean_negative().to_bits(), "{rows} x {dim}, cut into {lengths:?}");
+                assert_eq!(
+                    Some(mean.to_bits()),
+                    stats.mean_negative().map(f32::to_bits),
+                    "{rows} x {dim}, cut into {lengths:?}"
+                );
             }
         }
     }
@@ -77,7 +83,8 @@ fn means_without_a_positive_among_the_candidates() {
     let mut sum = CandidateSum::new(dim).unwrap();
     batch.candidates.chunks(77 * dim).for_each(|shard| sum.push(shard).unwrap());
     for (anchor, stats) in batch.anchors.chunks(dim).zip(forward.row_stats()) {
-        assert_eq!(sum.mean_negative(anchor, None).unwrap().to_bits(), stats.mean_negative().to_bits());
+        let mean = sum.mean_negative(anchor, None).unwrap();
+        assert_eq!(Some(mean.to_bits()), stats.mean_negative().map(f32::to_bits));
     }
 }
 
@@ -122,7 +129,7 @@ fn gradients_of_some_rows_from_statistics_of_elsewhere() {
     let mut random = Random(5);
     let mut workspace = Workspace::new();
     for (number, (rows, candidates, dim)) in
-        [(1, 2, 3), (40, 50, 16), (200, 193, 9), (450, 700, 33)].into_iter().cycle().take(12).enumerate()
+        [(1, 2, 3), (40, 50, 16), (200, 193, 9), (450, 700, 33)].into_iter().cycle().take(24).enumerate()
     {
         let batch = ALL_DATA[number % ALL_DATA.len()].batch(number as u64, rows, candidates, dim);
         let batch = batch.with_random_positives(&mut random);
@@ -131,11 +138,14 @@ fn gradients_of_some_rows_from_statistics_of_elsewhere() {
         let plan = if number % 5 == 0 { plan.threads(Threads::Rayon) } else { plan };
         let bank = Bank::new(&batch.candidates, dim).unwrap();
         let indices = batch.positives();
+        let excluding = [Excluding::Nothing, ALL_KINDS[number % 8].of(&mut random, rows, candidates, &batch.pairing)];
+        let excluding = excluding[number % 3 % 2].exclusions();
         for (batch, outside) in [
             (batch.batch(), 0),
             (Batch::against(&batch.anchors, &bank, Positives::Indices(&indices)).unwrap(), 0),
             (Batch::new(&batch.anchors, &batch.candidates, dim, Positives::Outside(&outside)).unwrap(), rows * dim),
         ] {
+            let batch = batch.excluding(excluding).unwrap();
             let (stats, expected) = whole(batch, plan, &weights, outside);
             let mut once = Workspace::new();
             let forward = plan.forward(batch, &mut once).unwrap();
@@ -175,12 +185,20 @@ fn statistics_and_ranges_that_do_not_belong_to_the_batch() {
     let batch = Batch::paired(&rows, &rows, 2).unwrap();
     let (plan, mut workspace) = (TripletLoss::new(), Workspace::new());
     let row = |closest: Option<usize>| {
-        RowStats::new(1.0, 0.5, closest.map(|index| ClosestNegative::new(index, 0.5).unwrap())).unwrap()
+        RowStats::new(1.0, Some(0.5), closest.map(|index| ClosestNegative::new(index, 0.5).unwrap())).unwrap()
     };
     let mut refuse = |stats: &[RowStats]| plan.forward_from_row_stats(batch, stats, &mut workspace).unwrap_err();
     assert_eq!(refuse(&[row(None); 2]), Error::Length { side: Side::RowStats, expected: 3, actual: 2 });
     assert_eq!(refuse(&[row(Some(1)), row(None), row(Some(3))]), Error::NotANegative { row: 2, index: 3 });
     assert_eq!(refuse(&[row(Some(1)), row(Some(1)), row(None)]), Error::NotANegative { row: 1, index: 1 });
+    let no_mean = RowStats::new(1.0, None, None).unwrap();
+    assert_eq!(refuse(&[row(None), no_mean, row(None)]), Error::MeanNegative { row: 1 });
+    let all_alike = batch.excluding(Exclusions::Labels { anchors: &[1, 2, 2], candidates: &[3, 2, 2] }).unwrap();
+    let mut refuse = |stats: &[RowStats]| plan.forward_from_row_stats(all_alike, stats, &mut workspace).unwrap_err();
+    assert_eq!(refuse(&[row(None), row(Some(2)), row(None)]), Error::NotANegative { row: 1, index: 2 });
+    let one_label = batch.excluding(Exclusions::Labels { anchors: &[1; 3], candidates: &[1; 3] }).unwrap();
+    let error = plan.forward_from_row_stats(one_label, &[row(None); 3], &mut workspace).unwrap_err();
+    assert_eq!(error, Error::MeanNegative { row: 0 });
     let margin = f32::NAN;
     let error = plan.margin(margin).forward_from_row_stats(batch, &[row(None); 3], &mut workspace).unwrap_err();
     assert!(matches!(error, Error::MarginNotFinite { .. }));

@@ -48,6 +48,13 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     let error = ranks.forward(&plan, Shard::new(a, p, DIM, Positives::Outside(outside))).unwrap_err();
     assert!(matches!(error, Error::OnRank { rank, error: E::Length { side: Side::Positives, .. } } if rank == last));
 
+    let labels = vec![1; own.len()];
+    let short = if is_last { &labels[1..] } else { &labels };
+    let error = ranks.forward(&plan, Shard::paired(a, p, DIM).labels(&labels, short)).unwrap_err();
+    assert!(
+        matches!(error, Error::OnRank { rank, error: E::Length { side: Side::CandidateLabels, .. } } if rank == last)
+    );
+
     // A positive that no rank has.
     let mut indices: Vec<i64> = own.clone().map(|row| (row as i64 + 1) % ROWS as i64).collect();
     if is_last {
@@ -121,12 +128,18 @@ pub(crate) fn settings(ranks: &mut Ranks) {
         Setting::Reduction => plan.reduction(hardneg::Reduction::Mean),
         _ => plan,
     };
-    for setting in [Setting::Margin, Setting::Negatives, Setting::Reduction, Setting::Dim, Setting::Positives] {
+    for setting in
+        [Setting::Margin, Setting::Negatives, Setting::Reduction, Setting::Dim, Setting::Positives, Setting::Labels]
+    {
         let plan = if is_last { other(setting) } else { plan };
         let dim = if is_last && setting == Setting::Dim { DIM / 2 } else { DIM };
         let positives =
             if is_last && setting == Setting::Positives { Positives::Outside(&rows) } else { Positives::Identity };
-        let error = ranks.forward(&plan, Shard::new(&rows, &rows, dim, positives)).unwrap_err();
+        let mut shard = Shard::new(&rows, &rows, dim, positives);
+        if is_last && setting == Setting::Labels {
+            shard = shard.labels(&[1, 2], &[2, 3]);
+        }
+        let error = ranks.forward(&plan, shard).unwrap_err();
         assert_eq!(error, Error::Settings { rank: last, setting });
         check_usable(ranks);
     }

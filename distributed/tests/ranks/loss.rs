@@ -1,6 +1,6 @@
 //! The loss and its gradients.
 
-use hardneg::{Batch, Gradients, Negatives, Positives, Reduction, Screen, TripletLoss, Workspace};
+use hardneg::{Batch, Exclusions, Gradients, Negatives, Positives, Reduction, Screen, TripletLoss, Workspace};
 use hardneg_mpi::{Ranks, Shard, ShardGradients};
 
 use crate::data::{CUTS, Cut, Random, bits, pairs, part};
@@ -150,4 +150,39 @@ fn check(
     let mut again = vec![0.0; a.len() * dim];
     forward.backward(ShardGradients::of_anchors(&mut again)).unwrap();
     assert_eq!(bits(&again), bits(&spread[0]), "anchors alone, {what}");
+}
+
+/// Labels of a few rows each, of many, one for all, and none that is shared.
+pub(crate) fn labels(ranks: &mut Ranks) {
+    let (rows, candidates, dim) = (260, 430, 24);
+    let (anchors, _) = pairs(12, rows, dim);
+    let (_, others) = pairs(13, candidates, dim);
+    for (number, kinds) in [90, 3, 1, u64::MAX].into_iter().enumerate() {
+        let mut random = Random(number as u64);
+        let mut some = |rows: usize| (0..rows).map(|_| random.next() % kinds).collect::<Vec<u64>>();
+        let (of_anchors, of_candidates) = (some(rows), some(candidates));
+        let plan = plans()[number];
+        let labels = Exclusions::Labels { anchors: &of_anchors, candidates: &of_candidates };
+        let batch = Batch::new(&anchors, &others, dim, Positives::Offset(7)).unwrap().excluding(labels).unwrap();
+        let mut whole = [vec![0.0; anchors.len()], vec![0.0; others.len()]];
+        let [by_anchors, by_candidates] = &mut whole;
+        let mut workspace = Workspace::new();
+        let expected = plan.forward_backward(batch, Gradients::new(by_anchors, by_candidates), &mut workspace).unwrap();
+        for (cut, other) in CUTS.into_iter().zip(CUTS.into_iter().rev()) {
+            let [a, c] =
+                [(cut, rows), (other, candidates)].map(|(cut, rows)| cut.part(rows, ranks.rank(), ranks.size()));
+            let shard =
+                Shard::new(part(&anchors, a.clone(), dim), part(&others, c.clone(), dim), dim, Positives::Offset(7));
+            let shard = shard.labels(&of_anchors[a.clone()], &of_candidates[c.clone()]);
+            let mut spread = [vec![0.0; a.len() * dim], vec![0.0; c.len() * dim]];
+            let [by_anchors, by_candidates] = &mut spread;
+            let gradients = ShardGradients::new(by_anchors, by_candidates);
+            let forward = ranks.forward_backward(&plan, shard, gradients).unwrap();
+            let what = format!("{kinds} labels, {cut:?}, {other:?}");
+            assert_eq!(forward.loss(), expected.loss(), "{what}");
+            assert_eq!(forward.all_row_stats(), expected.row_stats(), "{what}");
+            assert_eq!(bits(&spread[0]), bits(part(&whole[0], a, dim)), "anchors, {what}");
+            assert_eq!(bits(&spread[1]), bits(part(&whole[1], c, dim)), "candidates, {what}");
+        }
+    }
 }

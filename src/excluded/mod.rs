@@ -1,0 +1,134 @@
+//! Exclusions, prepared for a call: lists sorted and without repetition, labels as groups of rows; and the mean negatives
+//! that follow from them.
+//!
+//! ```text
+//!                            who is a negative (row_stats)    the mean negative           gradients
+//!   labels: groups of rows   compares two labels              V less the group's sum      both sides less their group's sum
+//!   sorted lists             looks an index up                V less the listed rows      an element for each listed pair
+//! ```
+//!
+//! Neither needs a pass over pairs: O((m + n) * dim) for labels, whatever their distribution ([`sums`]), and O(dim) for
+//! each listed pair.
+
+mod groups;
+mod lists;
+mod means;
+mod sums;
+
+use crate::error::Error;
+use crate::exclusions::Exclusions;
+use crate::positives::Positives;
+use crate::row_stats::{ClosestNegative, Excluded, Exclusion, NegativeRules, RowExclusions, RowStats};
+
+use groups::GroupMemory;
+pub(crate) use groups::{Groups, Members};
+use lists::ListMemory;
+pub(crate) use means::{MeanMemory, Means};
+pub(crate) use sums::{GroupSums, SumMemory, Summands};
+
+/// The memory of prepared exclusions.
+#[derive(Debug, Default)]
+pub(crate) struct ExclusionMemory {
+    lists: ListMemory,
+    groups: GroupMemory,
+}
+
+/// The exclusions of a batch, ready to be looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) rules: NegativeRules<'a>,
+    /// The rows of each label, if exclusions are by labels.
+    pub(crate) groups: Option<Groups<'a>>,
+    candidates: usize,
+}
+
+impl ExclusionMemory {
+    /// Prepares what is excluded of so many candidates, and was checked.
+    pub(crate) fn prepare<'a>(
+        &'a mut self,
+        candidates: usize,
+        positives: Positives<'a>,
+        exclusions: Exclusions<'a>,
+    ) -> Result<Prepared<'a>, Error> {
+        match exclusions {
+            Exclusions::Nothing => {}
+            Exclusions::Labels { anchors, candidates } => self.groups.fill(anchors, candidates)?,
+            Exclusions::Lists { offsets, indices } => self.lists.fill(positives, offsets, indices)?,
+        }
+        Ok(self.prepared(candidates, positives, exclusions))
+    }
+
+    /// What was prepared last, of the same.
+    pub(crate) fn prepared<'a>(
+        &'a self,
+        candidates: usize,
+        positives: Positives<'a>,
+        exclusions: Exclusions<'a>,
+    ) -> Prepared<'a> {
+        let (excluded, groups) = match exclusions {
+            Exclusions::Nothing => (Excluded::Nothing, None),
+            Exclusions::Labels { anchors, candidates } => {
+                (Excluded::Labels { anchors, candidates }, Some(self.groups.of(anchors.len(), candidates.len())))
+            }
+            Exclusions::Lists { offsets, .. } => (Excluded::Lists(self.lists.of(offsets)), None),
+        };
+        Prepared { rules: NegativeRules { positives, excluded }, groups, candidates }
+    }
+}
+
+impl Prepared<'_> {
+    /// Whether nothing is excluded.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.rules.excluded, Excluded::Nothing)
+    }
+
+    /// Checks statistics that were made elsewhere, one for each row.
+    pub(crate) fn check_stats(&self, rows: &[RowStats]) -> Result<(), Error> {
+        for (row, stats) in rows.iter().enumerate() {
+            let closest = stats.closest_negative().map(ClosestNegative::index);
+            let is_negative = |index| index < self.candidates && !self.rules.of(row).excludes(index);
+            if let Some(index) = closest.filter(|&index| !is_negative(index)) {
+                return Err(Error::NotANegative { row, index });
+            }
+            if stats.mean_negative().is_some() != (self.negatives(row) > 0) {
+                return Err(Error::MeanNegative { row });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many negatives row `row` has.
+    pub(crate) fn negatives(&self, row: usize) -> usize {
+        let excluded = match (self.groups, self.rules.excluded) {
+            (Some(groups), _) => groups.candidates_of_anchor(row).len(),
+            (None, Excluded::Lists(lists)) => lists.of(row).len(),
+            (None, _) => 0,
+        };
+        self.candidates - excluded - usize::from(self.positive_apart(row).is_some())
+    }
+
+    /// Whether the positive of row `row` is a candidate that is taken away from the sum of all on its own.
+    pub(crate) fn is_positive_single(&self, row: usize) -> bool {
+        match self.rules.excluded {
+            Excluded::Lists(_) => self.rules.positives.index(row).is_some(),
+            _ => self.positive_apart(row).is_some(),
+        }
+    }
+
+    /// The listed candidates of row `row`, the positive among them if it is one.
+    pub(crate) fn listed(&self, row: usize) -> &[usize] {
+        if let Excluded::Lists(lists) = self.rules.excluded { lists.of(row) } else { &[] }
+    }
+
+    /// The candidate that is the positive of row `row`, unless it is among the excluded: those with the label, or the
+    /// listed ones.
+    pub(crate) fn positive_apart(&self, row: usize) -> Option<usize> {
+        let positive = self.rules.positives.index(row)?;
+        let is_apart = match self.rules.excluded {
+            Excluded::Nothing => true,
+            Excluded::Labels { anchors, candidates } => anchors[row] != candidates[positive],
+            Excluded::Lists(_) => false,
+        };
+        is_apart.then_some(positive)
+    }
+}
