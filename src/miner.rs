@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::arch::{Backend, in_default_environment};
-use crate::error::{Error, Side};
+use crate::error::Error;
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::Threads;
