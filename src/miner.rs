@@ -165,11 +165,16 @@ impl Miner {
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about
-    /// m * (k + skip) neighbours, and for each thread about 100 lists of several times k + skip pairs.
+    /// m * (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
+    /// positives and exclusions.
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;
-        let screening = in_default_environment(|| mine::mine_neighbours(plan, batch, &mut workspace.mining))?;
-        let (queries, neighbours) = workspace.mining.neighbours(batch.queries(), plan.kept);
+        let Workspace { exclusions, mining, .. } = workspace;
+        let screening = in_default_environment(|| {
+            let rules = exclusions.prepare_mining(batch)?;
+            mine::mine_neighbours(plan, batch, rules, mining)
+        })?;
+        let (queries, neighbours) = mining.neighbours(batch.queries(), plan.kept);
         Ok(Mined { k: self.k, skip: self.skip, queries, neighbours, screening })
     }
 

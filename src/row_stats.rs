@@ -314,6 +314,45 @@ impl RowRule<'_> {
     }
 }
 
+/// Who is no negative of each query: its known positives, what is excluded for it, and where a function says so.
+#[derive(Clone, Copy)]
+pub(crate) struct MiningRules<'a> {
+    pub(crate) rules: NegativeRules<'a>,
+    /// The known positives, where a query has any number of them.
+    pub(crate) known: Option<SortedLists<'a>>,
+    pub(crate) predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl<'a> RowExclusions for MiningRules<'a> {
+    type Row = QueryRule<'a>;
+
+    #[inline(always)]
+    fn of(self, row: usize) -> QueryRule<'a> {
+        let known = self.known.map_or(&[][..], |lists| lists.of(row));
+        QueryRule { row, rule: self.rules.of(row), known, predicate: self.predicate }
+    }
+}
+
+/// Who is no negative of one query.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryRule<'a> {
+    row: usize,
+    rule: RowRule<'a>,
+    /// The known positives, in ascending order.
+    known: &'a [usize],
+    predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl Exclusion for QueryRule<'_> {
+    /// The function is asked last: it may take its time.
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        self.rule.excludes(candidate)
+            || self.known.binary_search(&candidate).is_ok()
+            || self.predicate.is_some_and(|predicate| predicate(self.row, candidate))
+    }
+}
+
 /// A candidate near a query: its index and their cosine similarity.
 ///
 /// ```
