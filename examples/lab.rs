@@ -188,7 +188,8 @@ fn print_matrix<const COLUMNS: usize>(out: &mut impl Write, name: &str, rows: &[
 fn print_rows(out: &mut impl Write, rows: &[RowStats]) -> io::Result<()> {
     writeln!(out, "  row    sim_ap  mean_neg  closest_neg    at       l_1       l_2    l_full")?;
     for (index, row) in rows.iter().enumerate() {
-        write!(out, "{index:5}{:10.4}{:10.4}", row.positive(), row.mean_negative())?;
+        let mean_negative = row.mean_negative().expect("nothing is excluded");
+        write!(out, "{index:5}{:10.4}{mean_negative:10.4}", row.positive())?;
         match row.closest_negative() {
             Some(closest) => write!(out, "{:13.4}{:6}", closest.similarity(), closest.index())?,
             None => write!(out, "{:>13}{:>6}", "none", "-")?,

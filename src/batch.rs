@@ -2,6 +2,7 @@
 
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
+use crate::exclusions::Exclusions;
 use crate::positives::{Place, Positives};
 use crate::rows::{Rows, Sides};
 
@@ -14,6 +15,7 @@ pub struct Batch<'a> {
     anchors: Rows<'a>,
     candidates: Rows<'a>,
     positives: Positives<'a>,
+    exclusions: Exclusions<'a>,
     /// The bank that the candidates are in.
     bank: Option<&'a Bank<'a>>,
     /// What an error calls the candidates.
@@ -87,7 +89,44 @@ impl<'a> Batch<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        Ok(Batch { anchors, candidates, positives, bank, candidate_side: Side::Candidates })
+        let exclusions = Exclusions::Nothing;
+        Ok(Batch { anchors, candidates, positives, exclusions, bank, candidate_side: Side::Candidates })
+    }
+
+    /// The batch with candidates that are no negatives of some anchors, in place of those of an earlier call: neither the
+    /// mean nor the closest negative of an anchor looks at them.
+    ///
+    /// An anchor all of whose candidates are excluded has neither, costs nothing, and is counted in
+    /// [`Loss::without_negatives`](crate::Loss::without_negatives). Labels cost O((m + n) * dim), however they are
+    /// distributed; lists O(dim) for each index.
+    ///
+    /// ```
+    /// use hardneg::{Batch, Exclusions, Negatives, TripletLoss, Workspace};
+    ///
+    /// // The second pair repeats the first one.
+    /// let rows = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+    /// let batch = Batch::paired(&rows, &rows, 2)?;
+    /// let (loss, mut workspace) = (TripletLoss::new().negatives(Negatives::Any), Workspace::new());
+    /// assert_eq!(loss.forward(batch, &mut workspace)?.loss().active_closest, 2);
+    ///
+    /// let labels = [7, 7, 8];
+    /// let by_labels = batch.excluding(Exclusions::Labels { anchors: &labels, candidates: &labels })?;
+    /// let by_lists = batch.excluding(Exclusions::Lists { offsets: &[0, 1, 2, 2], indices: &[1, 0] })?;
+    /// for batch in [by_labels, by_lists] {
+    ///     let forward = loss.forward(batch, &mut workspace)?;
+    ///     assert_eq!(forward.loss().active_closest, 0);
+    ///     assert_eq!(forward.row_stats()[0].mean_negative(), Some(0.0));
+    ///     assert_eq!(forward.row_stats()[0].closest_negative().map(|closest| closest.index()), Some(2));
+    /// }
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are not as many labels as rows; there is not one offset more than anchors; offsets do not ascend from 0 to
+    /// the number of indices; an excluded candidate does not exist.
+    pub fn excluding(self, exclusions: Exclusions<'a>) -> Result<Batch<'a>, Error> {
+        exclusions.check(self.rows(), self.candidates())?;
+        Ok(Batch { exclusions, ..self })
     }
 
     /// How many anchors there are.
@@ -133,6 +172,10 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn positives(self) -> Positives<'a> {
         self.positives
+    }
+
+    pub(crate) fn exclusions(self) -> Exclusions<'a> {
+        self.exclusions
     }
 
     /// The positives, where they are no candidates.

@@ -18,6 +18,12 @@ pub enum Side {
     Positives,
     /// The slice of positive indices.
     PositiveIndices,
+    /// The labels of the anchors.
+    AnchorLabels,
+    /// The labels of the candidates.
+    CandidateLabels,
+    /// The lists of excluded candidates.
+    Exclusions,
     /// A similarity matrix given by the caller.
     Similarities,
     /// A buffer that the call would have written.
@@ -42,6 +48,9 @@ impl fmt::Display for Side {
             Side::KnownPositives => "known positives",
             Side::Positives => "positives",
             Side::PositiveIndices => "positive indices",
+            Side::AnchorLabels => "labels of the anchors",
+            Side::CandidateLabels => "labels of the candidates",
+            Side::Exclusions => "excluded candidates",
             Side::Similarities => "similarities",
             Side::Output => "output",
             Side::RowStats => "row statistics",
@@ -55,8 +64,8 @@ impl fmt::Display for Side {
 
 /// Why a call was refused. Nothing was written to the caller's buffers.
 ///
-/// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices, the
-/// margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
+/// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices,
+/// exclusions, the margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
 /// not finite, positives of their own that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -112,6 +121,15 @@ pub enum Error {
         side: Side,
         /// The first row whose list they do not delimit.
         row: usize,
+    },
+    /// An excluded candidate does not exist.
+    ExcludedOutOfRange {
+        /// The first row with such a candidate.
+        row: usize,
+        /// Its index, as it was given.
+        index: i128,
+        /// How many candidates there are.
+        candidates: usize,
     },
     /// A row holds a NaN or an infinity.
     NotFinite {
@@ -170,6 +188,9 @@ impl fmt::Display for Error {
                 write!(f, "row {row}: its positive is candidate {index}, but there are {candidates} candidates")
             }
             Error::Offsets { side, row } => write!(f, "{side}: the offsets do not delimit the list of row {row}"),
+            Error::ExcludedOutOfRange { row, index, candidates } => {
+                write!(f, "row {row}: candidate {index} is excluded, but there are {candidates} candidates")
+            }
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
             Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),

@@ -81,7 +81,8 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// A row at a hinge, where the loss has no derivative, counts as inactive: its gradient is 0 there. The choice of
     /// the closest negative is held fixed. A zero row has gradient 0. A gradient beyond the range of `f32`, which rows
     /// of norm 1e-39 may have, is infinite. Before it is rounded to `f32`, a gradient is within 3e-15 times the sum of
-    /// the absolute derivatives by the row's similarities, over its norm, of the true one.
+    /// the absolute derivatives by the row's similarities, over its norm, of the true one; an excluded candidate counts
+    /// as twice what a negative does, as it is in a sum from which it is taken away.
     ///
     /// # Errors
     /// A buffer or the slice of weights has another length than the batch asks for; a weight is not finite; the
@@ -91,8 +92,10 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn backward(&mut self, gradients: Gradients<'_>) -> Result<(), Error> {
         gradients.check(self.batch)?;
-        let Workspace { mining, gradient } = &mut *self.workspace;
-        let results = mining.results(self.batch);
+        let Workspace { exclusions, mining, gradient } = &mut *self.workspace;
+        let (candidates, positives) = (self.batch.candidates(), self.batch.positives());
+        let prepared = exclusions.prepared(candidates, positives, self.batch.exclusions());
+        let results = mining.results(self.batch, prepared);
         in_default_environment(|| gradient::backward(self.plan, self.batch, results, gradients, gradient))
     }
 }

@@ -128,7 +128,8 @@ impl TripletLoss {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
-        let mined = mine::mine(plan, batch, &mut workspace.mining)?;
+        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let mined = mine::mine(plan, batch, prepared, &mut workspace.mining)?;
         let loss = Loss {
             zero_anchors: Some(mined.zero_anchors),
             zero_candidates: Some(mined.zero_candidates),

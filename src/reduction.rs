@@ -51,8 +51,11 @@ pub struct Loss {
     pub active_mean: usize,
     /// Rows in which the hinge on the closest negative is above 0.
     pub active_closest: usize,
-    /// Rows in which no negative qualified as the closest.
+    /// Rows in which no negative qualified as the closest, those without negatives among them.
     pub without_closest_negative: usize,
+    /// Rows without negatives, as all candidates are excluded: their loss is 0.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub without_negatives: usize,
     /// Anchors of norm 0, whose similarities are 0; `None` where rows were not looked at, as in
     /// [`TripletLoss::reduce`](crate::TripletLoss::reduce) and
     /// [`TripletLoss::forward_from_similarities`](crate::TripletLoss::forward_from_similarities).
@@ -76,6 +79,7 @@ impl Default for Loss {
             active_mean: 0,
             active_closest: 0,
             without_closest_negative: 0,
+            without_negatives: 0,
             zero_anchors: Some(0),
             zero_candidates: Some(0),
             zero_positives: Some(0),
@@ -96,6 +100,7 @@ impl AddAssign for Loss {
         self.active_mean = self.active_mean.saturating_add(other.active_mean);
         self.active_closest = self.active_closest.saturating_add(other.active_closest);
         self.without_closest_negative = self.without_closest_negative.saturating_add(other.without_closest_negative);
+        self.without_negatives = self.without_negatives.saturating_add(other.without_negatives);
         let add = |ours: Option<usize>, theirs: Option<usize>| Some(ours?.saturating_add(theirs?));
         self.zero_anchors = add(self.zero_anchors, other.zero_anchors);
         self.zero_candidates = add(self.zero_candidates, other.zero_candidates);
@@ -121,9 +126,11 @@ impl Loss {
             let row = &rows[row];
             let [mean, closest] = row.terms(margin);
             let is = |holds: bool| f64::from(u8::from(holds));
-            [mean, closest, is(mean > 0.0), is(closest > 0.0), is(row.closest_negative().is_none())]
+            let (no_closest, no_negatives) = (row.closest_negative().is_none(), row.mean_negative().is_none());
+            [mean, closest, is(mean > 0.0), is(closest > 0.0), is(no_closest), is(no_negatives)]
         };
-        let [mean_sum, closest_sum, active_mean, active_closest, without] = sum_in_order(rows.len(), &terms);
+        let [mean_sum, closest_sum, active_mean, active_closest, without, without_negatives] =
+            sum_in_order(rows.len(), &terms);
         let [mean_term, closest_term] = match reduction {
             Reduction::Sum => [mean_sum, closest_sum],
             Reduction::Mean => [mean_sum, closest_sum].map(|sum| sum / rows.len() as f64),
@@ -136,6 +143,7 @@ impl Loss {
             active_mean: active_mean as usize,
             active_closest: active_closest as usize,
             without_closest_negative: without as usize,
+            without_negatives: without_negatives as usize,
             zero_anchors: None,
             zero_candidates: None,
             zero_positives: None,

@@ -4,8 +4,8 @@
 //! results, so that agreement, bit for bit, means something. The constants are part of the definition.
 
 use crate::{
-    Batch, ClosestNegative, Error, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction, RowStats,
-    Side, SimilarityMatrix,
+    Batch, ClosestNegative, Error, Exclusions, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction,
+    RowStats, Side, SimilarityMatrix,
 };
 
 /// Element `k` of a row is added in lane `k % LANES`.
@@ -94,12 +94,29 @@ pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec
     anchors.chunks(dim).flat_map(row).collect()
 }
 
-/// The closest negative of a row of similarities, whose positive has similarity `limit`, and index `positive` if it is
-/// one of the row.
+/// Whether a candidate is excluded for anchor `row`.
+fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool {
+    match exclusions {
+        Exclusions::Nothing => false,
+        Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
+        Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+    }
+}
+
+/// The candidates, of so many, that are no negatives of anchor `row`, in ascending order: its positive, if it is one of
+/// them, and the excluded.
+fn not_negative(row: usize, candidates: usize, positives: Positives<'_>, exclusions: Exclusions<'_>) -> Vec<usize> {
+    let positive = positive_index(positives, row);
+    let is_out = |&candidate: &usize| positive == Some(candidate) || is_excluded(exclusions, row, candidate);
+    (0..candidates).filter(is_out).collect()
+}
+
+/// The closest negative of a row of similarities, whose positive has similarity `limit`, among those that are not
+/// `left_out`.
 fn closest_negative(
     similarities: &[f32],
     limit: f32,
-    positive: Option<usize>,
+    left_out: &[usize],
     negatives: Negatives,
 ) -> Option<ClosestNegative> {
     let mut closest: Option<ClosestNegative> = None;
@@ -109,7 +126,7 @@ fn closest_negative(
             Negatives::AtOrBelow => similarity <= limit,
             Negatives::Any => true,
         };
-        if Some(index) != positive && qualifies && closest.is_none_or(|closest| similarity > closest.similarity()) {
+        if !left_out.contains(&index) && qualifies && closest.is_none_or(|closest| similarity > closest.similarity()) {
             closest = Some(ClosestNegative::new(index, similarity).expect("a finite similarity"));
         }
     }
@@ -142,6 +159,26 @@ fn outside(batch: Batch<'_>) -> &[f32] {
     if let Positives::Outside(rows) = batch.positives() { rows } else { &[] }
 }
 
+/// The candidates with the label of anchor `row`, in ascending order, if there are labels.
+fn label_group(batch: Batch<'_>, row: usize) -> Vec<usize> {
+    match batch.exclusions() {
+        Exclusions::Labels { anchors, candidates } => {
+            (0..candidates.len()).filter(|&candidate| candidates[candidate] == anchors[row]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The anchors with the label of candidate `candidate`, in ascending order, if there are labels.
+fn label_users(batch: Batch<'_>, candidate: usize) -> Vec<usize> {
+    match batch.exclusions() {
+        Exclusions::Labels { anchors, candidates } => {
+            (0..anchors.len()).filter(|&row| anchors[row] == candidates[candidate]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The statistics that [`crate::Forward::row_stats`] returns.
 ///
 /// # Errors
@@ -162,16 +199,21 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
     let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
     Ok(rows
         .map(|(row, (anchor, similarities))| {
-            let positive = positive_index(batch.positives(), row);
-            let total = lane_sum(anchor.iter().zip(&sum).map(|(&a, sum)| f64::from(a) * sum));
-            let total = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
-            let positive64 = cosine64(anchor, positive_row(batch, row));
-            let mean = match positive {
-                Some(_) => (total - positive64) / (units.len() - 1) as f64,
-                None => total / units.len() as f64,
-            };
-            let closest = closest_negative(similarities, positive64 as f32, positive, negatives);
-            RowStats::new(positive64 as f32, mean as f32, closest).expect("finite similarities")
+            let positive = cosine_similarity(anchor, positive_row(batch, row));
+            let left_out = not_negative(row, units.len(), batch.positives(), batch.exclusions());
+            let count = units.len() - left_out.len();
+            let dot_sum = |sum: &[f64]| lane_sum(anchor.iter().zip(sum).map(|(&a, sum)| f64::from(a) * sum));
+            let by_norm = |total: f64| if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
+            // A label is taken away as the sum of its candidates, everything else candidate by candidate.
+            let group = label_group(batch, row);
+            let of_group: Vec<Vec<f64>> = group.iter().map(|&candidate| units[candidate].clone()).collect();
+            let of_group = if group.is_empty() { 0.0 } else { dot_sum(&tree_sum(&of_group, CANDIDATE_BLOCK)) };
+            let others = left_out.iter().filter(|candidate| !group.contains(candidate));
+            let others = others.map(|&candidate| cosine64(anchor, &candidates[candidate * dim..][..dim]));
+            let negative_sum = by_norm(dot_sum(&sum) - of_group) - others.fold(0.0, |sum, similarity| sum + similarity);
+            let mean = (count > 0).then(|| (negative_sum / count as f64) as f32);
+            let closest = closest_negative(similarities, positive, &left_out, negatives);
+            RowStats::new(positive, mean, closest).expect("finite similarities")
         })
         .collect())
 }
@@ -189,11 +231,15 @@ pub fn row_stats_from_similarities(matrix: SimilarityMatrix<'_>, negatives: Nega
             (Positives::Outside(given), _) => given[row],
             (_, index) => similarities[index.expect("a column")],
         };
-        let parts = positive.map_or([similarities, &[]], |index| [&similarities[..index], &similarities[index + 1..]]);
-        let sums = parts.map(|part| lane_sum(part.iter().map(|&value| f64::from(value))));
-        let mean = (sums[0] + sums[1]) / (parts[0].len() + parts[1].len()) as f64;
-        let closest = closest_negative(similarities, limit, positive, negatives);
-        RowStats::new(limit, mean as f32, closest).expect("finite similarities")
+        let left_out = not_negative(row, similarities.len(), matrix.positives(), matrix.exclusions());
+        // The runs of negatives, which end at those that are left out.
+        let (starts, ends) = ([0].into_iter().chain(left_out.iter().map(|&index| index + 1)), left_out.iter().copied());
+        let runs = starts.zip(ends.chain([similarities.len()])).map(|(start, end)| &similarities[start..end]);
+        let sum = runs.fold(0.0, |sum, run| sum + lane_sum(run.iter().map(|&value| f64::from(value))));
+        let count = similarities.len() - left_out.len();
+        let mean = (count > 0).then(|| (sum / count as f64) as f32);
+        let closest = closest_negative(similarities, limit, &left_out, negatives);
+        RowStats::new(limit, mean, closest).expect("finite similarities")
     })
     .collect()
 }
@@ -208,7 +254,7 @@ pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
         if violation <= 0.0 { 0.0 } else { violation }
     };
     let terms = |row: &RowStats| {
-        let mean = hinge(row.mean_negative(), row.positive());
+        let mean = row.mean_negative().map_or(0.0, |mean| hinge(mean, row.positive()));
         let closest = row.closest_negative().map_or(0.0, |closest| hinge(closest.similarity(), row.positive()));
         vec![mean, closest]
     };
@@ -227,6 +273,7 @@ pub fn loss(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
         active_mean: terms.iter().filter(|term| term[0] > 0.0).count(),
         active_closest: terms.iter().filter(|term| term[1] > 0.0).count(),
         without_closest_negative: rows.iter().filter(|row| row.closest_negative().is_none()).count(),
+        without_negatives: rows.iter().filter(|row| row.mean_negative().is_none()).count(),
         zero_anchors: None,
         zero_candidates: None,
         zero_positives: None,
@@ -270,7 +317,7 @@ pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>
 
 /// The list of one query.
 fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities: &[f32]) -> Vec<Neighbour> {
-    let known: Vec<usize> = batch.known(query).iter().collect();
+    let known: Vec<usize> = batch.known_of(query).collect();
     let row = &batch.sides().anchors.data()[query * batch.dim()..][..batch.dim()];
     let smallest = batch.positive_rows(query).map(|positive| cosine_similarity(row, positive)).reduce(f32::min);
     let positive = batch.given_similarities().map_or(smallest, |similarities| similarities[query]).map(f64::from);
@@ -289,7 +336,11 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
             && miner.min_similarity.is_none_or(|least| similarity >= least)
             && similarity >= f64::from(batch.floor(query))
     };
-    let is_out = |index: usize| known.contains(&index) || batch.predicate().is_some_and(|is_out| is_out(query, index));
+    let is_out = |index: usize| {
+        known.contains(&index)
+            || is_excluded(batch.exclusions(), query, index)
+            || batch.predicate().is_some_and(|is_out| is_out(query, index))
+    };
     let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });
     let mut list: Vec<Neighbour> =
         all.filter(|pair| qualifies(pair.similarity.into()) && !is_out(pair.index)).collect();
@@ -301,12 +352,21 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
 /// Which hinges of a row are above 0: that on the mean negative, and that on the closest negative.
 fn active_hinges(row: &RowStats, margin: f32) -> (bool, bool) {
     let active = |similarity: f32| f64::from(similarity) - f64::from(row.positive()) + f64::from(margin) > 0.0;
-    (active(row.mean_negative()), row.closest_negative().is_some_and(|closest| active(closest.similarity())))
+    (
+        row.mean_negative().is_some_and(active),
+        row.closest_negative().is_some_and(|closest| active(closest.similarity())),
+    )
 }
 
-/// How many negatives each anchor has.
-fn negative_count(batch: Batch<'_>) -> usize {
-    batch.candidates() - usize::from(outside(batch).is_empty())
+/// The candidates that are no negatives of anchor `row` of a batch.
+fn left_out(batch: Batch<'_>, row: usize) -> Vec<usize> {
+    not_negative(row, batch.candidates(), batch.positives(), batch.exclusions())
+}
+
+/// What an active hinge of weight `weight` on the mean negative of anchor `row` adds to the derivative by each of the
+/// negatives' similarities.
+fn share_of(weight: f64, batch: Batch<'_>, row: usize) -> f64 {
+    weight / (batch.candidates() - left_out(batch, row).len()).max(1) as f64
 }
 
 /// The gradients that [`crate::Forward::backward`] writes, with respect to anchors, candidates and positives that are no
@@ -333,23 +393,40 @@ pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f6
     let weight = |is_active: bool, row: usize| if is_active { weights[row] } else { 0.0 };
     let mean = |row: usize| weight(active_hinges(&rows[row], margin).0, row);
     let closest = |row: usize| weight(active_hinges(&rows[row], margin).1, row);
-    let shares: Vec<f64> = (0..rows.len()).map(|row| mean(row) / negative_count(batch) as f64).collect();
+    let shares: Vec<f64> = (0..rows.len()).map(|row| share_of(mean(row), batch, row)).collect();
     // Then the derivatives by the rows of norm 1, ..
     let candidate_sum = sum_of(&candidates, &vec![1.0; candidates.len()]);
-    let start = |&share: &f64| candidate_sum.iter().map(|sum| if share == 0.0 { 0.0 } else { sum * share }).collect();
-    let mut by_anchors: Vec<Vec<f64>> = shares.iter().map(start).collect();
-    let mut by_candidates = vec![sum_of(&anchors, &shares); candidates.len()];
+    // .. the sum of all, but for the rows of the own label, ..
+    let without = |all: &[f64], others: &[&[f32]], weights: &[f64], label_group: &[usize]| {
+        let rows: Vec<&[f32]> = label_group.iter().map(|&row| others[row]).collect();
+        let weights: Vec<f64> = label_group.iter().map(|&row| weights[row]).collect();
+        let of_label = if rows.is_empty() { vec![0.0; all.len()] } else { sum_of(&rows, &weights) };
+        all.iter().zip(of_label).map(|(all, of_label)| all - of_label).collect::<Vec<f64>>()
+    };
+    let start = |(row, &share): (usize, &f64)| {
+        let sum = without(&candidate_sum, &candidates, &vec![1.0; candidates.len()], &label_group(batch, row));
+        sum.iter().map(|sum| if share == 0.0 { 0.0 } else { sum * share }).collect()
+    };
+    let mut by_anchors: Vec<Vec<f64>> = shares.iter().enumerate().map(start).collect();
+    let anchor_sum = sum_of(&anchors, &shares);
+    let of_candidate = |candidate| without(&anchor_sum, &anchors, &shares, &label_users(batch, candidate));
+    let mut by_candidates: Vec<Vec<f64>> = (0..candidates.len()).map(of_candidate).collect();
     let mut by_positives = vec![vec![0.0; batch.dim()]; positives.len()];
     for (row, stats) in rows.iter().enumerate() {
         let index = positive_index(batch.positives(), row);
-        let positive = index.map(|index| (index, -(mean(row) + closest(row) + shares[row])));
+        // .. of which what is no negative is taken away again, ..
+        let group = label_group(batch, row);
+        let of_positive = |index| if group.contains(&index) { 0.0 } else { shares[row] };
+        let positive = index.map(|index| (index, -(mean(row) + closest(row) + of_positive(index))));
         let outside = -(mean(row) + closest(row));
         if index.is_none() && outside != 0.0 {
             add(&mut by_anchors[row], &scaled_row(positives[row], outside));
             add(&mut by_positives[row], &scaled_row(anchors[row], outside));
         }
         let negative = stats.closest_negative().map(|negative| (negative.index(), closest(row)));
-        for (index, derivative) in [positive, negative].into_iter().flatten().filter(|pair| pair.1 != 0.0) {
+        let listed = left_out(batch, row).into_iter().filter(|&other| Some(other) != index && !group.contains(&other));
+        let pairs = [positive, negative].into_iter().flatten().chain(listed.map(|other| (other, -shares[row])));
+        for (index, derivative) in pairs.filter(|pair| pair.1 != 0.0) {
             add(&mut by_anchors[row], &scaled_row(candidates[index], derivative));
             add(&mut by_candidates[index], &scaled_row(anchors[row], derivative));
         }
@@ -384,8 +461,9 @@ pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, we
         let weight = weights[row];
         let (mean, closest) = active_hinges(stats, margin);
         if mean {
-            let negatives = negative_count(batch) as f64;
-            gradient.iter_mut().for_each(|value| *value += weight / negatives);
+            let (share, left_out) = (share_of(weight, batch, row), left_out(batch, row));
+            let negatives = (0..batch.candidates()).filter(|candidate| !left_out.contains(candidate));
+            negatives.for_each(|candidate| gradient[candidate] += share);
             gradient[positive] = -weight;
         }
         if let Some(negative) = stats.closest_negative().filter(|_| closest) {

@@ -1,11 +1,13 @@
-//! The statistics of a row of similarities, and the rules that decide them. Ties, absence and hinges are defined in
-//! this file alone.
+//! The statistics of a row of similarities, and the rules that decide them. Who is a negative, ties, absence and hinges
+//! are defined in this file alone.
 
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
 use crate::memory::grow;
+use crate::positives::Positives;
 
 /// Which candidates may be the closest negative of a row.
 ///
@@ -51,6 +53,8 @@ pub(crate) struct Admissible {
 impl Admissible {
     /// Every similarity.
     pub(crate) const ALL: Admissible = Admissible { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    /// No similarity.
+    pub(crate) const NONE: Admissible = Admissible { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
     #[inline(always)]
     pub(crate) fn admits(self, similarity: f32) -> bool {
@@ -216,6 +220,139 @@ impl Exclusion for OnlyPositive {
     }
 }
 
+impl RowExclusions for Positives<'_> {
+    type Row = OnlyPositive;
+
+    #[inline(always)]
+    fn of(self, row: usize) -> OnlyPositive {
+        OnlyPositive::new(self.index(row))
+    }
+}
+
+/// What is excluded of all candidates, in the form in which it is looked up.
+#[derive(Clone, Copy)]
+pub(crate) enum Excluded<'a> {
+    Nothing,
+    /// The candidates with the label of the anchor.
+    Labels {
+        anchors: &'a [u64],
+        candidates: &'a [u64],
+    },
+    Lists(SortedLists<'a>),
+}
+
+/// For each row some candidates, each once, in ascending order: the excluded ones, and the positive if it is one.
+#[derive(Clone, Copy)]
+pub(crate) struct SortedLists<'a> {
+    /// Where each list begins.
+    pub(crate) starts: &'a [usize],
+    pub(crate) lengths: &'a [usize],
+    pub(crate) indices: &'a [usize],
+}
+
+impl<'a> SortedLists<'a> {
+    /// The list of one row.
+    #[inline(always)]
+    pub(crate) fn of(self, row: usize) -> &'a [usize] {
+        &self.indices[self.starts[row]..][..self.lengths[row]]
+    }
+}
+
+/// Who is no negative of each row of a call: its positive, and what is excluded for it.
+#[derive(Clone, Copy)]
+pub(crate) struct NegativeRules<'a> {
+    pub(crate) positives: Positives<'a>,
+    pub(crate) excluded: Excluded<'a>,
+}
+
+impl<'a> RowExclusions for NegativeRules<'a> {
+    type Row = RowRule<'a>;
+
+    #[inline(always)]
+    fn of(self, row: usize) -> RowRule<'a> {
+        let excluded = match self.excluded {
+            Excluded::Nothing => RowExcluded::Indices(&[]),
+            Excluded::Labels { anchors, candidates } => RowExcluded::Label { label: anchors[row], labels: candidates },
+            Excluded::Lists(lists) => RowExcluded::Indices(lists.of(row)),
+        };
+        RowRule { positive: self.positives.of(row), excluded }
+    }
+}
+
+/// Who is no negative of one row: its positive, and what is excluded for it.
+#[derive(Clone, Copy)]
+pub(crate) struct RowRule<'a> {
+    positive: OnlyPositive,
+    excluded: RowExcluded<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum RowExcluded<'a> {
+    /// The candidates with this label.
+    Label { label: u64, labels: &'a [u64] },
+    /// These candidates, in ascending order.
+    Indices(&'a [usize]),
+}
+
+impl Exclusion for RowRule<'_> {
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        self.positive.excludes(candidate)
+            || match self.excluded {
+                RowExcluded::Label { label, labels } => labels[candidate] == label,
+                RowExcluded::Indices(indices) => indices.binary_search(&candidate).is_ok(),
+            }
+    }
+}
+
+impl RowRule<'_> {
+    /// The next run of negatives from candidate `from` on, of `candidates` candidates; none after the last one.
+    pub(crate) fn next_run(self, from: usize, candidates: usize) -> Option<Range<usize>> {
+        let start = (from..candidates).find(|&candidate| !self.excludes(candidate))?;
+        let end = (start..candidates).find(|&candidate| self.excludes(candidate)).unwrap_or(candidates);
+        Some(start..end)
+    }
+}
+
+/// Who is no negative of each query: its known positives, what is excluded for it, and where a function says so.
+#[derive(Clone, Copy)]
+pub(crate) struct MiningRules<'a> {
+    pub(crate) rules: NegativeRules<'a>,
+    /// The known positives, where a query has any number of them.
+    pub(crate) known: Option<SortedLists<'a>>,
+    pub(crate) predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl<'a> RowExclusions for MiningRules<'a> {
+    type Row = QueryRule<'a>;
+
+    #[inline(always)]
+    fn of(self, row: usize) -> QueryRule<'a> {
+        let known = self.known.map_or(&[][..], |lists| lists.of(row));
+        QueryRule { row, rule: self.rules.of(row), known, predicate: self.predicate }
+    }
+}
+
+/// Who is no negative of one query.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryRule<'a> {
+    row: usize,
+    rule: RowRule<'a>,
+    /// The known positives, in ascending order.
+    known: &'a [usize],
+    predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl Exclusion for QueryRule<'_> {
+    /// The function is asked last: it may take its time.
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        self.rule.excludes(candidate)
+            || self.known.binary_search(&candidate).is_ok()
+            || self.predicate.is_some_and(|predicate| predicate(self.row, candidate))
+    }
+}
+
 /// A candidate near a query: its index and their cosine similarity.
 ///
 /// ```
@@ -243,7 +380,8 @@ impl Neighbour {
     #[must_use]
     #[inline(always)]
     pub fn precedes(self, other: Neighbour) -> bool {
-        self.similarity > other.similarity || (self.similarity == other.similarity && self.index < other.index)
+        let (ours, theirs) = (order_key(self.similarity), order_key(other.similarity));
+        ours > theirs || (ours == theirs && self.index < other.index)
     }
 
     /// The order of a list, the closest first.
@@ -267,6 +405,7 @@ impl Neighbour {
     ///
     /// # Allocation
     /// None.
+    #[must_use = "places beyond the number that is returned keep what they held"]
     pub fn merge(first: &[Neighbour], second: &[Neighbour], into: &mut [Neighbour]) -> usize {
         let (mut first, mut second) = (first, second);
         let mut merged = 0;
@@ -282,6 +421,14 @@ impl Neighbour {
         }
         merged
     }
+}
+
+/// A whole number in whose order similarities are, zeros of both signs being equal. A comparison of numbers would call
+/// subnormal ones equal where the caller's thread flushes them to 0.
+#[inline(always)]
+fn order_key(similarity: f32) -> i32 {
+    let bits = similarity.to_bits().cast_signed();
+    if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
 }
 
 /// The closest negative of a row: the index of its candidate, and their cosine similarity.
@@ -528,24 +675,25 @@ fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
     larger(lanes[0], best)
 }
 
-/// The three numbers that a row of similarities is reduced to. All of them are finite.
+/// The three numbers that a row of similarities is reduced to. All of them are finite, as far as they are there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "RowStatsFields"))]
 pub struct RowStats {
     positive: f32,
-    mean_negative: f32,
+    mean_negative: Option<f32>,
     closest_negative: Option<ClosestNegative>,
 }
 
 impl RowStats {
-    /// The statistics of a row from numbers that were computed elsewhere: by another process, in a file, on a shard.
+    /// The statistics of a row from numbers that were computed elsewhere: by another process, in a file, on a shard. A
+    /// row without negatives has no mean negative.
     ///
     /// ```
     /// use hardneg::{ClosestNegative, RowStats, TripletLoss};
     ///
-    /// let row = RowStats::new(0.8, 0.1, Some(ClosestNegative::new(7, 0.75)?))?;
+    /// let row = RowStats::new(0.8, Some(0.1), Some(ClosestNegative::new(7, 0.75)?))?;
     /// assert!((TripletLoss::new().reduce(&[row])?.loss - 0.2).abs() < 1e-6);
-    /// assert!(RowStats::new(f32::NAN, 0.1, None).is_err());
+    /// assert!(RowStats::new(f32::NAN, Some(0.1), None).is_err());
     /// # Ok::<(), hardneg::Error>(())
     /// ```
     ///
@@ -553,19 +701,24 @@ impl RowStats {
     /// A similarity is not finite.
     pub fn new(
         positive: f32,
-        mean_negative: f32,
+        mean_negative: Option<f32>,
         closest_negative: Option<ClosestNegative>,
     ) -> Result<RowStats, Error> {
-        Ok(RowStats { positive: checked(positive)?, mean_negative: checked(mean_negative)?, closest_negative })
+        let mean_negative = mean_negative.map(checked).transpose()?;
+        Ok(RowStats { positive: checked(positive)?, mean_negative, closest_negative })
     }
 
     /// A row of zeros: what memory for statistics is filled with.
-    pub(crate) const ZERO: RowStats = RowStats { positive: 0.0, mean_negative: 0.0, closest_negative: None };
+    pub(crate) const ZERO: RowStats = RowStats { positive: 0.0, mean_negative: None, closest_negative: None };
 
     /// Statistics that the crate computed. They are not finite where a row is not: the call finds that later and fails,
     /// so that no user gets them.
     #[inline(always)]
-    pub(crate) fn computed(positive: f32, mean_negative: f32, closest_negative: Option<ClosestNegative>) -> RowStats {
+    pub(crate) fn computed(
+        positive: f32,
+        mean_negative: Option<f32>,
+        closest_negative: Option<ClosestNegative>,
+    ) -> RowStats {
         RowStats { positive, mean_negative, closest_negative }
     }
 
@@ -575,6 +728,12 @@ impl RowStats {
         self.closest_negative = closest_negative;
     }
 
+    /// Replaces the mean of a row of which some candidates are excluded.
+    #[inline(always)]
+    pub(crate) fn set_mean_negative(&mut self, mean_negative: Option<f32>) {
+        self.mean_negative = mean_negative;
+    }
+
     /// The cosine similarity of the anchor and its positive.
     #[must_use]
     #[inline]
@@ -582,10 +741,11 @@ impl RowStats {
         self.positive
     }
 
-    /// The mean cosine similarity of the anchor and its negatives, summed in `f64`.
+    /// The mean cosine similarity of the anchor and its negatives, summed in `f64`, or `None` where all candidates are
+    /// excluded.
     #[must_use]
     #[inline]
-    pub fn mean_negative(&self) -> f32 {
+    pub fn mean_negative(&self) -> Option<f32> {
         self.mean_negative
     }
 
@@ -596,7 +756,7 @@ impl RowStats {
         self.closest_negative
     }
 
-    /// The first hinge of the row: `max(mean_negative - positive + margin, 0)`.
+    /// The first hinge of the row: `max(mean_negative - positive + margin, 0)`, and 0 without a mean negative.
     #[must_use]
     pub fn mean_term(&self, margin: f32) -> f64 {
         in_default_environment(|| self.terms(margin)[0])
@@ -611,7 +771,7 @@ impl RowStats {
     /// Both hinges of the row, computed in the environment of the call.
     pub(crate) fn terms(&self, margin: f32) -> [f64; 2] {
         let closest = self.closest_negative.map_or(0.0, |closest| hinge(self.positive, closest.similarity, margin));
-        [hinge(self.positive, self.mean_negative, margin), closest]
+        [self.mean_negative.map_or(0.0, |mean| hinge(self.positive, mean, margin)), closest]
     }
 }
 
@@ -662,7 +822,7 @@ impl TryFrom<ClosestNegativeFields> for ClosestNegative {
 #[derive(serde::Deserialize)]
 struct RowStatsFields {
     positive: f32,
-    mean_negative: f32,
+    mean_negative: Option<f32>,
     closest_negative: Option<ClosestNegative>,
 }
 

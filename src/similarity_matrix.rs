@@ -5,10 +5,11 @@ use core::fmt;
 use crate::arch::{Simd, WithSimd, in_default_environment};
 use crate::error::{Error, Side, check_length};
 use crate::exact::sum_values;
+use crate::exclusions::Exclusions;
 use crate::loss::TripletLoss;
 use crate::positives::{Place, Positives};
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
+use crate::row_stats::{ClosestSearch, NegativeRules, Negatives, RowExclusions, RowRule, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -27,6 +28,7 @@ pub struct SimilarityMatrix<'a> {
     data: &'a [f32],
     columns: usize,
     positives: Positives<'a>,
+    exclusions: Exclusions<'a>,
 }
 
 impl<'a> SimilarityMatrix<'a> {
@@ -65,7 +67,26 @@ impl<'a> SimilarityMatrix<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(rows, columns)?;
-        Ok(SimilarityMatrix { data, columns, positives })
+        Ok(SimilarityMatrix { data, columns, positives, exclusions: Exclusions::Nothing })
+    }
+
+    /// The matrix with columns that are no negatives of some rows, in place of those of an earlier call: see
+    /// [`Batch::excluding`](crate::Batch::excluding).
+    ///
+    /// # Errors
+    /// There are not as many labels as rows and columns; there is not one offset more than rows; offsets do not ascend
+    /// from 0 to the number of indices; an excluded column does not exist.
+    pub fn excluding(self, exclusions: Exclusions<'a>) -> Result<SimilarityMatrix<'a>, Error> {
+        exclusions.check(self.rows(), self.columns)?;
+        Ok(SimilarityMatrix { exclusions, ..self })
+    }
+
+    fn rows(self) -> usize {
+        self.data.len() / self.columns
+    }
+
+    pub(crate) fn exclusions(self) -> Exclusions<'a> {
+        self.exclusions
     }
 
     pub(crate) fn data(self) -> &'a [f32] {
@@ -93,12 +114,12 @@ impl<'a> SimilarityMatrix<'a> {
         }
     }
 
-    /// The positive of row `row`, and its column, if it has one.
+    /// The similarity of row `row` with its positive.
     #[inline(always)]
-    fn positive(self, row: usize) -> (f32, Option<usize>) {
+    fn positive(self, row: usize) -> f32 {
         match self.positives.place(row) {
-            Place::Candidate(index) => (self.data[row * self.columns + index], Some(index)),
-            Place::Outside(similarities) => (similarities[row], None),
+            Place::Candidate(index) => self.data[row * self.columns + index],
+            Place::Outside(similarities) => similarities[row],
         }
     }
 }
@@ -106,7 +127,7 @@ impl<'a> SimilarityMatrix<'a> {
 impl fmt::Debug for SimilarityMatrix<'_> {
     /// The shape alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rows, columns) = (self.data.len() / self.columns, self.columns);
+        let (rows, columns) = (self.rows(), self.columns);
         write!(f, "SimilarityMatrix({rows} x {columns}, {:?})", self.positives)
     }
 }
@@ -143,9 +164,8 @@ impl fmt::Debug for ForwardFromSimilarities<'_> {
 impl TripletLoss {
     /// The same loss from similarities that are already there.
     ///
-    /// A row's mean negative is summed in `f64`: the elements before the positive, then those after it, each over 16
-    /// lanes folded by halves, as a dot product is; all of them at once where the positive is no column. Runs on the
-    /// calling thread.
+    /// A row's mean negative is summed in `f64`: each run of negatives over 16 lanes folded by halves, as a dot product is,
+    /// and the runs, which end at the positive and at excluded columns, in ascending order. Runs on the calling thread.
     ///
     /// # Errors
     /// The margin is not finite; an element or a positive is not finite; the workspace cannot grow.
@@ -167,8 +187,10 @@ impl TripletLoss {
     ) -> Result<ForwardFromSimilarities<'w>, Error> {
         self.check_margin()?;
         matrix.check_finite()?;
-        let stats = workspace.mining.grow_stats(matrix.data.len() / matrix.columns)?;
-        self.backend.run(ReduceRows { negatives: self.negatives, matrix, stats });
+        let SimilarityMatrix { columns, positives, exclusions, .. } = matrix;
+        let rules = workspace.exclusions.prepare(columns, positives, exclusions)?.rules;
+        let stats = workspace.mining.grow_stats(matrix.rows())?;
+        self.backend.run(ReduceRows { negatives: self.negatives, rules, matrix, stats });
         Ok(ForwardFromSimilarities { loss: self.sum_rows(stats), stats })
     }
 }
@@ -176,6 +198,7 @@ impl TripletLoss {
 /// Reduces every row of a matrix.
 struct ReduceRows<'a> {
     negatives: Negatives,
+    rules: NegativeRules<'a>,
     matrix: SimilarityMatrix<'a>,
     stats: &'a mut [RowStats],
 }
@@ -184,9 +207,9 @@ impl WithSimd for ReduceRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let SimilarityMatrix { data, columns, .. } = self.matrix;
-        for (row, (stats, similarities)) in self.stats.iter_mut().zip(data.chunks_exact(columns)).enumerate() {
-            *stats = reduce_row(simd, self.negatives, similarities, self.matrix.positive(row));
+        let Self { negatives, rules, matrix, stats } = self;
+        for (row, (stats, similarities)) in stats.iter_mut().zip(matrix.data.chunks_exact(matrix.columns)).enumerate() {
+            *stats = reduce_row(simd, negatives, rules.of(row), matrix.positive(row), similarities);
         }
     }
 }
@@ -196,19 +219,20 @@ impl WithSimd for ReduceRows<'_> {
 fn reduce_row<S: Simd>(
     simd: S,
     negatives: Negatives,
+    rule: RowRule<'_>,
+    positive: f32,
     similarities: &[f32],
-    (positive, positive_index): (f32, Option<usize>),
 ) -> RowStats {
     let mut search = ClosestSearch::new(negatives.admissible(positive));
-    for (index, &similarity) in similarities.iter().enumerate() {
-        search.offer(index, similarity, OnlyPositive::new(positive_index));
+    search.offer_run(0, similarities, rule);
+    // Those that are no negatives are left out rather than subtracted: they may be so large that the others vanish
+    // beside them.
+    let (mut sum, mut count, mut next) = (0.0, 0, 0);
+    while let Some(run) = rule.next_run(next, similarities.len()) {
+        next = run.end;
+        count += run.len();
+        sum += sum_values(simd, &similarities[run]);
     }
-    // The positive is left out rather than subtracted: it may be so large that the others vanish beside it.
-    let (before, after) = match positive_index {
-        Some(index) => (&similarities[..index], &similarities[index + 1..]),
-        None => (similarities, &[][..]),
-    };
-    let sum = sum_values(simd, before) + sum_values(simd, after);
-    let mean_negative = (sum / (before.len() + after.len()) as f64) as f32;
+    let mean_negative = (count > 0).then(|| (sum / count as f64) as f32);
     RowStats::computed(positive, mean_negative, search.found())
 }

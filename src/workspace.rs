@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::excluded::ExclusionMemory;
 use crate::gradient::GradientMemory;
 use crate::mine::MineMemory;
 
@@ -31,6 +32,7 @@ use crate::mine::MineMemory;
 /// ```
 #[derive(Default)]
 pub struct Workspace {
+    pub(crate) exclusions: ExclusionMemory,
     pub(crate) mining: MineMemory,
     pub(crate) gradient: GradientMemory,
 }

@@ -67,7 +67,7 @@ impl RowFile {
     /// A reader of the first row and those after it.
     pub(crate) fn reader(&self) -> Result<RowReader<'_>, String> {
         let input = self.place.input(&self.path).and_then(|mut input| {
-            input.skip(self.header, self.place.is_deflated)?;
+            input.read_over(self.header)?;
             Ok(input)
         });
         match input {
@@ -212,22 +212,19 @@ enum Source {
 }
 
 impl Input {
-    /// Goes on by so many bytes. What is passed over in the file is not in the checksum.
-    fn skip(&mut self, bytes: u64, read: bool) -> io::Result<()> {
-        match &mut self.source {
-            Source::Plain(file) if !read => {
-                file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)?;
-                self.position += bytes;
-                self.crc = None;
-            }
-            _ => {
-                let passed = io::copy(&mut self.take(bytes), &mut io::sink())?;
-                if passed < bytes {
-                    return Err(ErrorKind::UnexpectedEof.into());
-                }
-            }
-        }
+    /// Goes on by so many bytes. What is passed over in a file that is not compressed is not in the checksum.
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let Source::Plain(file) = &mut self.source else { return self.read_over(bytes) };
+        file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)?;
+        self.position += bytes;
+        self.crc = None;
         Ok(())
+    }
+
+    /// Reads so many bytes, and forgets them.
+    fn read_over(&mut self, bytes: u64) -> io::Result<()> {
+        let passed = io::copy(&mut self.take(bytes), &mut io::sink())?;
+        if passed < bytes { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }
 
@@ -263,7 +260,7 @@ impl RowReader<'_> {
     /// Passes over rows.
     pub(crate) fn skip(&mut self, rows: usize) -> Result<(), String> {
         let bytes = rows as u64 * self.row_bytes() as u64;
-        self.input.skip(bytes, false).map_err(|error| self.file.describe(&error, self.next))?;
+        self.input.skip(bytes).map_err(|error| self.file.describe(&error, self.next))?;
         self.next += rows;
         Ok(())
     }

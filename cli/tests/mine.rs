@@ -51,7 +51,7 @@ fn npz(files: &[&[u8]], method: CompressionMethod) -> Vec<u8> {
     let mut archive = ZipArchiveWriter::new(&mut bytes);
     for (number, file) in files.iter().enumerate() {
         let (mut entry, config) =
-            archive.new_file(&format!("arr_{number}.npy")).compression_method(method).start().expect("an entry");
+            archive.new_file(format!("arr_{number}.npy")).compression_method(method).start().expect("an entry");
         if method == CompressionMethod::DEFLATE {
             let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::default()));
             writer.write_all(file).expect("data");

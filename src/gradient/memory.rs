@@ -4,6 +4,8 @@ use super::pairs::{Element, Sparse};
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::SUM_BLOCK;
+use crate::excluded::SumMemory;
+use crate::exclusions::Exclusions;
 use crate::memory::grow;
 use crate::parallel::PerThread;
 use crate::rows::Rows;
@@ -16,7 +18,9 @@ pub(crate) struct GradientMemory {
     anchor_sums: Vec<f64>,
     by_anchor: SparseMemory,
     by_candidate: SparseMemory,
-    /// The gradient of a row before it is rounded.
+    /// The weighted sums of the anchors by labels.
+    label_sums: SumMemory,
+    /// The gradient of a row before it is rounded, and the sum of a label.
     row: PerThread<Vec<f64>>,
 }
 
@@ -37,6 +41,7 @@ pub(super) struct GradientBuffers<'a> {
     pub(super) anchor_sums: &'a mut [f64],
     pub(super) by_anchor: Sparse<'a>,
     pub(super) by_candidate: Sparse<'a>,
+    pub(super) label_sums: &'a mut SumMemory,
     pub(super) row: &'a PerThread<Vec<f64>>,
 }
 
@@ -53,16 +58,18 @@ impl GradientMemory {
     pub(super) fn grow(&mut self, batch: Batch<'_>, threads: usize) -> Result<GradientBuffers<'_>, Error> {
         let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
         let outside = batch.outside_rows().map_or(0, Rows::count);
-        // The derivative of each anchor's loss singles out its positive and its closest negative.
+        // The derivative of each anchor's loss singles out its positive, its closest negative and what a list excludes.
+        let listed = if let Exclusions::Lists { indices, .. } = batch.exclusions() { indices.len() } else { 0 };
         let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
-        let elements = anchors.checked_mul(2).ok_or(overflow)?;
+        let elements = anchors.checked_mul(2).and_then(|elements| elements.checked_add(listed)).ok_or(overflow)?;
         Ok(GradientBuffers {
             shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,
             by_positive: grow(&mut self.by_positive, Side::Positives, outside, 1)?,
             anchor_sums: grow(&mut self.anchor_sums, Side::Anchors, anchors.div_ceil(SUM_BLOCK), dim)?,
             by_anchor: self.by_anchor.grow(Side::Anchors, anchors, elements)?,
             by_candidate: self.by_candidate.grow(Side::Candidates, candidates, elements)?,
-            row: self.row.grow(threads, |row| grow(row, Side::Anchors, dim, 1).map(|_| ()))?,
+            label_sums: &mut self.label_sums,
+            row: self.row.grow(threads, |row| grow(row, Side::Anchors, dim, 2).map(|_| ()))?,
         })
     }
 }

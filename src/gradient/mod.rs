@@ -23,13 +23,23 @@
 //! A positive that is no candidate is a row of a third side: `gw_i = -k_i u_i`. In `S` there is nothing of it then, and
 //! `gu_i` has `-k_i w_i` in place of `-(k_i + p_i) v_p(i)`. Then `p_i` is `h1_i / n`.
 //!
+//! Excluded candidates take part in neither `p_i` nor the sums it is multiplied with, and `p_i` is `h1_i / |N_i|`. Where
+//! they are given by labels, with `G_g` the sum of the `v_j` of label g, and `P_g` that of the `p_i u_i`:
+//!
+//! ```text
+//! gu_i = p_i (V - G_g) + sum over j of S_ij v_j           g the label of row i; S_ip is -k_i where p(i) has it, too
+//! gv_j = P - P_g       + sum over i of S_ij u_i           g the label of candidate j
+//! ```
+//!
+//! and where they are given by lists, each listed pair but the positive is an element of `S`: `-p_i`.
+//!
 //! * `S` by rows is written in one sweep over the statistics ([`pairs`]); its transpose is a counting sort by
 //!   candidate, stable, so that each candidate finds its anchors in ascending order. Nothing is scattered into, so that
 //!   rows need neither atomics nor locks, and threads change no bit.
 //! * All sides are then the same computation, [`Pullback`], with the roles exchanged.
 //! * All of it is in `f64`, in an order that depends on the shape alone: `P` in blocks of anchors combined as the
-//!   candidates' sum is; a row from its multiple of the common vector on, then its positive, then its other elements of
-//!   `S` in the order of anchors;
+//!   candidates' sum is; a row from its multiple of the common vector on, then its positive, its closest negative and
+//!   the listed candidates in ascending order, or the anchors in ascending order;
 //!   the dot product in the lanes of [`exact`](crate::exact). No multiplication is fused with an addition.
 //!   What is written is rounded to `f32` once.
 //! * A row with neither a share of the common vector nor an element of `S` has gradient 0, and is not even read: late
@@ -46,13 +56,14 @@ use core::fmt;
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side, check_length};
+use crate::excluded::Summands;
 use crate::mine::MineResults;
 use crate::parallel::{Join, Threads};
 
 use memory::GradientBuffers;
 pub(crate) use memory::GradientMemory;
 use pairs::Weights;
-use pullback::{Partners, Pullback, Shares};
+use pullback::{GroupsOfRows, Partners, Pullback, Shares};
 
 /// About how long an element of both sides takes on one thread.
 const NANOSECONDS: f64 = 0.8;
@@ -210,7 +221,7 @@ pub(crate) fn backward(
     let row = buffers.row;
     let with_candidates = gradients.candidates.is_some();
     join.enter(|| {
-        let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers);
+        let sides = pullbacks(backend, join, &weights, batch, results, with_candidates, &mut buffers)?;
         sides.of_anchors.write(backend, join, row, gradients.anchors, accumulate);
         if let (Some(side), Some(candidates)) = (sides.of_candidates, gradients.candidates) {
             side.write(backend, join, row, candidates, accumulate);
@@ -218,8 +229,8 @@ pub(crate) fn backward(
         if let (Some(side), Some(positives)) = (sides.of_positives, gradients.positives) {
             side.write(backend, join, row, positives, accumulate);
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The sides of a batch.
@@ -241,10 +252,10 @@ fn pullbacks<'a>(
     results: MineResults<'a>,
     with_candidates: bool,
     buffers: &'a mut GradientBuffers<'_>,
-) -> Sides<'a> {
+) -> Result<Sides<'a>, Error> {
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
-    let MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats } = results;
-    buffers.by_anchor.fill(weights, batch, stats, buffers.shares, buffers.by_positive);
+    let MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats, exclusions, .. } = results;
+    buffers.by_anchor.fill(weights, &exclusions, stats, buffers.shares, buffers.by_positive);
     let has_shares = buffers.shares.iter().any(|&share| share != 0.0);
     if with_candidates {
         buffers.by_candidate.fill_transposed(&buffers.by_anchor);
@@ -252,6 +263,15 @@ fn pullbacks<'a>(
             pullback::weighted_sum(backend, join, anchors, anchor_norms, buffers.shares, buffers.anchor_sums);
         }
     }
+    let label_sums = match exclusions.groups {
+        Some(groups) if with_candidates && has_shares => {
+            let (norms, weights) = (anchor_norms, Some(&*buffers.shares));
+            let summands = Summands { rows: anchors, norms, weights, members: groups.anchors };
+            let sums = buffers.label_sums.fill(backend, join, summands, groups.candidates)?;
+            Some(GroupsOfRows { members: groups.candidates, sums })
+        }
+        _ => None,
+    };
     let values = &*buffers.by_positive;
     let partners = |rows, norms| Partners { rows, norms, values };
     let of_anchors = Pullback {
@@ -261,6 +281,10 @@ fn pullbacks<'a>(
         other_norms: candidate_norms,
         common: candidate_sum,
         shares: Shares::Each(buffers.shares),
+        groups: exclusions.groups.zip(results.label_sums).map(|(groups, sums)| {
+            let members = groups.anchors;
+            GroupsOfRows { members, sums }
+        }),
         partners: batch.outside_rows().map(|rows| partners(rows, positive_norms)),
         pairs: Some(&buffers.by_anchor),
     };
@@ -271,6 +295,7 @@ fn pullbacks<'a>(
         other_norms: anchor_norms,
         common: &buffers.anchor_sums[..batch.dim()],
         shares: Shares::All(if has_shares { 1.0 } else { 0.0 }),
+        groups: label_sums,
         partners: None,
         pairs: Some(&buffers.by_candidate),
     });
@@ -281,8 +306,9 @@ fn pullbacks<'a>(
         other_norms: anchor_norms,
         common: &[],
         shares: Shares::All(0.0),
+        groups: None,
         partners: Some(partners(anchors, anchor_norms)),
         pairs: None,
     });
-    Sides { of_anchors, of_candidates, of_positives }
+    Ok(Sides { of_anchors, of_candidates, of_positives })
 }

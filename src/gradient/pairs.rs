@@ -1,6 +1,6 @@
 //! The derivative of the loss by the similarities: a number common to the whole row, and a sparse matrix.
 
-use crate::batch::Batch;
+use crate::excluded::Prepared;
 use crate::row_stats::RowStats;
 
 /// What decides how much the loss of a row counts.
@@ -16,7 +16,8 @@ pub(super) struct Weights<'a> {
 struct RowDerivative {
     /// `p_i`: by every similarity of the row.
     share: f64,
-    /// `-(k_i + p_i)`: by the positive's, beyond the share; `-k_i` where it is no candidate.
+    /// `-(k_i + p_i)`: by the positive's, beyond the share; `-k_i` where it has none, as it is no candidate or in the
+    /// group of the anchor's label.
     positive: f64,
     /// `h2_i`: by the closest negative's, beyond the share.
     closest: f64,
@@ -24,12 +25,13 @@ struct RowDerivative {
 
 impl Weights<'_> {
     /// The derivative of row `row` of the batch. At the hinge, where the loss has no derivative, it is 0.
-    fn derivative(&self, row: usize, stats: &RowStats, batch: Batch<'_>) -> RowDerivative {
+    fn derivative(&self, row: usize, stats: &RowStats, exclusions: &Prepared<'_>) -> RowDerivative {
         let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
         let [mean, closest] = stats.terms(self.margin).map(|term| if term > 0.0 { weight } else { 0.0 });
-        let share = mean / batch.negatives() as f64;
-        let of_candidate = if batch.positive_index(row).is_some() { share } else { 0.0 };
-        RowDerivative { share, positive: -(mean + closest + of_candidate), closest }
+        // Without negatives there is no mean, and the share is 0.
+        let share = mean / exclusions.negatives(row).max(1) as f64;
+        let of_positive = if exclusions.is_positive_single(row) { share } else { 0.0 };
+        RowDerivative { share, positive: -(mean + closest + of_positive), closest }
     }
 }
 
@@ -58,27 +60,32 @@ impl Sparse<'_> {
         &self.elements[start..self.ends[row]]
     }
 
-    /// Writes the derivative of every row: its share, and the elements for the positive and the closest negative,
-    /// unless they are 0. Those of positives that are no candidates go to `by_positive`.
+    /// Writes the derivative of every row: its share, and the elements for the positive, the closest negative and the
+    /// candidates that its list excludes, unless they are 0. Those of positives that are no candidates go to
+    /// `by_positive`.
     pub(super) fn fill(
         &mut self,
         weights: &Weights<'_>,
-        batch: Batch<'_>,
+        exclusions: &Prepared<'_>,
         stats: &[RowStats],
         shares: &mut [f64],
         by_positive: &mut [f64],
     ) {
         let mut end = 0;
         for (row, stats) in stats.iter().enumerate() {
-            let derivative = weights.derivative(row, stats, batch);
+            let derivative = weights.derivative(row, stats, exclusions);
             shares[row] = derivative.share;
-            let positive = batch.positive_index(row).map(|column| Element { column, value: derivative.positive });
+            let index = exclusions.rules.positives.index(row);
+            let positive = index.map(|column| Element { column, value: derivative.positive });
             if positive.is_none() {
                 by_positive[row] = derivative.positive;
             }
             let closest =
                 stats.closest_negative().map(|closest| Element { column: closest.index(), value: derivative.closest });
-            for element in [positive, closest].into_iter().flatten().filter(|element| element.value != 0.0) {
+            let listed = exclusions.listed(row).iter().filter(|&&column| Some(column) != index);
+            let listed = listed.map(|&column| Element { column, value: -derivative.share });
+            let elements = [positive, closest].into_iter().flatten().chain(listed);
+            for element in elements.filter(|element| element.value != 0.0) {
                 self.elements[end] = element;
                 end += 1;
             }

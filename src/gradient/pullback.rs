@@ -6,6 +6,7 @@
 use super::pairs::{Element, Sparse};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_sum, inverse};
+use crate::excluded::{GroupSums, Members};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
 
@@ -15,7 +16,7 @@ const ROWS_AT_ONCE: usize = 32;
 /// What the gradients of one side's rows are made of.
 ///
 /// ```text
-/// g_i = share_i * common + value_i * unit partner i + sum over j of pairs_ij * unit row j of the other side
+/// g_i = share_i * (common - sum of i's group) + value_i * unit partner i + sum over j of pairs_ij * unit row j of the other side
 /// gradient of row i = (g_i - (g_i . unit row i) unit row i) / norm i
 /// ```
 #[derive(Clone, Copy)]
@@ -26,10 +27,21 @@ pub(super) struct Pullback<'a> {
     pub(super) other_norms: &'a [f64],
     pub(super) common: &'a [f64],
     pub(super) shares: Shares<'a>,
+    /// None where the whole common vector is shared.
+    pub(super) groups: Option<GroupsOfRows<'a>>,
     /// None where no row has a partner.
     pub(super) partners: Option<Partners<'a>>,
     /// None where all of them are 0.
     pub(super) pairs: Option<&'a Sparse<'a>>,
+}
+
+/// What is taken away from the common vector for the rows of a label.
+#[derive(Clone, Copy)]
+pub(super) struct GroupsOfRows<'a> {
+    /// The rows by labels.
+    pub(super) members: Members<'a>,
+    /// The sum of the other side's rows by labels.
+    pub(super) sums: GroupSums<'a>,
 }
 
 /// A row of its own for each row, and what it is multiplied by.
@@ -75,9 +87,9 @@ impl Pullback<'_> {
     ) {
         let dim = self.rows.dim();
         for_each_block(join, Chunks::new(output, ROWS_AT_ONCE.saturating_mul(dim)), &|block, output| {
-            let gradient = &mut scratch.of(join)[..dim];
+            let scratch = &mut scratch.of(join)[..2 * dim];
             let (first, output) = (block * ROWS_AT_ONCE, output.slice);
-            backend.run(RowBlock { pullback: self, first, output, accumulate, gradient });
+            backend.run(RowBlock { pullback: self, first, output, accumulate, scratch });
         });
     }
 
@@ -88,10 +100,18 @@ impl Pullback<'_> {
         self.norms[row] == 0.0 || (self.shares.of(row) == 0.0 && !has_partner && self.pairs_of(row).is_empty())
     }
 
-    /// Writes the gradient of one row, before it is rounded.
+    /// The sum of a row's group, if it is not 0. It may be put into `scratch`.
     #[inline(always)]
-    pub(super) fn row<S: Simd>(&self, simd: S, row: usize, gradient: &mut [f64]) {
-        start(self.common, self.shares.of(row), gradient);
+    fn group_sum<'s, S: Simd>(&'s self, simd: S, row: usize, scratch: &'s mut [f64]) -> Option<&'s [f64]> {
+        let GroupsOfRows { members, sums } = self.groups.as_ref()?;
+        let group = members.group_of(row).filter(|&group| self.shares.of(row) != 0.0 && !sums.is_empty(group))?;
+        Some(sums.of(simd, group, scratch))
+    }
+
+    /// Writes the gradient of one row, before it is rounded. `group_sum` is scratch of the same length.
+    #[inline(always)]
+    pub(super) fn row<S: Simd>(&self, simd: S, row: usize, gradient: &mut [f64], group_sum: &mut [f64]) {
+        start(self.common, self.group_sum(simd, row, group_sum), self.shares.of(row), gradient);
         if let Some(Partners { rows, norms, values }) = self.partners.filter(|partners| partners.values[row] != 0.0) {
             add_scaled(rows.row(row), values[row] * inverse(norms[row]), gradient);
         }
@@ -107,11 +127,17 @@ impl Pullback<'_> {
     }
 }
 
-/// `share * common`, and 0 where the share is 0.
+/// `share * (common - group)`, and 0 where the share is 0.
 #[inline(always)]
-fn start(common: &[f64], share: f64, gradient: &mut [f64]) {
+fn start(common: &[f64], group: Option<&[f64]>, share: f64, gradient: &mut [f64]) {
     if share == 0.0 {
         return gradient.fill(0.0);
+    }
+    if let Some(group) = group {
+        for ((gradient, &common), &group) in gradient.iter_mut().zip(common).zip(group) {
+            *gradient = (common - group) * share;
+        }
+        return;
     }
     for (gradient, &common) in gradient.iter_mut().zip(common) {
         *gradient = common * share;
@@ -132,24 +158,26 @@ fn store(gradient: &[f64], accumulate: bool, output: &mut [f32]) {
     }
 }
 
-/// A block of rows, with the place for their gradients and room for the gradient of a row in `f64`.
+/// A block of rows, with the place for their gradients, and room for the gradient of a row and the sum of a group in
+/// `f64`.
 struct RowBlock<'a> {
     pullback: Pullback<'a>,
     /// The index of the first row.
     first: usize,
     output: &'a mut [f32],
     accumulate: bool,
-    gradient: &'a mut [f64],
+    scratch: &'a mut [f64],
 }
 
 impl WithSimd for RowBlock<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let RowBlock { pullback, first, output, accumulate, gradient } = self;
+        let RowBlock { pullback, first, output, accumulate, scratch } = self;
+        let (gradient, group_sum) = scratch.split_at_mut(pullback.rows.dim());
         for (index, output) in output.chunks_exact_mut(pullback.rows.dim()).enumerate() {
             if !pullback.is_zero(first + index) {
-                pullback.row(simd, first + index, gradient);
+                pullback.row(simd, first + index, gradient, group_sum);
                 store(gradient, accumulate, output);
             } else if !accumulate {
                 output.fill(0.0);

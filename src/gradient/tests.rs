@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::arch::{Simd, WithSimd};
-use crate::common::Random;
+use crate::common::{ALL_KINDS, Pairing, Random};
 use crate::exact::inverse;
+use crate::excluded::ExclusionMemory;
+use crate::exclusions::Exclusions;
 use crate::mine::{MineMemory, MinePlan, mine};
-use crate::positives::Positives;
 use crate::reference;
-use crate::row_stats::Negatives;
+use crate::row_stats::{Exclusion, Negatives, RowExclusions, RowStats};
 use crate::screen::Screen;
 
 /// The gradients of all rows of a side in `f64`.
@@ -18,9 +19,9 @@ impl WithSimd for AllRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Vec<f64> {
         let (rows, dim) = (self.0.rows.count(), self.0.rows.dim());
-        let mut all = vec![0.0; rows * dim];
+        let (mut all, mut group_sum) = (vec![0.0; rows * dim], vec![0.0; dim]);
         for (row, gradient) in all.chunks_exact_mut(dim).enumerate().filter(|(row, _)| !self.0.is_zero(*row)) {
-            self.0.row(simd, row, gradient);
+            self.0.row(simd, row, gradient, &mut group_sum);
         }
         all
     }
@@ -31,11 +32,13 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let (mut mining, mut memory) = (MineMemory::default(), GradientMemory::default());
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
-    mine(plan, batch, &mut mining).unwrap();
+    let mut exclusions = ExclusionMemory::default();
+    let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    mine(plan, batch, prepared, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
-    let results = mining.results(batch);
-    let sides = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers);
+    let results = mining.results(batch, prepared);
+    let sides = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers).unwrap();
     let of_candidates = sides.of_candidates.expect("the candidates' side was asked for");
     let of_positives = sides.of_positives.map_or(Vec::new(), |side| backend.run(AllRows(side)));
     [backend.run(AllRows(sides.of_anchors)), backend.run(AllRows(of_candidates)), of_positives]
@@ -83,9 +86,35 @@ fn rows_before_rounding_are_those_of_the_reference() {
         let indices: Vec<usize> = (0..rows).map(|row| row * row % candidates).collect();
         let outside = Random(4).rows(rows, dim);
         let weights = Random(3).rows(1, rows);
-        for positives in [Positives::Indices(&indices), Positives::Outside(&outside)] {
-            let batch = Batch::new(&a, &c, dim, positives).unwrap();
-            check_before_rounding(batch, margin, &weights, &format!("{rows} x {candidates} x {dim}, {positives:?}"));
+        for pairing in [Pairing::Indices(indices), Pairing::Outside(outside)] {
+            let batch = Batch::new(&a, &c, dim, pairing.positives()).unwrap();
+            let what = format!("{rows} x {candidates} x {dim}");
+            check_before_rounding(batch, margin, &weights, &what);
+            for kind in ALL_KINDS.into_iter().filter(|_| rows * candidates < 10_000) {
+                let excluding = kind.of(&mut Random(5), rows, candidates, &pairing);
+                let batch = batch.excluding(excluding.exclusions()).unwrap();
+                check_before_rounding(batch, margin, &weights, &format!("{what}, {kind:?}"));
+            }
+        }
+    }
+}
+
+/// Adds what adds up to the gradients and is taken away again: an excluded candidate is in the sum of all.
+fn add_what_cancels(
+    batch: Batch<'_>,
+    stats: &[RowStats],
+    margin: f32,
+    weights: &[f64],
+    by_similarity: &mut [Vec<f64>],
+) {
+    let mut memory = ExclusionMemory::default();
+    let prepared = memory.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    for (row, by_similarity) in by_similarity.iter_mut().enumerate() {
+        let mean = if stats[row].mean_term(margin) > 0.0 { weights[row].abs() } else { 0.0 };
+        let share = mean / prepared.negatives(row).max(1) as f64;
+        let rule = prepared.rules.of(row);
+        for candidate in (0..batch.candidates()).filter(|&candidate| rule.excludes(candidate)) {
+            by_similarity[candidate] = by_similarity[candidate].abs() + 2.0 * share;
         }
     }
 }
@@ -95,7 +124,10 @@ fn check_before_rounding(batch: Batch<'_>, margin: f32, weights: &[f32], what: &
     let (negatives, dim) = (Negatives::default(), batch.dim());
     let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
     let stats = reference::row_stats(batch, negatives).unwrap();
-    let by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
+    let mut by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
+    if !matches!(batch.exclusions(), Exclusions::Nothing) {
+        add_what_cancels(batch, &stats, margin, &wide, &mut by_similarity);
+    }
     let (a, c) = (batch.anchor_rows().data(), batch.candidate_rows().data());
     let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
     let scales = [

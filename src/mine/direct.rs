@@ -11,9 +11,9 @@ use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, anchor_dots, check_norms, combine_blocks, cosine, dot_sum, dots,
     for_all_pairs, mean_negative, norm_row, norm_rows,
 };
+use crate::excluded::Prepared;
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::positives::Positives;
-use crate::row_stats::{ClosestSearch, Negatives, OnlyPositive, RowStats, Search};
+use crate::row_stats::{Admissible, ClosestSearch, Negatives, RowExclusions, RowStats, Search};
 use crate::rows::Rows;
 
 /// The bytes of a group of candidates, which stay in the first-level cache while all anchors are multiplied with them.
@@ -40,16 +40,17 @@ pub(super) struct DirectBuffers<'a> {
 const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor.
-pub(super) fn mine(
+pub(super) fn mine<E: RowExclusions>(
     plan: MinePlan,
     join: Join,
     batch: Batch<'_>,
+    (prepared, exclusions): (Prepared<'_>, E),
     mut buffers: DirectBuffers<'_>,
 ) -> Result<Mined, Error> {
     if batch.candidates() <= MOST_ROWS {
-        plan.backend.run(SmallBatch { negatives: plan.negatives, batch, buffers: &mut buffers });
+        plan.backend.run(SmallBatch { negatives: plan.negatives, batch, prepared, exclusions, buffers: &mut buffers });
     } else {
-        search(plan, join, batch, &mut buffers);
+        search(plan, join, batch, (prepared, exclusions), &mut buffers);
     }
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, .. } = buffers;
     check_norms(Side::Anchors, anchor_norms)?;
@@ -59,17 +60,23 @@ pub(super) fn mine(
 }
 
 /// Opens all rows, passes over the candidates, and completes the rows.
-fn search(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: &mut DirectBuffers<'_>) {
+fn search<E: RowExclusions>(
+    plan: MinePlan,
+    join: Join,
+    batch: Batch<'_>,
+    (prepared, exclusions): (Prepared<'_>, E),
+    buffers: &mut DirectBuffers<'_>,
+) {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, positives } = buffers;
     let MinePlan { backend, negatives, .. } = plan;
-    backend.run(OpenRows { negatives, batch, norms: anchor_norms, positive_norms, positives, searches });
+    backend.run(OpenRows { negatives, batch, prepared, norms: anchor_norms, positive_norms, positives, searches });
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let (rows, norms, sums) = (batch.candidate_rows(), &mut *candidate_norms, &mut *sums);
-        let positives = batch.positives();
-        backend.run(SearchBlocks { anchors, positives, rows, first: 0, norms, sums, searches });
+        backend.run(SearchBlocks { anchors, exclusions, rows, first: 0, norms, sums, searches });
     } else {
-        search_shared(backend, join, anchors, batch, candidate_norms, sums, searches);
+        let candidates = batch.candidate_rows();
+        search_shared(backend, join, anchors, (candidates, exclusions), candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
     backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
@@ -77,17 +84,19 @@ fn search(plan: MinePlan, join: Join, batch: Batch<'_>, buffers: &mut DirectBuff
 
 /// A whole call, in one function of the instruction set: of small calls, changing to and fro takes a tenth. All
 /// candidates are measured first, so that one look at an anchor gives its norm, its positive and its mean.
-struct SmallBatch<'a, 'b, 'c> {
+struct SmallBatch<'a, 'b, 'c, E> {
     negatives: Negatives,
     batch: Batch<'a>,
+    prepared: Prepared<'a>,
+    exclusions: E,
     buffers: &'b mut DirectBuffers<'c>,
 }
 
-impl WithSimd for SmallBatch<'_, '_, '_> {
+impl<E: RowExclusions> WithSimd for SmallBatch<'_, '_, '_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { negatives, batch, buffers } = self;
+        let Self { negatives, batch, prepared, exclusions, buffers } = self;
         let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, .. } = buffers;
         let (rows, dim) = (batch.candidate_rows(), batch.dim());
         sums.fill(0.0);
@@ -106,11 +115,11 @@ impl WithSimd for SmallBatch<'_, '_, '_> {
             let similarity = cosine(dot, norm, positive_norm);
             let mean = mean_negative(total, norm, index.map(|_| similarity), batch.candidates());
             anchor_norms[row] = norm;
-            searches[row] = ClosestSearch::new(negatives.admissible(similarity as f32));
-            stats[row] = RowStats::computed(similarity as f32, mean as f32, None);
+            searches[row] = ClosestSearch::new(admissible(negatives, prepared, row, similarity));
+            stats[row] = RowStats::computed(similarity as f32, Some(mean as f32), None);
         }
         let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-        let sink = SearchSink { searches, positives: batch.positives(), first: 0 };
+        let sink = SearchSink { searches, exclusions, first: 0 };
         search_pairs(simd, anchors, NormedRows { rows, norms: candidate_norms }, sink);
         for (stats, search) in stats.iter_mut().zip(searches.iter()) {
             stats.set_closest_negative(search.found());
@@ -119,16 +128,15 @@ impl WithSimd for SmallBatch<'_, '_, '_> {
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
-fn search_shared(
+fn search_shared<E: RowExclusions>(
     backend: Backend,
     join: Join,
     anchors: NormedRows<'_>,
-    batch: Batch<'_>,
+    (candidates, exclusions): (Rows<'_>, E),
     norms: &mut [f64],
     sums: &mut [f64],
     searches: &mut [ClosestSearch],
 ) {
-    let (candidates, positives) = (batch.candidate_rows(), batch.positives());
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     opened[..searches.len()].copy_from_slice(searches);
     let found = Mutex::new(searches);
@@ -139,7 +147,7 @@ fn search_shared(
         let (first, norms) = (block * SUM_BLOCK, norms.slice);
         let rows = candidates.range(first, norms.len());
         let sums = sums.slice;
-        backend.run(SearchBlocks { anchors, positives, rows, first, norms, sums, searches: &mut *searches });
+        backend.run(SearchBlocks { anchors, exclusions, rows, first, norms, sums, searches: &mut *searches });
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for (found, own) in found.iter_mut().zip(searches) {
             found.merge(own);
@@ -151,6 +159,7 @@ fn search_shared(
 struct OpenRows<'a> {
     negatives: Negatives,
     batch: Batch<'a>,
+    prepared: Prepared<'a>,
     norms: &'a mut [f64],
     /// Of the positives that are no candidates, or empty.
     positive_norms: &'a mut [f64],
@@ -175,15 +184,24 @@ impl WithSimd for OpenRows<'_> {
                 self.positive_norms[row] = positive_norm;
             }
             self.positives[row] = similarity;
-            self.searches[row] = ClosestSearch::new(self.negatives.admissible(similarity as f32));
+            self.searches[row] = ClosestSearch::new(admissible(self.negatives, self.prepared, row, similarity));
         }
     }
 }
 
+/// The similarities that qualify in a row whose positive has this one: none where there is no negative.
+#[inline(always)]
+fn admissible(negatives: Negatives, prepared: Prepared<'_>, row: usize, positive: f64) -> Admissible {
+    match prepared.negatives(row) {
+        0 => Admissible::NONE,
+        _ => negatives.admissible(positive as f32),
+    }
+}
+
 /// One pass over some blocks of candidates: their norms, their sums, and every pair.
-struct SearchBlocks<'a> {
+struct SearchBlocks<'a, E> {
     anchors: NormedRows<'a>,
-    positives: Positives<'a>,
+    exclusions: E,
     rows: Rows<'a>,
     /// The index of the first row.
     first: usize,
@@ -192,11 +210,11 @@ struct SearchBlocks<'a> {
     searches: &'a mut [ClosestSearch],
 }
 
-impl WithSimd for SearchBlocks<'_> {
+impl<E: RowExclusions> WithSimd for SearchBlocks<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { anchors, positives, rows, first, norms, sums, searches } = self;
+        let Self { anchors, exclusions, rows, first, norms, sums, searches } = self;
         let (dim, group) = (rows.dim(), group_rows(rows.dim()));
         let blocks = rows.blocks(SUM_BLOCK).zip(norms.chunks_mut(SUM_BLOCK)).zip(sums.chunks_exact_mut(dim));
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
@@ -205,7 +223,7 @@ impl WithSimd for SearchBlocks<'_> {
                 norm_rows(simd, rows.data(), dim, norms);
                 add_unit_rows(simd, rows.data(), norms, sum);
                 let first = first + block * SUM_BLOCK + part * group;
-                let mut sink = SearchSink { searches: &mut *searches, positives, first };
+                let mut sink = SearchSink { searches: &mut *searches, exclusions, first };
                 for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
             }
         }
@@ -232,7 +250,7 @@ impl WithSimd for CloseRows<'_> {
             let total = dot_sum(simd, self.batch.anchor_rows().row(row), self.sum);
             let candidate = self.batch.positive_index(row).map(|_| positive);
             let mean = mean_negative(total, self.norms[row], candidate, self.batch.candidates());
-            *stats = RowStats::computed(positive as f32, mean as f32, search.found());
+            *stats = RowStats::computed(positive as f32, Some(mean as f32), search.found());
         }
     }
 }
@@ -264,24 +282,23 @@ pub(super) fn search_pairs<S: Simd>(
 }
 
 /// Offers the pairs of a tile to the searches of their rows.
-struct SearchSink<'a> {
+struct SearchSink<'a, E> {
     searches: &'a mut [ClosestSearch],
-    positives: Positives<'a>,
+    exclusions: E,
     /// The index of the first candidate.
     first: usize,
 }
 
-impl GroupSink for SearchSink<'_> {
+impl<E: RowExclusions> GroupSink for SearchSink<'_, E> {
     #[inline(always)]
     fn start_group(&mut self, first: usize) {
         self.first = first;
     }
 }
 
-impl PairSink for SearchSink<'_> {
+impl<E: RowExclusions> PairSink for SearchSink<'_, E> {
     #[inline(always)]
     fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let exclusion = OnlyPositive::new(self.positives.index(anchor));
-        self.searches[anchor].offer_run(self.first + candidate, similarities, exclusion);
+        self.searches[anchor].offer_run(self.first + candidate, similarities, self.exclusions.of(anchor));
     }
 }

@@ -4,12 +4,14 @@ use super::block::{BlockScratch, BlockSizes, BlockState, ROW_UNIT, block_len};
 use super::direct::DirectBuffers;
 use super::neighbours::QueryState;
 use super::source::Unprepared;
+use crate::arch::Backend;
 use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::{CandidateMemory, CandidateSizes};
 use crate::error::{Error, Side};
+use crate::excluded::{GroupSums, MeanMemory, Means, Prepared};
 use crate::memory::{grow, grow_with};
-use crate::parallel::PerThread;
+use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
 use crate::rows::{Rows, Sides};
 use crate::screen::ScreenPlan;
@@ -27,6 +29,7 @@ pub(crate) struct MineMemory {
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
     positive_norms: Vec<f64>,
+    means: MeanMemory,
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -38,6 +41,9 @@ pub(crate) struct MineResults<'a> {
     pub(crate) positive_norms: &'a [f64],
     pub(crate) candidate_sum: &'a [f64],
     pub(crate) stats: &'a [RowStats],
+    pub(crate) exclusions: Prepared<'a>,
+    /// The sums of the candidates by labels, if exclusions are by labels.
+    pub(crate) label_sums: Option<GroupSums<'a>>,
 }
 
 impl MineMemory {
@@ -58,15 +64,28 @@ impl MineMemory {
     }
 
     /// What the last call, which was over `batch`, has left.
-    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>) -> MineResults<'a> {
-        let (candidate_norms, candidate_sum) = match batch.bank() {
-            Some(bank) => bank.norms_and_sum(),
-            None => self.candidates.norms_and_sum(batch.candidate_rows()),
-        };
+    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>, exclusions: Prepared<'a>) -> MineResults<'a> {
+        let (candidate_norms, candidate_sum) = norms_and_sum(&self.candidates, batch);
         let anchor_norms = &self.anchor_norms[..batch.rows()];
         let positive_norms = &self.positive_norms[..rows_outside(batch)];
         let stats = self.stats(batch.rows());
-        MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats }
+        let means = Means { batch, prepared: exclusions, anchor_norms, candidate_norms, candidate_sum };
+        let label_sums = self.means.sums(means);
+        MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats, exclusions, label_sums }
+    }
+
+    /// Takes the excluded candidates out of the mean negatives of the batch that was just mined.
+    pub(super) fn exclude_from_means(
+        &mut self,
+        backend: Backend,
+        join: Join,
+        batch: Batch<'_>,
+        prepared: Prepared<'_>,
+    ) -> Result<(), Error> {
+        let MineMemory { candidates, anchor_norms, stats, means, .. } = self;
+        let (candidate_norms, candidate_sum) = norms_and_sum(candidates, batch);
+        let of = Means { batch, prepared, anchor_norms, candidate_norms, candidate_sum };
+        of.write(backend, join, means, &mut stats[..batch.rows()])
     }
 
     /// Grows to what a call without screens needs, and lends it out.
@@ -121,6 +140,14 @@ impl MineMemory {
     /// The queries of the last call, and `kept` places for neighbours of each.
     pub(crate) fn neighbours(&self, queries: usize, kept: usize) -> (&[QueryState], &[Neighbour]) {
         (&self.queries[..queries], &self.neighbours[..queries * kept])
+    }
+}
+
+/// The norms and the sum of the candidates of a batch, which were computed last or are a bank's.
+fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: Batch<'a>) -> (&'a [f64], &'a [f64]) {
+    match batch.bank() {
+        Some(bank) => bank.norms_and_sum(),
+        None => memory.norms_and_sum(batch.candidate_rows()),
     }
 }
 

@@ -20,9 +20,10 @@ use crate::batch::Batch;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
 use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
+use crate::excluded::Prepared;
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
-use crate::row_stats::Negatives;
+use crate::row_stats::{MiningRules, Negatives, RowExclusions};
 use crate::rows::{Rows, Sides};
 use crate::screen::{
     Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
@@ -41,22 +42,48 @@ use source::Source;
 use task::{StatsTask, Task};
 
 /// Writes the statistics of every anchor into the memory.
-pub(crate) fn mine(plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
-    let MinePlan { backend, screen, threads, .. } = plan;
-    let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
-    run.join.enter(|| mine_in(run, plan, batch, memory))
+pub(crate) fn mine(
+    plan: MinePlan,
+    batch: Batch<'_>,
+    prepared: Prepared<'_>,
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
+    let run = Run::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
+    run.join.enter(|| mine_in(run, plan, batch, prepared, memory))
 }
 
 /// [`mine`], where the call is to run.
-fn mine_in(run: Run<'_>, plan: MinePlan, batch: Batch<'_>, memory: &mut MineMemory) -> Result<Mined, Error> {
+fn mine_in(
+    run: Run<'_>,
+    plan: MinePlan,
+    batch: Batch<'_>,
+    prepared: Prepared<'_>,
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
+    if prepared.is_nothing() {
+        return mine_stats(plan, run, batch, (prepared, batch.positives()), memory);
+    }
+    let mined = mine_stats(plan, run, batch, (prepared, prepared.rules), memory)?;
+    memory.exclude_from_means(run.backend, run.join, batch, prepared)?;
+    Ok(mined)
+}
+
+/// Writes the statistics of every anchor, with means as if nothing was excluded.
+fn mine_stats<E: RowExclusions>(
+    plan: MinePlan,
+    run: Run<'_>,
+    batch: Batch<'_>,
+    (prepared, exclusions): (Prepared<'_>, E),
+    memory: &mut MineMemory,
+) -> Result<Mined, Error> {
     let negatives = plan.negatives;
     if run.screens.is_direct {
-        return direct::mine(plan, run.join, batch, memory.grow_direct(batch)?);
+        return direct::mine(plan, run.join, batch, (prepared, exclusions), memory.grow_direct(batch)?);
     }
     let (buffers, results) = memory.grow_stats_of(batch, run.screens, run.join.threads())?;
     let StatsBuffers { positive_norms, stats } = results;
     measure_outside(run.backend, run.join, batch, positive_norms);
-    let task = StatsTask { batch, positive_norms, negatives };
+    let task = StatsTask { batch, exclusions, prepared, positive_norms, negatives };
     let mut call = Call::new(run, buffers);
     call.begin((negatives != Negatives::Any).then_some(task));
     let stats = Chunks::new(stats, call.anchors.block_rows);
@@ -93,11 +120,12 @@ impl WithSimd for MeasureRows<'_> {
 pub(crate) fn mine_neighbours(
     plan: NeighbourPlan,
     batch: MiningBatch<'_>,
+    rules: MiningRules<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { backend, screen, threads, .. } = plan;
     let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
-    run.join.enter(|| mine_neighbours_in(run, plan, batch, memory))
+    run.join.enter(|| mine_neighbours_in(run, plan, batch, rules, memory))
 }
 
 /// [`mine_neighbours`], where the call is to run.
@@ -105,6 +133,7 @@ fn mine_neighbours_in(
     run: Run<'_>,
     plan: NeighbourPlan,
     batch: MiningBatch<'_>,
+    rules: MiningRules<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { kept, thresholds, .. } = plan;
@@ -119,12 +148,12 @@ fn mine_neighbours_in(
         backend.run(OpenQueries { batch, thresholds, first, norms, states });
     });
     check_norms(Side::Anchors, call.anchors.norms)?;
-    call.begin(thresholds.have_upper().then_some(QueryLimits { batch, states }));
+    call.begin(thresholds.have_upper().then_some(QueryLimits { rules, states }));
     let results = (Chunks::new(states, size), Chunks::new(neighbours, size * kept));
     let mined = if kept == 1 {
-        call.complete(NeighbourTask::<Shortlist>::new(batch), results)
+        call.complete(NeighbourTask::<Shortlist>::new(rules), results)
     } else {
-        call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
+        call.complete(NeighbourTask::<NeighbourList>::new(rules), results)
     };
     let screening = mined?.screening;
     batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;

@@ -18,6 +18,9 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
         let limits = self.pair_limits::<S>();
+        if self.windows[..self.norms.len()].iter().all(|window| window.is_closed()) {
+            return Outcome::Screened;
+        }
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);

@@ -5,8 +5,9 @@ use crate::arch::Simd;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
 use crate::exact::{anchor_dots, cosine, cosine_rows, mean_negative, norm_row};
+use crate::excluded::Prepared;
 use crate::parallel::{Chunks, Divide};
-use crate::row_stats::{Admissible, Negatives, OnlyPositive, RowExclusions, RowStats};
+use crate::row_stats::{Admissible, Negatives, RowExclusions, RowStats};
 use crate::rows::Rows;
 use crate::screen::{RowLimits, RowList, Shortlist};
 
@@ -49,23 +50,27 @@ pub(super) trait Task: RowExclusions {
 
 /// The statistics of each anchor: its positive, its mean negative and its closest negative.
 #[derive(Clone, Copy)]
-pub(super) struct StatsTask<'a> {
+pub(super) struct StatsTask<'a, E> {
     pub(super) batch: Batch<'a>,
+    /// Who is no negative of whom.
+    pub(super) exclusions: E,
+    /// The same, with how many negatives each anchor has.
+    pub(super) prepared: Prepared<'a>,
     /// The norms of the positives, where these are no candidates.
     pub(super) positive_norms: &'a [f64],
     pub(super) negatives: Negatives,
 }
 
-impl RowExclusions for StatsTask<'_> {
-    type Row = OnlyPositive;
+impl<E: RowExclusions> RowExclusions for StatsTask<'_, E> {
+    type Row = E::Row;
 
     #[inline(always)]
-    fn of(self, row: usize) -> OnlyPositive {
-        OnlyPositive::new(self.batch.positive_index(row))
+    fn of(self, row: usize) -> E::Row {
+        self.exclusions.of(row)
     }
 }
 
-impl RowLimits for StatsTask<'_> {
+impl<E: RowExclusions> RowLimits for StatsTask<'_, E> {
     /// The similarity of the positive.
     #[inline(always)]
     fn limit<S: Simd>(self, simd: S, row: usize) -> f64 {
@@ -75,7 +80,7 @@ impl RowLimits for StatsTask<'_> {
     }
 }
 
-impl Task for StatsTask<'_> {
+impl<E: RowExclusions> Task for StatsTask<'_, E> {
     type Results<'r> = Chunks<'r, RowStats>;
     type List = Shortlist;
 
@@ -87,7 +92,8 @@ impl Task for StatsTask<'_> {
         &mut lists.short
     }
 
-    /// The norm, the positive and the mean negative of every row.
+    /// The norm, the positive and the mean negative of every row, the last one as if nothing was excluded; none where
+    /// everything is.
     #[inline(always)]
     fn measure<S: Simd>(
         self,
@@ -98,7 +104,7 @@ impl Task for StatsTask<'_> {
         norms: &mut [f64],
         results: &mut Chunks<'_, RowStats>,
     ) {
-        let StatsTask { batch, positive_norms, .. } = self;
+        let StatsTask { batch, prepared, positive_norms, .. } = self;
         for (row, stats) in results.slice.iter_mut().enumerate() {
             let index = first + row;
             let [squared_norm, dot, total] =
@@ -110,7 +116,8 @@ impl Task for StatsTask<'_> {
             let candidate = positive.map(|_| similarity);
             let mean = mean_negative(total, norm, candidate, candidates.rows.count());
             norms[row] = norm;
-            *stats = RowStats::computed(similarity as f32, mean as f32, None);
+            let mean = (prepared.negatives(index) > 0).then_some(mean as f32);
+            *stats = RowStats::computed(similarity as f32, mean, None);
         }
     }
 
@@ -120,7 +127,8 @@ impl Task for StatsTask<'_> {
 
     #[inline(always)]
     fn admissible(self, results: &Chunks<'_, RowStats>, row: usize) -> Admissible {
-        self.negatives.admissible(results.slice[row].positive())
+        let stats = results.slice[row];
+        stats.mean_negative().map_or(Admissible::NONE, |_| self.negatives.admissible(stats.positive()))
     }
 
     #[inline(always)]

@@ -54,6 +54,11 @@ impl Window {
     /// The window of a row whose closest negative is known.
     pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
+    /// Whether nothing lies in the window, whatever there is.
+    pub(crate) fn is_closed(self) -> bool {
+        self.low > self.high
+    }
+
     /// Bit `l` is set where `upper[l]` lies in the window.
     #[inline(always)]
     pub(crate) fn hits<S: Simd>(self, simd: S, upper: &[f32; MAX_WIDTH]) -> u64 {

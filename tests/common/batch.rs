@@ -2,7 +2,7 @@
 
 use hardneg::{Batch, Error, Positives};
 
-use super::Random;
+use super::{Excluding, Random};
 
 /// Which candidate is the positive of each anchor: [`Positives`] that owns its indices.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,19 +62,27 @@ pub struct OwnedBatch {
     pub dim: usize,
     /// Which candidate is the positive of each anchor.
     pub pairing: Pairing,
+    /// What is excluded.
+    pub excluding: Excluding,
 }
 
 impl OwnedBatch {
     /// A batch of these rows.
     #[must_use]
     pub fn new(anchors: Vec<f32>, candidates: Vec<f32>, dim: usize, pairing: Pairing) -> OwnedBatch {
-        OwnedBatch { anchors, candidates, dim, pairing }
+        OwnedBatch { anchors, candidates, dim, pairing, excluding: Excluding::Nothing }
     }
 
     /// The same rows with another pairing.
     #[must_use]
     pub fn with(self, pairing: Pairing) -> OwnedBatch {
         OwnedBatch { pairing, ..self }
+    }
+
+    /// The same rows, of which something is excluded.
+    #[must_use]
+    pub fn excluding(self, excluding: Excluding) -> OwnedBatch {
+        OwnedBatch { excluding, ..self }
     }
 
     /// The same rows with positives at random.
@@ -102,12 +110,13 @@ impl OwnedBatch {
     /// The batch as the crate takes it.
     ///
     /// # Errors
-    /// Those of [`Batch::new`] and [`Batch::paired`].
+    /// Those of [`Batch::new`], [`Batch::paired`] and [`Batch::excluding`].
     pub fn try_batch(&self) -> Result<Batch<'_>, Error> {
-        match self.pairing {
+        let batch = match self.pairing {
             Pairing::Paired => Batch::paired(&self.anchors, &self.candidates, self.dim),
             _ => Batch::new(&self.anchors, &self.candidates, self.dim, self.pairing.positives()),
-        }
+        };
+        batch?.excluding(self.excluding.exclusions())
     }
 
     /// The batch as the crate takes it.

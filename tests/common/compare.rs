@@ -14,9 +14,9 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
 
 /// The bits of a row's statistics.
 #[must_use]
-pub fn row_bits(row: &RowStats) -> (u32, u32, Option<(usize, u32)>) {
+pub fn row_bits(row: &RowStats) -> (u32, Option<u32>, Option<(usize, u32)>) {
     let closest = row.closest_negative().map(|closest| (closest.index(), closest.similarity().to_bits()));
-    (row.positive().to_bits(), row.mean_negative().to_bits(), closest)
+    (row.positive().to_bits(), row.mean_negative().map(f32::to_bits), closest)
 }
 
 /// Panics unless both sides have the same rows, bit for bit.

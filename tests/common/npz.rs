@@ -37,6 +37,11 @@ impl Npz {
         self.array(name, "<i8", i64::from_le_bytes)
     }
 
+    /// The array of this name, flat.
+    pub(crate) fn u64(&self, name: &str) -> Vec<u64> {
+        self.array(name, "<u8", u64::from_le_bytes)
+    }
+
     fn array<T, const N: usize>(&self, name: &str, descr: &str, decode: fn([u8; N]) -> T) -> Vec<T> {
         let array = npy::array(&self.entry(&format!("{name}.npy")), descr, decode);
         array.unwrap_or_else(|| panic!("{name} is no array of {descr}")).1

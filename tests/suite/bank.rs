@@ -227,7 +227,7 @@ fn seen(bank: &Bank<'_>) -> (Vec<u32>, usize, Vec<u32>) {
     let mut workspace = Workspace::new();
     let batch = Batch::against(&anchor, bank, Positives::Identity).unwrap();
     let stats = TripletLoss::new().forward(batch, &mut workspace).unwrap().row_stats()[0];
-    (bits(bank.rows()), bank.len(), bits(&[stats.positive(), stats.mean_negative()]))
+    (bits(bank.rows()), bank.len(), bits(&[stats.positive(), stats.mean_negative().unwrap()]))
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn vectors_and_statistics_in_every_environment() {
         let mut similarity = || random.unit();
         let row = |_| {
             let closest = ClosestNegative::new(3, similarity()).ok();
-            RowStats::new(similarity(), similarity(), closest).expect("finite similarities")
+            RowStats::new(similarity(), Some(similarity()), closest).expect("finite similarities")
         };
         let rows: Vec<RowStats> = (0..700).map(row).collect();
         let mean = Reduction::Mean;

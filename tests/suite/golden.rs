@@ -67,7 +67,7 @@ fn assert_rows_near(expected: &[Row], actual: &[RowStats], what: &str) {
     for (row, (expected, actual)) in expected.iter().zip(actual).enumerate() {
         let what = format!("{what}, row {row}");
         assert_near(expected.positive, actual.positive().into(), SIMILARITY, &what);
-        assert_near(expected.mean_negative, actual.mean_negative().into(), SIMILARITY, &what);
+        assert_near(expected.mean_negative, actual.mean_negative().unwrap().into(), SIMILARITY, &what);
         let closest = actual.closest_negative();
         assert_eq!(expected.closest.map(|(index, _)| index), closest.map(|closest| closest.index()), "{what}");
         if let (Some((_, expected)), Some(actual)) = (expected.closest, closest) {

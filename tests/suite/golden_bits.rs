@@ -90,7 +90,7 @@ fn loss_words(loss: &Loss) -> [u64; 9] {
 fn row_words(row: &RowStats) -> [u64; 4] {
     let (positive, mean, closest) = row_bits(row);
     let (index, similarity) = closest.map_or((u64::MAX, u64::MAX), |(index, bits)| (index as u64, bits.into()));
-    [positive.into(), mean.into(), index, similarity]
+    [positive.into(), mean.expect("nothing is excluded").into(), index, similarity]
 }
 
 /// The words of a list of neighbours.

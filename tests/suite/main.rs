@@ -10,6 +10,7 @@ mod bad_input;
 mod bank;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod environment;
+mod exclusions;
 mod forward;
 mod golden;
 mod golden_bits;

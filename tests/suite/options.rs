@@ -94,21 +94,21 @@ fn defaults_and_fields() {
 fn numbers_from_elsewhere_are_checked() {
     let closest = ClosestNegative::new(7, 0.75).unwrap();
     assert_eq!((closest.index(), closest.similarity()), (7, 0.75));
-    let row = RowStats::new(0.5, -0.25, Some(closest)).unwrap();
-    assert_eq!((row.positive(), row.mean_negative(), row.closest_negative()), (0.5, -0.25, Some(closest)));
-    assert_eq!(RowStats::new(0.5, -0.25, None).unwrap().closest_negative(), None);
+    let row = RowStats::new(0.5, Some(-0.25), Some(closest)).unwrap();
+    assert_eq!((row.positive(), row.mean_negative(), row.closest_negative()), (0.5, Some(-0.25), Some(closest)));
+    assert_eq!(RowStats::new(0.5, Some(-0.25), None).unwrap().closest_negative(), None);
     for bad in BAD {
         let expected = format!("{:?}", Error::SimilarityNotFinite { similarity: bad });
         let errors = [
             ClosestNegative::new(0, bad).unwrap_err(),
-            RowStats::new(bad, 0.0, None).unwrap_err(),
-            RowStats::new(0.0, bad, Some(closest)).unwrap_err(),
+            RowStats::new(bad, Some(0.0), None).unwrap_err(),
+            RowStats::new(0.0, Some(bad), Some(closest)).unwrap_err(),
         ];
         errors.iter().for_each(|error| assert_eq!(format!("{error:?}"), expected));
     }
     // Beyond -1 to 1: similarities of another kind than cosines, as `SimilarityMatrix` takes them.
     for finite in [f32::MAX, f32::MIN, 1e-45, -0.0] {
-        assert_eq!(RowStats::new(finite, finite, None).unwrap().positive().to_bits(), finite.to_bits());
+        assert_eq!(RowStats::new(finite, Some(finite), None).unwrap().positive().to_bits(), finite.to_bits());
         assert_eq!(ClosestNegative::new(0, finite).unwrap().similarity().to_bits(), finite.to_bits());
     }
 }
@@ -225,11 +225,11 @@ fn debug_prints_shapes() {
     let plan = TripletLoss::new();
     let forward = plan.forward_backward(input.batch(), Gradients::new(&mut a, &mut c), &mut workspace).unwrap();
     let text = format!("{forward:?}");
-    assert!(text.len() < 500 && text.contains("1000") && text.contains("loss"), "{text}");
+    assert!(text.len() < 700 && text.contains("1000") && text.contains("loss"), "{text}");
     short("Workspace", &workspace);
     let mined = plan.forward_from_similarities(matrix, &mut workspace).unwrap();
     let text = format!("{mined:?}");
-    assert!(text.len() < 500 && text.contains("loss"), "{text}");
+    assert!(text.len() < 700 && text.contains("loss"), "{text}");
     short("Workspace", &workspace);
 }
 

@@ -25,7 +25,7 @@ impl From<&RowStats> for Row {
     fn from(stats: &RowStats) -> Row {
         Row {
             positive: stats.positive(),
-            mean_negative: stats.mean_negative(),
+            mean_negative: stats.mean_negative().expect("a batch in which nothing is excluded"),
             closest: stats.closest_negative().map(|closest| (closest.index(), closest.similarity())),
         }
     }

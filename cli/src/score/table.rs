@@ -23,13 +23,13 @@ fn write_rows(file: &File, rows: &[RowStats], margin: f32) -> Result<(), Error> 
     Ok(writer.flush()?)
 }
 
-/// The fields of a row; those of an absent closest negative are empty.
+/// The fields of a row; those of an absent mean or closest negative are empty.
 fn record(row: usize, stats: &RowStats, margin: f32) -> [String; 6] {
     let closest = stats.closest_negative();
     [
         row.to_string(),
         stats.positive().to_string(),
-        stats.mean_negative().to_string(),
+        stats.mean_negative().map_or_else(String::new, |mean| mean.to_string()),
         closest.map_or_else(String::new, |closest| closest.similarity().to_string()),
         closest.map_or_else(String::new, |closest| closest.index().to_string()),
         (stats.mean_term(margin) + stats.closest_term(margin)).to_string(),

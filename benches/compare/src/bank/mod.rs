@@ -117,7 +117,8 @@ impl Report {
         ]);
         self.banks.iter().for_each(|line| table::line(line));
         if !self.threads.is_empty() {
-            table::header(&["rows of the bank", "anchors", "one thread", "speed-up of all threads", "threads"]);
+            let threads = format!("speed-up of {} threads", all_threads());
+            table::header(&["rows of the bank", "anchors", "one thread", &threads, "that of integers on registers"]);
             self.threads.iter().for_each(|line| table::line(line));
         }
     }
@@ -263,20 +264,23 @@ fn print_line(subject: &Subject<'_>, positives: &str, negatives: Negatives, turn
     ]);
 }
 
-/// A line of the table of threads: positives above the bulk, any negative.
+/// A line of the table of threads: positives above the bulk, any negative. The units on registers, in the same turns,
+/// tell whether the machine had all its cores for this.
 fn measure_threads(args: &Args, subject: &Subject<'_>) -> Vec<String> {
     let [questions, _] = &subject.rows.questions;
-    let calls = [Threads::Serial, Threads::Rayon].map(|threads| {
+    let all = all_threads();
+    let mut calls = vec![ceilings::call(Unit::I8, 1), ceilings::call(Unit::I8, all)];
+    for threads in [Threads::Serial, Threads::Rayon] {
         let plan = TripletLoss::new().negatives(Negatives::Any).threads(threads);
-        subject.call(plan, questions, Some(&subject.banks[0]))
-    });
+        calls.push(subject.call(plan, questions, Some(&subject.banks[0])));
+    }
     let (seconds, rounds) = args.effort();
-    let turns = in_turns(seconds, rounds, calls.into());
+    let turns = in_turns(seconds, rounds, calls);
     vec![
         subject.label.to_owned(),
         subject.anchors.to_string(),
-        table::seconds(turns.time(0)),
-        format!("{:.2}", turns.ratio(0, 1)),
-        all_threads().to_string(),
+        table::seconds(turns.time(2)),
+        format!("{:.2}", turns.ratio(2, 3)),
+        format!("{:.2}", turns.ratio(0, 1) * all as f64),
     ]
 }

@@ -1,0 +1,138 @@
+//! The mean negatives of rows of which some candidates are excluded.
+
+use super::Prepared;
+use super::sums::{GroupSums, SumMemory, Summands};
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::batch::Batch;
+use crate::error::{Error, Side};
+use crate::exact::{cosine, cosine_rows, dot_sum, dots};
+use crate::memory::grow;
+use crate::parallel::{Chunks, Join, PerThread, for_each_block};
+use crate::row_stats::{Excluded, RowStats};
+
+/// The rows that a thread takes at a time.
+const ROWS_AT_ONCE: usize = 32;
+
+/// The memory of mean negatives.
+#[derive(Debug, Default)]
+pub(crate) struct MeanMemory {
+    sums: SumMemory,
+    scratch: PerThread<Vec<f64>>,
+}
+
+/// What mean negatives are computed of.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) batch: Batch<'a>,
+    pub(crate) prepared: Prepared<'a>,
+    pub(crate) anchor_norms: &'a [f64],
+    pub(crate) candidate_norms: &'a [f64],
+    /// The sum of all candidates, each scaled to norm 1.
+    pub(crate) candidate_sum: &'a [f64],
+}
+
+impl MeanMemory {
+    /// The sums of the candidates by labels that the last call has left.
+    pub(crate) fn sums<'a>(&'a self, of: Means<'a>) -> Option<GroupSums<'a>> {
+        of.summands().map(|summands| self.sums.of(summands))
+    }
+}
+
+impl<'a> Means<'a> {
+    /// The candidates by labels.
+    fn summands(self) -> Option<Summands<'a>> {
+        let groups = self.prepared.groups?;
+        let (rows, norms) = (self.batch.candidate_rows(), self.candidate_norms);
+        Some(Summands { rows, norms, weights: None, members: groups.candidates })
+    }
+
+    /// Replaces the mean negative of every row by that without the excluded candidates.
+    pub(crate) fn write(
+        self,
+        backend: Backend,
+        join: Join,
+        memory: &mut MeanMemory,
+        stats: &mut [RowStats],
+    ) -> Result<(), Error> {
+        let dim = self.batch.dim();
+        let sums = match (self.summands(), self.prepared.groups) {
+            (Some(summands), Some(groups)) => Some(memory.sums.fill(backend, join, summands, groups.anchors)?),
+            _ => None,
+        };
+        let scratch = memory.scratch.grow(join.threads(), |buffer| grow(buffer, Side::Anchors, dim, 1).map(|_| ()))?;
+        for_each_block(join, Chunks::new(stats, ROWS_AT_ONCE), &|block, stats| {
+            let (first, scratch) = (block * ROWS_AT_ONCE, &mut scratch.of(join)[..dim]);
+            backend.run(MeanBlock { of: self, sums, first, stats: stats.slice, scratch });
+        });
+        Ok(())
+    }
+}
+
+/// A block of rows.
+struct MeanBlock<'a> {
+    of: Means<'a>,
+    /// The sums of the candidates by labels, if exclusions are by labels.
+    sums: Option<GroupSums<'a>>,
+    /// The index of the first row.
+    first: usize,
+    stats: &'a mut [RowStats],
+    /// Room for the sum of a group.
+    scratch: &'a mut [f64],
+}
+
+impl WithSimd for MeanBlock<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { of, sums, first, stats, scratch } = self;
+        for (index, stats) in stats.iter_mut().enumerate() {
+            let row = first + index;
+            let negatives = of.prepared.negatives(row);
+            let mean = (negatives > 0).then(|| {
+                let sum = of.sum_of_negatives(simd, sums, row, scratch);
+                if of.anchor_norms[row] == 0.0 { 0.0 } else { (sum / negatives as f64) as f32 }
+            });
+            stats.set_mean_negative(mean);
+        }
+    }
+}
+
+impl Means<'_> {
+    /// The sum of the similarities of a row, which is not zero, with its negatives.
+    #[inline(always)]
+    fn sum_of_negatives<S: Simd>(&self, simd: S, sums: Option<GroupSums<'_>>, row: usize, scratch: &mut [f64]) -> f64 {
+        let (anchor, norm) = (self.batch.anchor_rows().row(row), self.anchor_norms[row]);
+        let total = dot_sum(simd, anchor, self.candidate_sum);
+        if let Excluded::Lists(lists) = self.prepared.rules.excluded {
+            return total / norm - self.sum_of_listed(simd, row, lists.of(row));
+        }
+        let group = self.prepared.groups.and_then(|groups| groups.anchors.group_of(row));
+        let of_group = match (sums, group) {
+            (Some(sums), Some(group)) if !sums.is_empty(group) => dot_sum(simd, anchor, sums.of(simd, group, scratch)),
+            _ => 0.0,
+        };
+        let positive = self.prepared.positive_apart(row).map_or(0.0, |positive| {
+            let candidate = self.batch.candidate_rows().row(positive);
+            cosine_rows(simd, anchor, norm, candidate, self.candidate_norms[positive])
+        });
+        (total - of_group) / norm - positive
+    }
+
+    /// The sum of the similarities of a row with some candidates, in their order. They are computed in twos, which hide
+    /// each other's latency.
+    #[inline(always)]
+    fn sum_of_listed<S: Simd>(&self, simd: S, row: usize, listed: &[usize]) -> f64 {
+        let (anchor, norm) = (self.batch.anchor_rows().row(row), self.anchor_norms[row]);
+        let (candidates, norms) = (self.batch.candidate_rows(), self.candidate_norms);
+        let mut sum = 0.0;
+        for pair in listed.chunks(2) {
+            let pair = [pair[0], pair[pair.len() - 1]];
+            let dots = dots(simd, [anchor; 2], [candidates.row(pair[0]), candidates.row(pair[1])]);
+            sum += cosine(dots[0], norm, norms[pair[0]]);
+            if pair[1] != pair[0] {
+                sum += cosine(dots[1], norm, norms[pair[1]]);
+            }
+        }
+        sum
+    }
+}

@@ -1,0 +1,144 @@
+//! Exclusions, prepared for a call: lists sorted and without repetition, labels as groups of rows; and the mean negatives
+//! that follow from them.
+//!
+//! ```text
+//!                            who is a negative (row_stats)    the mean negative           gradients
+//!   labels: groups of rows   compares two labels              V less the group's sum      both sides less their group's sum
+//!   sorted lists             looks an index up                V less the listed rows      an element for each listed pair
+//! ```
+//!
+//! Neither needs a pass over pairs: O((m + n) * dim) for labels, whatever their distribution ([`sums`]), and O(dim) for
+//! each listed pair.
+
+mod groups;
+mod lists;
+mod means;
+mod sums;
+
+use crate::error::Error;
+use crate::exclusions::Exclusions;
+use crate::mining_batch::{KnownPositives, MiningBatch};
+use crate::positives::Positives;
+use crate::row_stats::{Excluded, MiningRules, NegativeRules};
+
+use groups::GroupMemory;
+pub(crate) use groups::{Groups, Members};
+use lists::ListMemory;
+pub(crate) use means::{MeanMemory, Means};
+pub(crate) use sums::{GroupSums, SumMemory, Summands};
+
+/// The memory of prepared exclusions.
+#[derive(Debug, Default)]
+pub(crate) struct ExclusionMemory {
+    lists: ListMemory,
+    known: ListMemory,
+    groups: GroupMemory,
+}
+
+/// The exclusions of a batch, ready to be looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) rules: NegativeRules<'a>,
+    /// The rows of each label, if exclusions are by labels.
+    pub(crate) groups: Option<Groups<'a>>,
+    candidates: usize,
+}
+
+impl ExclusionMemory {
+    /// Prepares what is excluded of so many candidates, and was checked.
+    pub(crate) fn prepare<'a>(
+        &'a mut self,
+        candidates: usize,
+        positives: Positives<'a>,
+        exclusions: Exclusions<'a>,
+    ) -> Result<Prepared<'a>, Error> {
+        match exclusions {
+            Exclusions::Nothing => {}
+            Exclusions::Labels { anchors, candidates } => self.groups.fill(anchors, candidates)?,
+            Exclusions::Lists { offsets, indices } => self.lists.fill(positives, offsets, indices)?,
+        }
+        Ok(self.prepared(candidates, positives, exclusions))
+    }
+
+    /// Prepares the known positives and the exclusions of queries, which were checked.
+    pub(crate) fn prepare_mining<'a>(&'a mut self, batch: MiningBatch<'a>) -> Result<MiningRules<'a>, Error> {
+        let none = Positives::Outside(&[]);
+        let positives = if let KnownPositives::One(positives) = batch.known() { positives } else { none };
+        if let KnownPositives::Lists { offsets, indices } = batch.known() {
+            self.known.fill(none, offsets, indices)?;
+        }
+        if let Exclusions::Lists { offsets, indices } = batch.exclusions() {
+            self.lists.fill(none, offsets, indices)?;
+        }
+        let known = match batch.known() {
+            KnownPositives::Lists { offsets, .. } => Some(self.known.of(offsets)),
+            _ => None,
+        };
+        let excluded = match batch.exclusions() {
+            Exclusions::Nothing => Excluded::Nothing,
+            Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
+            Exclusions::Lists { offsets, .. } => Excluded::Lists(self.lists.of(offsets)),
+        };
+        let rules = NegativeRules { positives, excluded };
+        Ok(MiningRules { rules, known, predicate: batch.predicate() })
+    }
+
+    /// What was prepared last, of the same.
+    pub(crate) fn prepared<'a>(
+        &'a self,
+        candidates: usize,
+        positives: Positives<'a>,
+        exclusions: Exclusions<'a>,
+    ) -> Prepared<'a> {
+        let (excluded, groups) = match exclusions {
+            Exclusions::Nothing => (Excluded::Nothing, None),
+            Exclusions::Labels { anchors, candidates } => {
+                (Excluded::Labels { anchors, candidates }, Some(self.groups.of(anchors.len(), candidates.len())))
+            }
+            Exclusions::Lists { offsets, .. } => (Excluded::Lists(self.lists.of(offsets)), None),
+        };
+        Prepared { rules: NegativeRules { positives, excluded }, groups, candidates }
+    }
+}
+
+impl Prepared<'_> {
+    /// Whether nothing is excluded.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.rules.excluded, Excluded::Nothing)
+    }
+
+    /// How many negatives row `row` has.
+    pub(crate) fn negatives(&self, row: usize) -> usize {
+        let excluded = match (self.groups, self.rules.excluded) {
+            (Some(groups), _) => groups.candidates_of_anchor(row).len(),
+            (None, Excluded::Lists(lists)) => lists.of(row).len(),
+            (None, _) => 0,
+        };
+        self.candidates - excluded - usize::from(self.positive_apart(row).is_some())
+    }
+
+    /// Whether the positive of row `row` is a candidate that is taken away from the sum of all on its own.
+    pub(crate) fn is_positive_single(&self, row: usize) -> bool {
+        match self.rules.excluded {
+            Excluded::Lists(_) => self.rules.positives.index(row).is_some(),
+            _ => self.positive_apart(row).is_some(),
+        }
+    }
+
+    /// The listed candidates of row `row`, the positive among them if it is one.
+    pub(crate) fn listed(&self, row: usize) -> &[usize] {
+        if let Excluded::Lists(lists) = self.rules.excluded { lists.of(row) } else { &[] }
+    }
+
+    /// The candidate that is the positive of row `row`, unless it is among the excluded: those with the label, or the
+    /// listed ones.
+    pub(crate) fn positive_apart(&self, row: usize) -> Option<usize> {
+        let positive = self.rules.positives.index(row)?;
+        let is_apart = match self.rules.excluded {
+            Excluded::Nothing => true,
+            Excluded::Labels { anchors, candidates } => anchors[row] != candidates[positive],
+            Excluded::Lists(_) => false,
+        };
+        is_apart.then_some(positive)
+    }
+}

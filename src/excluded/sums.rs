@@ -1,0 +1,153 @@
+//! The sum of each group's rows, each scaled to norm 1 and perhaps weighted: what a label takes away from the sum of all.
+//!
+//! A sum is made of blocks of 192 rows, in ascending order, which are combined as a tree, as the sum of all rows is. The
+//! sums of all groups might take twice the memory of the rows, where all labels differ. So they are kept for groups only
+//! that have several rows on both sides: at most for one row in four. A sum of a few rows, or for a few rows, is added up
+//! anew for each row that needs it, which takes O(rows * dim) in all.
+
+use super::groups::Members;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::error::{Error, Side};
+use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, inverse};
+use crate::memory::grow;
+use crate::parallel::{Chunks, Join, for_each_block};
+use crate::rows::Rows;
+
+/// The most rows on either side of a group whose sum is added up anew for each row that needs it.
+const FEW: usize = 3;
+
+/// The place of a sum that is not kept.
+const NOT_KEPT: usize = usize::MAX;
+
+/// The memory of the sums that are kept.
+#[derive(Debug, Default)]
+pub(crate) struct SumMemory {
+    /// For each group its first block.
+    places: Vec<usize>,
+    /// Where the rows of each block begin and end among the rows of all groups.
+    blocks: Vec<(usize, usize)>,
+    /// The sum of each block, and in the place of a group's first block the sum of the group.
+    sums: Vec<f64>,
+}
+
+/// The rows that are added up.
+#[derive(Clone, Copy)]
+pub(crate) struct Summands<'a> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) norms: &'a [f64],
+    /// A factor for each row, or none for factors of 1.
+    pub(crate) weights: Option<&'a [f64]>,
+    pub(crate) members: Members<'a>,
+}
+
+/// The sums of all groups.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupSums<'a> {
+    summands: Summands<'a>,
+    places: &'a [usize],
+    sums: &'a [f64],
+}
+
+impl SumMemory {
+    /// Adds up the groups whose sums are to be kept, for the rows of the other side, `users`.
+    pub(crate) fn fill<'a>(
+        &'a mut self,
+        backend: Backend,
+        join: Join,
+        summands: Summands<'a>,
+        users: Members<'_>,
+    ) -> Result<GroupSums<'a>, Error> {
+        let (side, dim) = (Side::AnchorLabels, summands.rows.dim());
+        let (rows, users_count) = (summands.rows.count(), users.rows().len());
+        let most_blocks = rows.min(users_count) / (FEW + 1) + 2 * rows.div_ceil(SUM_BLOCK);
+        let places = grow(&mut self.places, side, rows.max(users_count), 1)?;
+        let blocks = grow(&mut self.blocks, side, most_blocks, 1)?;
+        let sums = grow(&mut self.sums, side, most_blocks, dim)?;
+        let count = place_blocks(summands.members, users, places, blocks);
+        let (blocks, places) = (&blocks[..count], &*places);
+        for_each_block(join, Chunks::new(&mut sums[..count * dim], dim), &|block, sum| {
+            let (start, end) = blocks[block];
+            let sum = sum.slice;
+            backend.run(SumRows { summands, members: &summands.members.rows()[start..end], sum });
+        });
+        for group in 0..summands.members.count() {
+            let length = summands.members.of(group).len().div_ceil(SUM_BLOCK);
+            if places[group] != NOT_KEPT && length > 1 {
+                combine_blocks(&mut sums[places[group] * dim..][..length * dim], dim);
+            }
+        }
+        Ok(GroupSums { summands, places, sums })
+    }
+
+    /// The sums that were added up last, of these rows.
+    pub(crate) fn of<'a>(&'a self, summands: Summands<'a>) -> GroupSums<'a> {
+        GroupSums { summands, places: &self.places, sums: &self.sums }
+    }
+}
+
+/// Chooses the groups whose sums are kept, and writes their blocks; how many blocks there are.
+fn place_blocks(
+    members: Members<'_>,
+    users: Members<'_>,
+    places: &mut [usize],
+    blocks: &mut [(usize, usize)],
+) -> usize {
+    let mut count = 0;
+    for (group, place) in places[..members.count()].iter_mut().enumerate() {
+        let (range, users) = (members.range(group), users.of(group).len());
+        let is_large = range.len() > SUM_BLOCK && users > 0;
+        if !is_large && (range.len() <= FEW || users <= FEW) {
+            *place = NOT_KEPT;
+            continue;
+        }
+        *place = count;
+        for start in range.clone().step_by(SUM_BLOCK) {
+            blocks[count] = (start, range.end.min(start + SUM_BLOCK));
+            count += 1;
+        }
+    }
+    count
+}
+
+impl GroupSums<'_> {
+    /// Whether a group has no rows, so that its sum is 0.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self, group: usize) -> bool {
+        self.summands.members.of(group).is_empty()
+    }
+
+    /// The sum of a group that is not empty, which may be put into `scratch`.
+    #[inline(always)]
+    pub(crate) fn of<'s, S: Simd>(&'s self, simd: S, group: usize, scratch: &'s mut [f64]) -> &'s [f64] {
+        let dim = scratch.len();
+        let place = self.places[group];
+        if place != NOT_KEPT {
+            return &self.sums[place * dim..][..dim];
+        }
+        let (summands, members) = (self.summands, self.summands.members.of(group));
+        SumRows { summands, members, sum: &mut *scratch }.run(simd);
+        scratch
+    }
+}
+
+/// Adds up some rows.
+struct SumRows<'a> {
+    summands: Summands<'a>,
+    members: &'a [usize],
+    sum: &'a mut [f64],
+}
+
+impl WithSimd for SumRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Self { summands: Summands { rows, norms, weights, .. }, members, sum } = self;
+        sum.fill(0.0);
+        for &row in members {
+            let weight = weights.map_or(1.0, |weights| weights[row]);
+            if weight != 0.0 {
+                add_scaled(rows.row(row), weight * inverse(norms[row]), sum);
+            }
+        }
+    }
+}
