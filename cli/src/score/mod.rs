@@ -75,7 +75,7 @@ impl Job {
         let (anchors, candidates) = (npy::read(&args.anchors)?, npy::read(&args.positives)?);
         let positives = args.positive_rows.as_deref().map(npy::read).transpose()?;
         let others = [Some((&candidates, &args.positives)), positives.as_ref().zip(args.positive_rows.as_ref())];
-        for (other, path) in others.into_iter().flatten().filter(|(other, _)| other.dim != anchors.dim) {
+        if let Some((other, path)) = others.into_iter().flatten().find(|(other, _)| other.dim != anchors.dim) {
             let (anchors, dim, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
             return Err(format!("{of_anchors} has dim {anchors}, but {} has dim {dim}", path.display()));
         }
