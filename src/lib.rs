@@ -72,6 +72,7 @@
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
+//! | hard negatives of a corpus: the k closest that qualify | [`Miner`], with a [`MiningBatch`]; [`Mined`], [`Neighbour`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; several threads | [`Backend`]; [`Threads::Rayon`] |
 //! | a certain screen, or none; counts of the screens' work | [`Screen`]; [`Forward::screening`] |

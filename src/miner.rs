@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::arch::{Backend, in_default_environment};
-use crate::error::{Error, Side};
+use crate::error::Error;
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::Threads;
@@ -165,11 +165,16 @@ impl Miner {
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about
-    /// m * (k + skip) neighbours, and for each thread about 100 lists of several times k + skip pairs.
+    /// m * (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
+    /// positives and exclusions.
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;
-        let screening = in_default_environment(|| mine::mine_neighbours(plan, batch, &mut workspace.mining))?;
-        let (queries, neighbours) = workspace.mining.neighbours(batch.queries(), plan.kept);
+        let Workspace { exclusions, mining, .. } = workspace;
+        let screening = in_default_environment(|| {
+            let rules = exclusions.prepare_mining(batch)?;
+            mine::mine_neighbours(plan, batch, rules, mining)
+        })?;
+        let (queries, neighbours) = mining.neighbours(batch.queries(), plan.kept);
         Ok(Mined { k: self.k, skip: self.skip, queries, neighbours, screening })
     }
 
@@ -185,9 +190,8 @@ impl Miner {
             return Err(Error::ThresholdNotFinite { threshold });
         }
         let thresholds = Thresholds { negatives, absolute_margin, relative_margin, max_similarity, min_similarity };
-        let overflow = Error::SizeOverflow { side: Side::Output, rows: batch.queries(), columns: k };
         // No more can be found than there are.
-        let kept = k.checked_add(skip).ok_or(overflow)?.min(batch.candidates());
+        let kept = k.saturating_add(skip).min(batch.candidates());
         Ok(NeighbourPlan { kept, thresholds, backend, screen, threads })
     }
 }

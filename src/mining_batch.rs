@@ -4,9 +4,8 @@ use core::fmt;
 
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
-use crate::exclusions::check_offsets;
+use crate::exclusions::{Exclusions, check_offsets};
 use crate::positives::Positives;
-use crate::row_stats::Exclusion;
 use crate::rows::{Rows, Sides};
 
 /// The known positives of each of m queries. They are no negatives of it, and the least similar of them is what
@@ -43,18 +42,6 @@ impl<'a> KnownPositives<'a> {
             KnownPositives::Lists { offsets, indices } => check_lists(offsets, indices, rows, candidates),
         }
     }
-
-    /// The known positives of query `row`.
-    #[inline(always)]
-    pub(crate) fn of(self, row: usize) -> RowPositives<'a> {
-        match self {
-            KnownPositives::None => RowPositives { one: None, list: &[] },
-            KnownPositives::One(positives) => RowPositives { one: positives.index(row), list: &[] },
-            KnownPositives::Lists { offsets, indices } => {
-                RowPositives { one: None, list: &indices[offsets[row]..offsets[row + 1]] }
-            }
-        }
-    }
 }
 
 fn check_lists(offsets: &[usize], indices: &[usize], rows: usize, candidates: usize) -> Result<(), Error> {
@@ -62,19 +49,6 @@ fn check_lists(offsets: &[usize], indices: &[usize], rows: usize, candidates: us
         let positive = list.iter().find(|&&index| index >= candidates);
         positive.map_or(Ok(()), |&index| Err(Error::PositiveOutOfRange { row, index: index as i128, candidates }))
     })
-}
-
-/// The known positives of one query: one candidate or a list of them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowPositives<'a> {
-    one: Option<usize>,
-    list: &'a [usize],
-}
-
-impl<'a> RowPositives<'a> {
-    pub(crate) fn iter(self) -> impl Iterator<Item = usize> + 'a {
-        self.one.into_iter().chain(self.list.iter().copied())
-    }
 }
 
 /// A predicate on (query, candidate), true where the candidate is no negative of the query.
@@ -102,6 +76,7 @@ pub struct MiningBatch<'a> {
     candidates: Rows<'a>,
     bank: Option<&'a Bank<'a>>,
     known: KnownPositives<'a>,
+    exclusions: Exclusions<'a>,
     similarities: Option<&'a [Option<f32>]>,
     floors: Option<&'a [f32]>,
     predicate: Option<Predicate<'a>>,
@@ -138,8 +113,8 @@ impl<'a> MiningBatch<'a> {
     }
 
     fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
-        let known = KnownPositives::None;
-        MiningBatch { queries, candidates, bank, known, similarities: None, floors: None, predicate: None }
+        let (known, exclusions) = (KnownPositives::None, Exclusions::Nothing);
+        MiningBatch { queries, candidates, bank, known, exclusions, similarities: None, floors: None, predicate: None }
     }
 
     /// Sets the known positives of each query.
@@ -152,6 +127,17 @@ impl<'a> MiningBatch<'a> {
         Ok(MiningBatch { known, ..self })
     }
 
+    /// Excludes candidates by labels or by lists: they are no negatives of a query, and their similarities decide nothing.
+    /// The queries' labels are called those of the anchors there. See [`Exclusions`].
+    ///
+    /// # Errors
+    /// There are not as many labels as rows; or there are not as many lists as queries, offsets do not begin at 0, do not
+    /// ascend, or do not end at the number of indices, or an index is not among the candidates.
+    pub fn excluding(self, exclusions: Exclusions<'a>) -> Result<MiningBatch<'a>, Error> {
+        exclusions.check(self.queries(), self.candidates())?;
+        Ok(MiningBatch { exclusions, ..self })
+    }
+
     /// Sets, for each of m queries, the smallest similarity with its known positives, `None` where it has none. The
     /// known positives among the candidates are no negatives all the same, but their similarities decide nothing.
     ///
@@ -162,8 +148,8 @@ impl<'a> MiningBatch<'a> {
     /// There are not as many as queries; one is not finite.
     pub fn positive_similarities(self, similarities: &'a [Option<f32>]) -> Result<MiningBatch<'a>, Error> {
         check_length(Side::Similarities, self.queries(), similarities.len())?;
-        match similarities.iter().flatten().find(|similarity| !similarity.is_finite()) {
-            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+        match similarities.iter().position(|similarity| similarity.is_some_and(|similarity| !similarity.is_finite())) {
+            Some(row) => Err(Error::NotFinite { side: Side::Similarities, row }),
             None => Ok(MiningBatch { similarities: Some(similarities), ..self }),
         }
     }
@@ -178,15 +164,20 @@ impl<'a> MiningBatch<'a> {
     /// There are not as many as queries; one is NaN.
     pub fn floors(self, floors: &'a [f32]) -> Result<MiningBatch<'a>, Error> {
         check_length(Side::Similarities, self.queries(), floors.len())?;
-        match floors.iter().find(|floor| floor.is_nan()) {
-            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+        match floors.iter().position(|floor| floor.is_nan()) {
+            Some(row) => Err(Error::NotFinite { side: Side::Similarities, row }),
             None => Ok(MiningBatch { floors: Some(floors), ..self }),
         }
     }
 
     /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
-    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, from
-    /// several threads with [`Threads::Rayon`](crate::Threads::Rayon).
+    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a sample
+    /// of pairs, and all pairs where a screen rules out too few; from several threads with
+    /// [`Threads::Rayon`](crate::Threads::Rayon), and in the default floating-point environment.
+    ///
+    /// # Panics
+    /// A call on rayon panics if the function waits for rayon, as `rayon::join` does: rayon may then begin another piece
+    /// of the call in the middle of this one.
     ///
     /// ```
     /// use hardneg::{Miner, MiningBatch, Workspace};
@@ -231,10 +222,25 @@ impl<'a> MiningBatch<'a> {
         self.bank
     }
 
-    /// The known positives of query `row`.
+    /// The known positives.
+    pub(crate) fn known(self) -> KnownPositives<'a> {
+        self.known
+    }
+
+    /// What is excluded beside them.
+    pub(crate) fn exclusions(self) -> Exclusions<'a> {
+        self.exclusions
+    }
+
+    /// The candidates that are known positives of query `row`.
     #[inline(always)]
-    pub(crate) fn known(self, row: usize) -> RowPositives<'a> {
-        self.known.of(row)
+    pub(crate) fn known_of(self, row: usize) -> impl Iterator<Item = usize> {
+        let (one, list) = match self.known {
+            KnownPositives::None => (None, &[][..]),
+            KnownPositives::One(positives) => (positives.index(row), &[][..]),
+            KnownPositives::Lists { offsets, indices } => (None, &indices[offsets[row]..offsets[row + 1]]),
+        };
+        one.into_iter().chain(list.iter().copied())
     }
 
     /// The rows of all positives, where they are no candidates.
@@ -249,7 +255,7 @@ impl<'a> MiningBatch<'a> {
     #[inline(always)]
     pub(crate) fn positive_rows(self, row: usize) -> impl Iterator<Item = &'a [f32]> {
         let outside = self.outside_rows().map(|rows| rows.row(row));
-        outside.into_iter().chain(self.known(row).iter().map(move |index| self.candidates.row(index)))
+        outside.into_iter().chain(self.known_of(row).map(move |index| self.candidates.row(index)))
     }
 
     /// The smallest similarities of queries and positives, where the caller gave them.
@@ -267,12 +273,6 @@ impl<'a> MiningBatch<'a> {
     pub(crate) fn predicate(self) -> Option<Predicate<'a>> {
         self.predicate
     }
-
-    /// Who is no negative of query `row`.
-    #[inline(always)]
-    pub(crate) fn exclusion(self, row: usize) -> QueryExclusion<'a> {
-        QueryExclusion { row, known: self.known(row), predicate: self.predicate }
-    }
 }
 
 impl fmt::Debug for MiningBatch<'_> {
@@ -282,22 +282,5 @@ impl fmt::Debug for MiningBatch<'_> {
             .field("queries", &self.queries)
             .field("candidates", &self.candidates)
             .finish_non_exhaustive()
-    }
-}
-
-/// Who is no negative of one query.
-#[derive(Clone, Copy)]
-pub(crate) struct QueryExclusion<'a> {
-    row: usize,
-    known: RowPositives<'a>,
-    predicate: Option<Predicate<'a>>,
-}
-
-impl Exclusion for QueryExclusion<'_> {
-    #[inline(always)]
-    fn excludes(self, candidate: usize) -> bool {
-        self.known.one == Some(candidate)
-            || self.known.list.contains(&candidate)
-            || self.predicate.is_some_and(|predicate| predicate(self.row, candidate))
     }
 }

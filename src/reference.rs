@@ -94,16 +94,21 @@ pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec
     anchors.chunks(dim).flat_map(row).collect()
 }
 
-/// The candidates, of so many, that are no negatives of anchor `row`, in ascending order: its positive, if it is one of
-/// them, and the excluded.
-fn not_negative(row: usize, candidates: usize, positives: Positives<'_>, exclusions: Exclusions<'_>) -> Vec<usize> {
-    let is_excluded = |candidate: usize| match exclusions {
+/// Whether a candidate is excluded for anchor `row`.
+fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool {
+    match exclusions {
         Exclusions::Nothing => false,
         Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
         Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
-    };
+    }
+}
+
+/// The candidates, of so many, that are no negatives of anchor `row`, in ascending order: its positive, if it is one of
+/// them, and the excluded.
+fn not_negative(row: usize, candidates: usize, positives: Positives<'_>, exclusions: Exclusions<'_>) -> Vec<usize> {
     let positive = positive_index(positives, row);
-    (0..candidates).filter(|&candidate| positive == Some(candidate) || is_excluded(candidate)).collect()
+    let is_out = |&candidate: &usize| positive == Some(candidate) || is_excluded(exclusions, row, candidate);
+    (0..candidates).filter(is_out).collect()
 }
 
 /// The closest negative of a row of similarities, whose positive has similarity `limit`, among those that are not
@@ -312,7 +317,7 @@ pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>
 
 /// The list of one query.
 fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities: &[f32]) -> Vec<Neighbour> {
-    let known: Vec<usize> = batch.known(query).iter().collect();
+    let known: Vec<usize> = batch.known_of(query).collect();
     let row = &batch.sides().anchors.data()[query * batch.dim()..][..batch.dim()];
     let smallest = batch.positive_rows(query).map(|positive| cosine_similarity(row, positive)).reduce(f32::min);
     let positive = batch.given_similarities().map_or(smallest, |similarities| similarities[query]).map(f64::from);
@@ -331,7 +336,11 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
             && miner.min_similarity.is_none_or(|least| similarity >= least)
             && similarity >= f64::from(batch.floor(query))
     };
-    let is_out = |index: usize| known.contains(&index) || batch.predicate().is_some_and(|is_out| is_out(query, index));
+    let is_out = |index: usize| {
+        known.contains(&index)
+            || is_excluded(batch.exclusions(), query, index)
+            || batch.predicate().is_some_and(|is_out| is_out(query, index))
+    };
     let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });
     let mut list: Vec<Neighbour> =
         all.filter(|pair| qualifies(pair.similarity.into()) && !is_out(pair.index)).collect();

@@ -314,6 +314,45 @@ impl RowRule<'_> {
     }
 }
 
+/// Who is no negative of each query: its known positives, what is excluded for it, and where a function says so.
+#[derive(Clone, Copy)]
+pub(crate) struct MiningRules<'a> {
+    pub(crate) rules: NegativeRules<'a>,
+    /// The known positives, where a query has any number of them.
+    pub(crate) known: Option<SortedLists<'a>>,
+    pub(crate) predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl<'a> RowExclusions for MiningRules<'a> {
+    type Row = QueryRule<'a>;
+
+    #[inline(always)]
+    fn of(self, row: usize) -> QueryRule<'a> {
+        let known = self.known.map_or(&[][..], |lists| lists.of(row));
+        QueryRule { row, rule: self.rules.of(row), known, predicate: self.predicate }
+    }
+}
+
+/// Who is no negative of one query.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryRule<'a> {
+    row: usize,
+    rule: RowRule<'a>,
+    /// The known positives, in ascending order.
+    known: &'a [usize],
+    predicate: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl Exclusion for QueryRule<'_> {
+    /// The function is asked last: it may take its time.
+    #[inline(always)]
+    fn excludes(self, candidate: usize) -> bool {
+        self.rule.excludes(candidate)
+            || self.known.binary_search(&candidate).is_ok()
+            || self.predicate.is_some_and(|predicate| predicate(self.row, candidate))
+    }
+}
+
 /// A candidate near a query: its index and their cosine similarity.
 ///
 /// ```
@@ -341,7 +380,8 @@ impl Neighbour {
     #[must_use]
     #[inline(always)]
     pub fn precedes(self, other: Neighbour) -> bool {
-        self.similarity > other.similarity || (self.similarity == other.similarity && self.index < other.index)
+        let (ours, theirs) = (order_key(self.similarity), order_key(other.similarity));
+        ours > theirs || (ours == theirs && self.index < other.index)
     }
 
     /// The order of a list, the closest first.
@@ -365,6 +405,7 @@ impl Neighbour {
     ///
     /// # Allocation
     /// None.
+    #[must_use = "places beyond the number that is returned keep what they held"]
     pub fn merge(first: &[Neighbour], second: &[Neighbour], into: &mut [Neighbour]) -> usize {
         let (mut first, mut second) = (first, second);
         let mut merged = 0;
@@ -380,6 +421,14 @@ impl Neighbour {
         }
         merged
     }
+}
+
+/// A whole number in whose order similarities are, zeros of both signs being equal. A comparison of numbers would call
+/// subnormal ones equal where the caller's thread flushes them to 0.
+#[inline(always)]
+fn order_key(similarity: f32) -> i32 {
+    let bits = similarity.to_bits().cast_signed();
+    if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
 }
 
 /// The closest negative of a row: the index of its candidate, and their cosine similarity.

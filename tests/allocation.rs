@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
+use common::{ALL_NEGATIVES, Data, Kind, OwnedBatch, Random};
 use hardneg::{
-    Backend, BankOptions, Batch, Gradients, KnownPositives, Miner, MiningBatch, Positives, Screen, Screening,
-    SimilarityMatrix, Threads, TripletLoss, Workspace,
+    Backend, BankOptions, Batch, CandidateSum, Exclusions, Gradients, KnownPositives, Miner, MiningBatch, Positives,
+    Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
 };
 
 /// The system's allocator, which counts what the calling thread asks of it.
@@ -353,7 +353,67 @@ fn gradients() {
     }
 }
 
+/// Labels of any distribution and lists of any indices, of the shape of the first call or of a smaller one.
+#[test]
+fn exclusions() {
+    const LABELS: [Kind; 6] = [
+        Kind::UnrelatedLabels,
+        Kind::EqualLabels,
+        Kind::DifferentLabels,
+        Kind::SmallGroups,
+        Kind::LargeGroups,
+        Kind::ZipfLabels,
+    ];
+    for backend in Backend::available() {
+        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists]] {
+            let plan = TripletLoss::new().margin(1.0).backend(backend).threads(Threads::Serial);
+            let (mut workspace, mut largest) = (Workspace::new(), true);
+            for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (2, 3, 1)] {
+                for (turn, kind) in kinds.iter().enumerate() {
+                    let input = Data::CommonMean.batch(5, rows, candidates, dim);
+                    let excluding = kind.of(&mut Random(turn as u64), rows, candidates, &input.pairing);
+                    let batch = input.batch().excluding(excluding.exclusions()).unwrap();
+                    let (mut by_a, mut by_c) = (vec![0.0; input.anchors.len()], vec![0.0; input.candidates.len()]);
+                    let mut call = || {
+                        let gradients = Gradients::new(&mut by_a, &mut by_c);
+                        plan.forward_backward(batch, gradients, &mut workspace).unwrap().loss()
+                    };
+                    let what = format!("{backend}, {kind:?}, {rows} x {candidates} x {dim}");
+                    assert_eq!(allocations(&mut call) > 0, largest, "{what}");
+                    assert_eq!(allocations(&mut call), 0, "{what}");
+                    largest = false;
+                }
+            }
+        }
+    }
+}
+
 /// Calls against a bank, from several threads that share it, each with a workspace of its own.
+#[test]
+fn statistics_and_sums_from_several_places() {
+    let (rows, candidates, dim) = (300, 420, 40);
+    let input = Data::Random.batch(1, rows, candidates, dim);
+    let labels: Vec<u64> = (0..candidates as u64).map(|candidate| candidate % 50).collect();
+    let by_labels = Exclusions::Labels { anchors: &labels[..rows], candidates: &labels };
+    let (plan, mut workspace) = (TripletLoss::new().threads(Threads::Serial), Workspace::new());
+    for batch in [input.batch().excluding(by_labels).unwrap(), input.batch()] {
+        let stats = plan.forward(batch, &mut Workspace::new()).unwrap().row_stats().to_vec();
+        let (mut by_anchors, mut by_candidates) = (vec![0.0; 30 * dim], vec![0.0; 50 * dim]);
+        let mut call = || {
+            let gradients = Gradients::new(&mut by_anchors, &mut by_candidates).rows(200..230, 370..420);
+            plan.forward_from_row_stats(batch, &stats, &mut workspace).unwrap().backward(gradients).unwrap();
+        };
+        call();
+        assert_eq!(allocations(&mut call), 0);
+    }
+    // A vector for each bit of the number of blocks.
+    let mut sum = CandidateSum::new(dim).unwrap();
+    sum.push(&input.candidates).unwrap();
+    assert!(allocations(|| sum.push(&input.candidates[..200 * dim]).unwrap()) <= 1);
+    assert_eq!(allocations(|| sum.push(&input.candidates[..10 * dim]).unwrap()), 0);
+    assert_eq!(allocations(|| sum.mean_negative(&input.anchors[..dim], None).unwrap()), 0);
+}
+
 #[test]
 fn a_bank_that_several_threads_read() {
     let input = Data::CommonMean.batch(8, 40, 900, 48);

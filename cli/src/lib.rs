@@ -14,6 +14,7 @@ pub mod mine;
 pub mod npy;
 mod options;
 mod output;
+mod pairs;
 mod pool;
 pub mod report;
 pub mod rows;

@@ -2,7 +2,7 @@
 //! candidates: the reference's lists on every backend, screen and thread mode, against a bank, and merged from parts.
 #![no_main]
 
-use hardneg::{Bank, KnownPositives, Miner, MiningBatch, Neighbour, Screen, Workspace, reference};
+use hardneg::{Bank, Exclusions, KnownPositives, Miner, MiningBatch, Neighbour, Screen, Workspace, reference};
 use hardneg_fuzz::bytes::Bytes;
 use hardneg_fuzz::common::{assert_lists, miners};
 use hardneg_fuzz::input::{Input, Shape};
@@ -91,7 +91,12 @@ fuzz_target!(|data: &[u8]| {
     let batch = MiningBatch::new(rows, candidates, dim).expect("a good shape");
     assert_eq!(batch.known_positives(known.lists()).is_ok(), known.is_good(columns));
     let Ok(batch) = batch.known_positives(known.lists()) else { return };
-    let batch = batch.exclude_where(&excluded);
+    let groups = bytes.choose(&[1, 2, 5, 40, 1000]);
+    let mut labels = |count: usize| (0..count).map(|_| (bytes.below(256) % groups) as u64).collect::<Vec<_>>();
+    let labels = (groups > 2).then(|| (labels(queries), labels(columns)));
+    let exclusions =
+        labels.as_ref().map_or(Exclusions::Nothing, |(anchors, candidates)| Exclusions::Labels { anchors, candidates });
+    let batch = batch.excluding(exclusions).expect("good labels").exclude_where(&excluded);
 
     let expected = reference::mine(&miner, batch).expect("finite rows");
     let mut workspace = Workspace::new();
@@ -100,6 +105,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let bank = Bank::new(&candidates[..], dim).expect("finite rows");
     let against = MiningBatch::against(rows, &bank).expect("rows").known_positives(known.lists()).expect("good lists");
+    let against = against.excluding(exclusions).expect("good labels");
     for screen in Screen::all() {
         let mined = miner.screen(screen).mine(against.exclude_where(&excluded), &mut workspace);
         assert_lists(&expected, &mined.expect("finite rows"), "bank");
@@ -109,7 +115,12 @@ fuzz_target!(|data: &[u8]| {
         let first = 1 + bytes.below(256) % (columns - 1);
         let mined = miner.mine(batch, &mut workspace).expect("finite rows");
         let similarities: Vec<Option<f32>> = (0..queries).map(|query| mined.positive_similarity(query)).collect();
-        let excluded_behind = |query: usize, candidate: usize| excluded(query, first + candidate);
+        let has_label = |query: usize, candidate: usize| {
+            labels.as_ref().is_some_and(|(anchors, candidates)| anchors[query] == candidates[candidate])
+        };
+        let excluded_before =
+            |query: usize, candidate: usize| has_label(query, candidate) || excluded(query, candidate);
+        let excluded_behind = |query: usize, candidate: usize| excluded_before(query, first + candidate);
         let Known { offsets, indices } = &known;
         let part = |range: core::ops::Range<usize>| {
             let (mut part_offsets, mut part_indices) = (vec![0], Vec::new());
@@ -128,7 +139,7 @@ fuzz_target!(|data: &[u8]| {
                 .and_then(|part| part.known_positives(front_lists))
                 .and_then(|part| part.positive_similarities(&similarities))
                 .expect("a good shape")
-                .exclude_where(&excluded),
+                .exclude_where(&excluded_before),
             MiningBatch::new(rows, &candidates[first * dim..], dim)
                 .and_then(|part| part.known_positives(back_lists))
                 .and_then(|part| part.positive_similarities(&similarities))

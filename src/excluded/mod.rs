@@ -17,8 +17,9 @@ mod sums;
 
 use crate::error::Error;
 use crate::exclusions::Exclusions;
+use crate::mining_batch::{KnownPositives, MiningBatch};
 use crate::positives::Positives;
-use crate::row_stats::{ClosestNegative, Excluded, Exclusion, NegativeRules, RowExclusions, RowStats};
+use crate::row_stats::{ClosestNegative, Excluded, Exclusion, MiningRules, NegativeRules, RowExclusions, RowStats};
 
 use groups::GroupMemory;
 pub(crate) use groups::{Groups, Members};
@@ -30,6 +31,7 @@ pub(crate) use sums::{GroupSums, SumMemory, Summands};
 #[derive(Debug, Default)]
 pub(crate) struct ExclusionMemory {
     lists: ListMemory,
+    known: ListMemory,
     groups: GroupMemory,
 }
 
@@ -56,6 +58,29 @@ impl ExclusionMemory {
             Exclusions::Lists { offsets, indices } => self.lists.fill(positives, offsets, indices)?,
         }
         Ok(self.prepared(candidates, positives, exclusions))
+    }
+
+    /// Prepares the known positives and the exclusions of queries, which were checked.
+    pub(crate) fn prepare_mining<'a>(&'a mut self, batch: MiningBatch<'a>) -> Result<MiningRules<'a>, Error> {
+        let none = Positives::Outside(&[]);
+        let positives = if let KnownPositives::One(positives) = batch.known() { positives } else { none };
+        if let KnownPositives::Lists { offsets, indices } = batch.known() {
+            self.known.fill(none, offsets, indices)?;
+        }
+        if let Exclusions::Lists { offsets, indices } = batch.exclusions() {
+            self.lists.fill(none, offsets, indices)?;
+        }
+        let known = match batch.known() {
+            KnownPositives::Lists { offsets, .. } => Some(self.known.of(offsets)),
+            _ => None,
+        };
+        let excluded = match batch.exclusions() {
+            Exclusions::Nothing => Excluded::Nothing,
+            Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
+            Exclusions::Lists { offsets, .. } => Excluded::Lists(self.lists.of(offsets)),
+        };
+        let rules = NegativeRules { positives, excluded };
+        Ok(MiningRules { rules, known, predicate: batch.predicate() })
     }
 
     /// What was prepared last, of the same.

@@ -23,7 +23,7 @@ use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
 use crate::excluded::Prepared;
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
-use crate::row_stats::{Negatives, RowExclusions, RowStats};
+use crate::row_stats::{MiningRules, Negatives, RowExclusions, RowStats};
 use crate::rows::{Rows, Sides};
 use crate::screen::{
     Float32, Format, Int8, Int16, NeighbourList, Params, Precision, RowLimits, Screen, ScreenPlan, Screening,
@@ -166,11 +166,12 @@ impl WithSimd for MeasureRows<'_> {
 pub(crate) fn mine_neighbours(
     plan: NeighbourPlan,
     batch: MiningBatch<'_>,
+    rules: MiningRules<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { backend, screen, threads, .. } = plan;
     let run = Run::new(backend, screen, threads, batch.sides(), batch.bank());
-    run.join.enter(|| mine_neighbours_in(run, plan, batch, memory))
+    run.join.enter(|| mine_neighbours_in(run, plan, batch, rules, memory))
 }
 
 /// [`mine_neighbours`], where the call is to run.
@@ -178,6 +179,7 @@ fn mine_neighbours_in(
     run: Run<'_>,
     plan: NeighbourPlan,
     batch: MiningBatch<'_>,
+    rules: MiningRules<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { kept, thresholds, .. } = plan;
@@ -192,12 +194,12 @@ fn mine_neighbours_in(
         backend.run(OpenQueries { batch, thresholds, first, norms, states });
     });
     check_norms(Side::Anchors, call.anchors.norms)?;
-    call.begin(thresholds.have_upper().then_some(QueryLimits { batch, states }));
+    call.begin(thresholds.have_upper().then_some(QueryLimits { rules, states }));
     let results = (Chunks::new(states, size), Chunks::new(neighbours, size * kept));
     let mined = if kept == 1 {
-        call.complete(NeighbourTask::<Shortlist>::new(batch), results)
+        call.complete(NeighbourTask::<Shortlist>::new(rules), results)
     } else {
-        call.complete(NeighbourTask::<NeighbourList>::new(batch), results)
+        call.complete(NeighbourTask::<NeighbourList>::new(rules), results)
     };
     let screening = mined?.screening;
     batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;

@@ -7,9 +7,9 @@ use super::task::Task;
 use crate::arch::{Simd, WithSimd};
 use crate::candidates::Candidates;
 use crate::exact::{cosine, dots};
-use crate::mining_batch::{MiningBatch, QueryExclusion};
+use crate::mining_batch::MiningBatch;
 use crate::parallel::Chunks;
-use crate::row_stats::{Admissible, Neighbour, RowExclusions, Search, Thresholds};
+use crate::row_stats::{Admissible, MiningRules, Neighbour, QueryRule, RowExclusions, Search, Thresholds};
 use crate::rows::Rows;
 use crate::screen::{NeighbourList, RowLimits, RowList, Shortlist};
 
@@ -80,16 +80,16 @@ fn smallest_similarity<'a, S: Simd>(
 /// The limits of queries that were opened.
 #[derive(Clone, Copy)]
 pub(super) struct QueryLimits<'a> {
-    pub(super) batch: MiningBatch<'a>,
+    pub(super) rules: MiningRules<'a>,
     pub(super) states: &'a [QueryState],
 }
 
 impl<'a> RowExclusions for QueryLimits<'a> {
-    type Row = QueryExclusion<'a>;
+    type Row = QueryRule<'a>;
 
     #[inline(always)]
-    fn of(self, row: usize) -> QueryExclusion<'a> {
-        self.batch.exclusion(row)
+    fn of(self, row: usize) -> QueryRule<'a> {
+        self.rules.of(row)
     }
 }
 
@@ -102,13 +102,13 @@ impl RowLimits for QueryLimits<'_> {
 
 /// The search for the closest negatives of queries that were opened, in lists of type `L`.
 pub(super) struct NeighbourTask<'a, L> {
-    batch: MiningBatch<'a>,
+    rules: MiningRules<'a>,
     list: PhantomData<fn() -> L>,
 }
 
 impl<'a, L> NeighbourTask<'a, L> {
-    pub(super) fn new(batch: MiningBatch<'a>) -> NeighbourTask<'a, L> {
-        NeighbourTask { batch, list: PhantomData }
+    pub(super) fn new(rules: MiningRules<'a>) -> NeighbourTask<'a, L> {
+        NeighbourTask { rules, list: PhantomData }
     }
 }
 
@@ -121,11 +121,11 @@ impl<L> Clone for NeighbourTask<'_, L> {
 impl<L> Copy for NeighbourTask<'_, L> {}
 
 impl<'a, L> RowExclusions for NeighbourTask<'a, L> {
-    type Row = QueryExclusion<'a>;
+    type Row = QueryRule<'a>;
 
     #[inline(always)]
-    fn of(self, row: usize) -> QueryExclusion<'a> {
-        self.batch.exclusion(row)
+    fn of(self, row: usize) -> QueryRule<'a> {
+        self.rules.of(row)
     }
 }
 

@@ -38,6 +38,14 @@
 //! that tie with w are kept for the same reason, so that the lowest index wins wherever it stands. A block of anchors
 //! that waits for a finer screen begins anew with it, with all candidates.
 //!
+//! # The k closest
+//!
+//! Where k closest are wanted, b is the k-th largest lower bound: that many pairs qualify for sure and are at least as
+//! similar, also if they have left the list since. Every one of the k closest has an upper end above the k-th closest
+//! similarity, so the k largest upper ends do, and those pairs are computed first in any order; the rest follow in
+//! descending order of U until one does not reach the k-th best similarity found ([`NeighbourList`]). A lower limit on
+//! the similarities is where the window begins: pairs with `U <= low` are ruled out, and those with `L > low` pass it.
+//!
 //! # Three screens
 //!
 //! | screen | elements in a word | products a cycle with VNNI, `f32` = 1 | length of an interval, rows of 768 elements |

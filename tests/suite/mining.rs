@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hardneg::{
-    Backend, BankOptions, Error, KnownPositives, Miner, MiningBatch, Negatives, Neighbour, Positives, Predicate,
-    Screen, Side, Threads, Workspace, reference,
+    Backend, Bank, BankOptions, Error, Exclusions, KnownPositives, Miner, MiningBatch, Negatives, Neighbour, Positives,
+    Predicate, Screen, Side, Threads, Workspace, reference,
 };
 use proptest::prelude::*;
 
@@ -154,6 +154,44 @@ fn a_predicate_excludes() {
         }
         let mined = Miner::new().mine(input.batch().exclude_where(&all), &mut workspace).unwrap();
         assert_eq!((mined.found(), mined.short_queries()), (0, 50));
+    }
+}
+
+/// Labels that are all equal, all different, or a few large groups; and lists of any length, with repetition.
+#[test]
+fn labels_and_lists_exclude() {
+    let mut workspace = Workspace::new();
+    for data in ALL_DATA {
+        let input = Input::new(data, 29, 45, 230, 28);
+        let mut random = Random(31);
+        for groups in [1, 3, 40, 100_000] {
+            let mut labels = |count: usize| (0..count).map(|_| random.below(groups) as u64).collect::<Vec<_>>();
+            let (anchors, candidates) = (labels(45), labels(230));
+            let exclusions = Exclusions::Labels { anchors: &anchors, candidates: &candidates };
+            for k in [1, 9] {
+                let batch = input.batch().excluding(exclusions).unwrap();
+                check(Miner::new().k(k), batch, &mut workspace, &format!("{data:?}, {groups} labels"));
+            }
+        }
+        for longest in [3, 60, 500] {
+            let (mut offsets, mut indices) = (vec![0], Vec::new());
+            for row in 0..45 {
+                let length = if row % 7 == 3 { 0 } else { random.below(longest) };
+                indices.extend((0..length).map(|_| random.below(230)));
+                offsets.push(indices.len());
+            }
+            let exclusions = Exclusions::Lists { offsets: &offsets, indices: &indices };
+            let every_third = |query: usize, candidate: usize| (query + candidate).is_multiple_of(3);
+            let bank = Bank::new(&input.candidates[..], input.dim).unwrap();
+            for k in [1, 9] {
+                let miner = Miner::new().k(k).negatives(Negatives::Below);
+                let batch = input.batch().excluding(exclusions).unwrap().exclude_where(&every_third);
+                let expected = check(miner, batch, &mut workspace, &format!("{data:?}, lists below {longest}"));
+                let batch = MiningBatch::against(&input.queries, &bank).unwrap().excluding(exclusions).unwrap();
+                let batch = batch.known_positives(input.known()).unwrap().exclude_where(&every_third);
+                assert_lists(&expected, &miner.mine(batch, &mut workspace).unwrap(), "bank");
+            }
+        }
     }
 }
 
@@ -364,6 +402,12 @@ fn bad_input_is_refused() {
     let beyond = Error::PositiveOutOfRange { row: 2, index: 3, candidates: 3 };
     assert_eq!(batch.known_positives(KnownPositives::One(Positives::Indices(&[0, 2, 3]))).unwrap_err(), beyond);
 
+    let labels = Exclusions::Labels { anchors: &[1, 2], candidates: &[1, 2, 3] };
+    let length = Error::Length { side: Side::AnchorLabels, expected: 3, actual: 2 };
+    assert_eq!(batch.excluding(labels).unwrap_err(), length);
+    let lists = Exclusions::Lists { offsets: &[0, 1, 1, 1], indices: &[3] };
+    assert_eq!(batch.excluding(lists).unwrap_err(), Error::ExcludedOutOfRange { row: 0, index: 3, candidates: 3 });
+
     let length = Error::Length { side: Side::Similarities, expected: 3, actual: 1 };
     assert_eq!(batch.positive_similarities(&[None]).unwrap_err(), length);
     assert!(batch.positive_similarities(&[None, Some(f32::NAN), None]).is_err());
@@ -383,9 +427,9 @@ fn bad_input_is_refused() {
         let error = miner.mine(batch, &mut workspace).unwrap_err();
         assert!(matches!(error, Error::ThresholdNotFinite { .. }), "{miner:?}: {error}");
     }
-    let overflow = Miner::new().k(usize::MAX).skip(1).mine(batch, &mut workspace).unwrap_err();
-    assert!(matches!(overflow, Error::SizeOverflow { .. }), "{overflow}");
     // More than there are is no error.
+    let mined = Miner::new().k(usize::MAX).skip(1).mine(batch, &mut workspace).unwrap();
+    assert_eq!((mined.found(), mined.short_queries()), (6, 3));
     let mined = Miner::new().k(usize::MAX).mine(batch, &mut workspace).unwrap();
     assert_eq!((mined.found(), mined.short_queries()), (9, 3));
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use hardneg::{Loss, Positives, RowStats, Screening, TripletLoss};
+use hardneg::{Loss, Positives, RowStats, Screening, Side, TripletLoss};
 use hardneg_cli::report::median;
 use hardneg_cli::rows::RowFile;
-use hardneg_cli::score::{Args, Outputs, Report, Values, describe};
+use hardneg_cli::score::{Args, Excluded, Outputs, Report, Values, describe};
 use hardneg_mpi::{Error, Ranks, Shard, ShardGradients};
 
 use crate::threads;
@@ -20,7 +20,7 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
     });
     let (part, outputs, (threads, thread_count)) = together::all(ranks, ready)?;
     let plan = args.plan(threads);
-    let sizes = [part.anchors_in_all, part.candidates_in_all];
+    let sizes = part.in_all;
     let describe = |error| match error {
         Error::Call(error) => describe(args, error, sizes),
         other => other.to_string(),
@@ -48,10 +48,11 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
 }
 
 /// The rows of all ranks.
-fn gather(ranks: &mut Ranks, [anchors, candidates]: &Values, dim: usize) -> Result<Values, Error> {
+fn gather(ranks: &mut Ranks, own: &Values, dim: usize) -> Result<Values, Error> {
     let mut all = Values::default();
-    ranks.gather_rows(anchors, dim, &mut all[0])?;
-    ranks.gather_rows(candidates, dim, &mut all[1])?;
+    for (own, all) in own.iter().zip(&mut all) {
+        ranks.gather_rows(own, dim, all)?;
+    }
     Ok(all)
 }
 
@@ -59,9 +60,13 @@ fn gather(ranks: &mut Ranks, [anchors, candidates]: &Values, dim: usize) -> Resu
 struct Part {
     anchors: Vec<f32>,
     candidates: Vec<f32>,
+    /// The positives of the anchors, where they are no candidates.
+    positives: Option<Vec<f32>>,
+    /// The labels of the anchors and of the candidates.
+    labels: Option<[Vec<u64>; 2]>,
     dim: usize,
-    anchors_in_all: usize,
-    candidates_in_all: usize,
+    /// The anchors, the candidates, and the positives that are no candidates of all ranks.
+    in_all: [usize; 3],
 }
 
 /// What was computed, the same on each rank but for the gradients, which are those of its own rows.
@@ -76,34 +81,61 @@ struct Scored {
 
 impl Part {
     fn read(ranks: &Ranks, args: &Args) -> Result<Part, String> {
-        let (anchors, candidates) = (RowFile::open(&args.anchors, false)?, RowFile::open(&args.positives, false)?);
-        if anchors.dim != candidates.dim {
-            let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
-            return Err(format!(
-                "{of_anchors} has dim {}, but {of_candidates} has dim {}",
-                anchors.dim, candidates.dim
-            ));
+        if args.exclude.is_some() {
+            return Err("--exclude is an option of the program for one process; there are labels here".to_owned());
         }
+        let (anchors, candidates) = (RowFile::open(&args.anchors, false)?, RowFile::open(&args.positives, false)?);
+        let outside = args.positive_rows.as_deref().map(|path| RowFile::open(path, false)).transpose()?;
+        let others = [Some((&candidates, &args.positives)), outside.as_ref().zip(args.positive_rows.as_ref())];
+        if let Some((other, path)) = others.into_iter().flatten().find(|(other, _)| other.dim != anchors.dim) {
+            let (dim, other, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
+            return Err(format!("{of_anchors} has dim {dim}, but {} has dim {other}", path.display()));
+        }
+        let in_all = [anchors.rows, candidates.rows, outside.as_ref().map_or(0, |rows| rows.rows)];
+        if let Some(outside) = outside.as_ref().filter(|outside| outside.rows != anchors.rows) {
+            let (side, expected, actual) = (Side::Positives, anchors.rows, outside.rows);
+            return Err(describe(args, hardneg::Error::Length { side, expected, actual }, in_all));
+        }
+        let own = in_all.map(|rows| part(rows, ranks));
+        let labels = match Excluded::read(args, anchors.rows, candidates.rows)? {
+            // Fewer than anchors where these have no positives, which is found elsewhere.
+            Excluded::Labels { anchors: a, candidates: c } if a.len() == anchors.rows => {
+                Some([a[own[0].clone()].to_vec(), c[own[1].clone()].to_vec()])
+            }
+            _ => None,
+        };
         Ok(Part {
+            anchors: anchors.read_range(own[0].clone())?,
+            candidates: candidates.read_range(own[1].clone())?,
+            positives: outside.map(|outside| outside.read_range(own[2].clone())).transpose()?,
+            labels,
             dim: anchors.dim,
-            anchors_in_all: anchors.rows,
-            candidates_in_all: candidates.rows,
-            anchors: anchors.read_range(part(anchors.rows, ranks))?,
-            candidates: candidates.read_range(part(candidates.rows, ranks))?,
+            in_all,
         })
     }
 
+    fn shard(&self) -> Shard<'_> {
+        let positives = self.positives.as_deref().map_or(Positives::Identity, Positives::Outside);
+        let shard = Shard::new(&self.anchors, &self.candidates, self.dim, positives);
+        match &self.labels {
+            Some([anchors, candidates]) => shard.labels(anchors, candidates),
+            None => shard,
+        }
+    }
+
     fn repeat(&self, ranks: &mut Ranks, plan: &TripletLoss, args: &Args) -> Result<Scored, Error> {
-        let zeros = || [&self.anchors, &self.candidates].map(|side| vec![0.0; side.len()]);
-        let mut gradients = args.gradients.is_some().then(zeros);
-        let shard = Shard::new(&self.anchors, &self.candidates, self.dim, Positives::Identity);
+        let outside = self.positives.as_ref().map_or(0, Vec::len);
+        let zeros = || [self.anchors.len(), self.candidates.len(), outside].map(|length| vec![0.0; length]);
+        let (shard, mut gradients) = (self.shard(), args.gradients.is_some().then(zeros));
         let (mut seconds, mut result) = ([const { Vec::new() }; 2], None);
         for _ in 0..args.repeat.get() {
             let start = Instant::now();
             let mut forward = ranks.forward(plan, shard)?;
             seconds[0].push(start.elapsed().as_secs_f64());
-            if let Some([by_anchors, by_candidates]) = &mut gradients {
-                forward.backward(ShardGradients::new(by_anchors, by_candidates))?;
+            if let Some([by_anchors, by_candidates, by_positives]) = &mut gradients {
+                let gradients = ShardGradients::new(by_anchors, by_candidates);
+                let with_positives = self.positives.is_some();
+                forward.backward(if with_positives { gradients.positives(by_positives) } else { gradients })?;
             }
             seconds[1].push(start.elapsed().as_secs_f64());
             result = Some((forward.loss(), forward.all_row_stats().to_vec(), forward.screening()));
