@@ -100,6 +100,7 @@ mod cost;
 mod float;
 mod format;
 mod integer;
+mod lower_ends;
 mod neighbour_list;
 mod options;
 mod pack;
