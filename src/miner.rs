@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::arch::{Backend, in_default_environment};
-use crate::error::{Error, Side};
+use crate::error::Error;
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::Threads;
@@ -190,9 +190,8 @@ impl Miner {
             return Err(Error::ThresholdNotFinite { threshold });
         }
         let thresholds = Thresholds { negatives, absolute_margin, relative_margin, max_similarity, min_similarity };
-        let overflow = Error::SizeOverflow { side: Side::Output, rows: batch.queries(), columns: k };
         // No more can be found than there are.
-        let kept = k.checked_add(skip).ok_or(overflow)?.min(batch.candidates());
+        let kept = k.saturating_add(skip).min(batch.candidates());
         Ok(NeighbourPlan { kept, thresholds, backend, screen, threads })
     }
 }

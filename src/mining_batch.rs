@@ -148,8 +148,8 @@ impl<'a> MiningBatch<'a> {
     /// There are not as many as queries; one is not finite.
     pub fn positive_similarities(self, similarities: &'a [Option<f32>]) -> Result<MiningBatch<'a>, Error> {
         check_length(Side::Similarities, self.queries(), similarities.len())?;
-        match similarities.iter().flatten().find(|similarity| !similarity.is_finite()) {
-            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+        match similarities.iter().position(|similarity| similarity.is_some_and(|similarity| !similarity.is_finite())) {
+            Some(row) => Err(Error::NotFinite { side: Side::Similarities, row }),
             None => Ok(MiningBatch { similarities: Some(similarities), ..self }),
         }
     }
@@ -164,15 +164,20 @@ impl<'a> MiningBatch<'a> {
     /// There are not as many as queries; one is NaN.
     pub fn floors(self, floors: &'a [f32]) -> Result<MiningBatch<'a>, Error> {
         check_length(Side::Similarities, self.queries(), floors.len())?;
-        match floors.iter().find(|floor| floor.is_nan()) {
-            Some(&similarity) => Err(Error::SimilarityNotFinite { similarity }),
+        match floors.iter().position(|floor| floor.is_nan()) {
+            Some(row) => Err(Error::NotFinite { side: Side::Similarities, row }),
             None => Ok(MiningBatch { floors: Some(floors), ..self }),
         }
     }
 
     /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
-    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, from
-    /// several threads with [`Threads::Rayon`](crate::Threads::Rayon).
+    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a sample
+    /// of pairs, and all pairs where a screen rules out too few; from several threads with
+    /// [`Threads::Rayon`](crate::Threads::Rayon), and in the default floating-point environment.
+    ///
+    /// # Panics
+    /// A call on rayon panics if the function waits for rayon, as `rayon::join` does: rayon may then begin another piece
+    /// of the call in the middle of this one.
     ///
     /// ```
     /// use hardneg::{Miner, MiningBatch, Workspace};

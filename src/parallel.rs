@@ -208,11 +208,17 @@ impl<T: Default> PerThread<T> {
         Ok(self)
     }
 
-    /// The scratch of the calling thread, for one block. The lock is always free: a thread's index in its pool is its
-    /// place here, and it takes the lock for one block at a time. What a thread that panicked left does not matter.
+    /// The scratch of the calling thread, for one block. The lock is free, as a thread's index in its pool is its place
+    /// here, and it takes the lock for one block at a time. What a thread that panicked left does not matter.
+    ///
+    /// # Panics
+    /// A function of the caller's, which a block calls, has waited for rayon, and rayon has begun another block of the
+    /// same call on this thread. Waiting for the lock would be waiting for oneself.
     pub(crate) fn of(&self, join: Join) -> MutexGuard<'_, T> {
-        let scratch = &self.0[join.thread()];
-        debug_assert!(!matches!(scratch.try_lock(), Err(TryLockError::WouldBlock)), "two threads share their scratch");
-        scratch.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.0[join.thread()].try_lock() {
+            Ok(scratch) => scratch,
+            Err(TryLockError::Poisoned(scratch)) => scratch.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("a function that a call on rayon calls must not wait for rayon"),
+        }
     }
 }

@@ -380,7 +380,8 @@ impl Neighbour {
     #[must_use]
     #[inline(always)]
     pub fn precedes(self, other: Neighbour) -> bool {
-        self.similarity > other.similarity || (self.similarity == other.similarity && self.index < other.index)
+        let (ours, theirs) = (order_key(self.similarity), order_key(other.similarity));
+        ours > theirs || (ours == theirs && self.index < other.index)
     }
 
     /// The order of a list, the closest first.
@@ -404,6 +405,7 @@ impl Neighbour {
     ///
     /// # Allocation
     /// None.
+    #[must_use = "places beyond the number that is returned keep what they held"]
     pub fn merge(first: &[Neighbour], second: &[Neighbour], into: &mut [Neighbour]) -> usize {
         let (mut first, mut second) = (first, second);
         let mut merged = 0;
@@ -419,6 +421,14 @@ impl Neighbour {
         }
         merged
     }
+}
+
+/// A whole number in whose order similarities are, zeros of both signs being equal. A comparison of numbers would call
+/// subnormal ones equal where the caller's thread flushes them to 0.
+#[inline(always)]
+fn order_key(similarity: f32) -> i32 {
+    let bits = similarity.to_bits().cast_signed();
+    if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
 }
 
 /// The closest negative of a row: the index of its candidate, and their cosine similarity.

@@ -179,9 +179,9 @@ impl<'a> Bank<'a> {
     fn append(&mut self, rows: &[f32]) -> Result<(), Error> {
         let new = Rows::new(Side::Candidates, rows, self.dim)?;
         check_finite(self.backend, Side::Candidates, new)?;
-        let (first, join) = (self.len(), self.join(new.count()));
+        let (first, join) = (self.len(), self.join_for(new.count(), new.count()));
         self.reserve_for(new.count(), join)?;
-        self.owned_rows()?.extend_from_slice(rows);
+        self.rows.to_mut().extend_from_slice(rows);
         self.resize(first + new.count());
         self.measure_from(join, first);
         self.zero_rows += zeros(&self.norms[first..]);
@@ -205,11 +205,11 @@ impl<'a> Bank<'a> {
 
     fn overwrite(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
         check_finite(self.backend, Side::Candidates, Rows::new(Side::Candidates, row, self.dim)?)?;
-        self.reserve_for(0, Join::Serial)?;
-        let start = index * self.dim;
-        self.owned_rows()?[start..][..row.len()].copy_from_slice(row);
+        let join = self.join_for(0, 1);
+        self.reserve_for(0, join)?;
+        self.rows.to_mut()[index * self.dim..][..row.len()].copy_from_slice(row);
         self.measure_again(index);
-        self.update_panels(Join::Serial, index..index + 1);
+        self.update_panels(join, index..index + 1);
         Ok(())
     }
 
@@ -227,9 +227,11 @@ impl<'a> Bank<'a> {
     }
 
     fn fill_gap(&mut self, index: usize) -> Result<Option<usize>, Error> {
-        self.reserve_for(0, Join::Serial)?;
         let (dim, last) = (self.dim, self.len() - 1);
-        let rows = self.owned_rows()?;
+        let changed = if index < last { index..index + 1 } else { last..last };
+        let join = self.join_for(0, changed.len());
+        self.reserve_for(0, join)?;
+        let rows = self.rows.to_mut();
         rows.copy_within(last * dim.., index * dim);
         rows.truncate(last * dim);
         self.zero_rows -= usize::from(self.norms[index] == 0.0);
@@ -238,11 +240,10 @@ impl<'a> Bank<'a> {
         if !last.is_multiple_of(SUM_BLOCK) {
             self.sum_again(last / SUM_BLOCK);
         }
-        let changed = if index < last { index..index + 1 } else { last..last };
         if index < last {
             self.sum_again(index / SUM_BLOCK);
         }
-        self.update_panels(Join::Serial, changed);
+        self.update_panels(join, changed);
         Ok((index < last).then_some(last))
     }
 
@@ -304,18 +305,25 @@ impl Bank<'_> {
         self.threads.join(rows.saturating_mul(self.dim) as f64 * PREPARATION)
     }
 
+    /// How a change is prepared after which there are `additional` more rows, `changed` of them new or overwritten: with
+    /// all rows, if the center is due to be taken anew.
+    fn join_for(&self, additional: usize, changed: usize) -> Join {
+        let all = self.panels.is_due_after(changed);
+        self.join(if all { self.len().saturating_add(additional) } else { changed })
+    }
+
     fn check_index(&self, row: usize) -> Result<(), Error> {
         if row < self.len() { Ok(()) } else { Err(Error::RowOutOfRange { row, rows: self.len() }) }
     }
 
     /// Gets the memory for `additional` rows.
     fn reserve_for(&mut self, additional: usize, join: Join) -> Result<(), Error> {
-        let rows = self.len();
-        let overflow = Error::SizeOverflow { side: Side::Candidates, rows, columns: self.dim };
+        let (rows, dim) = (self.len(), self.dim);
+        let overflow = Error::SizeOverflow { side: Side::Candidates, rows, columns: dim };
         let count = rows.checked_add(additional).ok_or(overflow)?;
-        let dim = self.dim;
-        reserve(self.owned_rows()?, Side::Candidates, count, dim)?;
-        self.reserve_beside_rows(count, join)
+        count.checked_mul(dim).ok_or(overflow)?;
+        self.reserve_beside_rows(count, join)?;
+        self.own_rows(count)
     }
 
     /// Gets the memory for all that is kept of `count` rows but the rows.
@@ -325,15 +333,18 @@ impl Bank<'_> {
         self.panels.reserve(count, join.threads())
     }
 
-    /// The rows, which are copied if they are borrowed.
-    fn owned_rows(&mut self) -> Result<&mut Vec<f32>, Error> {
-        if let Cow::Borrowed(rows) = self.rows {
-            let mut owned = Vec::new();
-            reserve(&mut owned, Side::Candidates, rows.len(), 1)?;
-            owned.extend_from_slice(rows);
-            self.rows = Cow::Owned(owned);
+    /// Gets the memory for `count` rows, to which rows that are borrowed are copied.
+    fn own_rows(&mut self, count: usize) -> Result<(), Error> {
+        match &mut self.rows {
+            Cow::Owned(rows) => reserve(rows, Side::Candidates, count, self.dim),
+            Cow::Borrowed(rows) => {
+                let mut owned = Vec::new();
+                reserve(&mut owned, Side::Candidates, count, self.dim)?;
+                owned.extend_from_slice(rows);
+                self.rows = Cow::Owned(owned);
+                Ok(())
+            }
         }
-        Ok(self.rows.to_mut())
     }
 
     /// Sets how many norms and blocks there are.

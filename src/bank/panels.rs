@@ -161,7 +161,8 @@ impl Panels {
     /// Packs the rows `changed`, which came or changed; or all, if as many changed as there were when the center was
     /// taken.
     pub(super) fn update(&mut self, join: Join, bank: BankRows<'_>, changed: Range<usize>) {
-        let recenter = self.removed(changed.len());
+        let recenter = self.is_due_after(changed.len());
+        self.changed += changed.len();
         let changed = if recenter { 0..bank.norms.len() } else { changed };
         if recenter {
             self.center_on(bank.rows);
@@ -179,10 +180,9 @@ impl Panels {
         }
     }
 
-    /// Counts rows that went; whether the center is due to be taken anew.
-    fn removed(&mut self, rows: usize) -> bool {
-        self.changed += rows;
-        self.changed > self.centered_rows
+    /// Whether the center is due to be taken anew when so many more rows have changed.
+    pub(super) fn is_due_after(&self, changed: usize) -> bool {
+        self.changed.saturating_add(changed) > self.centered_rows
     }
 
     /// Forgets all rows.

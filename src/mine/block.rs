@@ -294,7 +294,8 @@ impl<T: Task> AnchorBlock<'_, T> {
         if !precisions.contains(Precision::Exact) {
             return PairLimits::NONE;
         }
-        PairLimits::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST)
+        let wanted = self.lists.first().map_or(0, RowList::wanted);
+        PairLimits::new(candidates.rows.count(), candidates.rows.dim(), wanted, S::DOT_COST)
     }
 
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are

@@ -50,7 +50,7 @@ impl Mined {
         positive_norms: &[f64],
     ) -> Mined {
         let mut screening = Screening::default();
-        screening.count(Precision::Exact, batch.rows(), batch.rows() * batch.negatives());
+        screening.count(Precision::Exact, batch.rows(), batch.rows().saturating_mul(batch.negatives()));
         Mined {
             zero_anchors: zeros(anchor_norms),
             zero_candidates: zeros(candidate_norms),

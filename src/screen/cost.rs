@@ -94,9 +94,10 @@ impl PairLimits {
     /// Any number.
     pub(crate) const NONE: PairLimits = PairLimits { crowded: usize::MAX, hopeless: usize::MAX, long_list: usize::MAX };
 
-    /// The limits of a row with so many candidates of `dim` elements, where a pair in an exact tile costs `exact_cost`.
-    pub(crate) fn new(candidates: usize, dim: usize, exact_cost: f64) -> PairLimits {
-        let pairs = |pair_cost: f64| (pair_cost * candidates as f64 / survivor_cost(dim as f64)) as usize;
+    /// The limits of a row with so many candidates of `dim` elements, of which `wanted` must be computed in any case,
+    /// where a pair in an exact tile costs `exact_cost`.
+    pub(crate) fn new(candidates: usize, dim: usize, wanted: usize, exact_cost: f64) -> PairLimits {
+        let pairs = |pair_cost: f64| wanted + (pair_cost * candidates as f64 / survivor_cost(dim as f64)) as usize;
         PairLimits {
             crowded: pairs(CROWDED_SHARE),
             hopeless: pairs(ROW_ALONE * exact_cost),

@@ -78,6 +78,10 @@ impl Default for NeighbourList {
 impl RowList for NeighbourList {
     type Search = ClosestList;
 
+    fn wanted(&self) -> usize {
+        self.k
+    }
+
     #[inline(always)]
     fn search(&mut self) -> &mut ClosestList {
         &mut self.search

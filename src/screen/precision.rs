@@ -97,7 +97,8 @@ pub struct Screening {
 impl Screening {
     /// Counts rows whose last screen was in `precision`, and their survivors.
     pub(crate) fn count(&mut self, precision: Precision, rows: usize, survivors: usize) {
-        self.survivors += survivors;
+        // Pairs may be more than a `usize` of 32 bits counts.
+        self.survivors = self.survivors.saturating_add(survivors);
         *match precision {
             Precision::Int8 => &mut self.i8_rows,
             Precision::Int16 => &mut self.i16_rows,

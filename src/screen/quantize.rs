@@ -168,6 +168,7 @@ fn measure<S: Simd>(
     let mut largest = simd.splat(0.0);
     let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
     for start in (0..group.dim()).step_by(S::F32_LANES) {
+        group.prefetch(simd, start);
         let columns = group.columns(simd, start);
         // By fours, as there are four sums of each kind: a constant number of them stays in registers.
         for quad in (0..S::F32_LANES).step_by(4) {

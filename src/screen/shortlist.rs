@@ -19,6 +19,9 @@ const FEW: u32 = 2;
 pub(crate) trait RowList: Default + Send {
     type Search: Search;
 
+    /// How many pairs must be computed exactly, whatever the screen rules out: about.
+    fn wanted(&self) -> usize;
+
     /// The search among the pairs that are computed exactly.
     fn search(&mut self) -> &mut Self::Search;
 
@@ -169,6 +172,11 @@ fn largest_lower<S: Simd>(simd: S, limit: f32, upper: &[f32; MAX_WIDTH], lower: 
 
 impl RowList for Shortlist {
     type Search = ClosestSearch;
+
+    /// A pair or two, which is nothing.
+    fn wanted(&self) -> usize {
+        0
+    }
 
     #[inline(always)]
     fn search(&mut self) -> &mut ClosestSearch {
