@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{ALL_NEGATIVES, Data, OwnedBatch, Random};
+use common::{ALL_NEGATIVES, Data, Kind, OwnedBatch, Random};
 use hardneg::{
     Backend, BankOptions, Batch, Gradients, KnownPositives, Miner, MiningBatch, Positives, Screen, Screening,
     SimilarityMatrix, Threads, TripletLoss, Workspace,
@@ -349,6 +349,41 @@ fn gradients() {
             };
             assert_eq!(allocations(both), 0, "{backend}, {rows} x {candidates} x {dim}");
             largest = false;
+        }
+    }
+}
+
+/// Labels of any distribution and lists of any indices, of the shape of the first call or of a smaller one.
+#[test]
+fn exclusions() {
+    const LABELS: [Kind; 6] = [
+        Kind::UnrelatedLabels,
+        Kind::EqualLabels,
+        Kind::DifferentLabels,
+        Kind::SmallGroups,
+        Kind::LargeGroups,
+        Kind::ZipfLabels,
+    ];
+    for backend in Backend::available() {
+        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists]] {
+            let plan = TripletLoss::new().margin(1.0).backend(backend).threads(Threads::Serial);
+            let (mut workspace, mut largest) = (Workspace::new(), true);
+            for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (2, 3, 1)] {
+                for (turn, kind) in kinds.iter().enumerate() {
+                    let input = Data::CommonMean.batch(5, rows, candidates, dim);
+                    let excluding = kind.of(&mut Random(turn as u64), rows, candidates, &input.pairing);
+                    let batch = input.batch().excluding(excluding.exclusions()).unwrap();
+                    let (mut by_a, mut by_c) = (vec![0.0; input.anchors.len()], vec![0.0; input.candidates.len()]);
+                    let mut call = || {
+                        let gradients = Gradients::new(&mut by_a, &mut by_c);
+                        plan.forward_backward(batch, gradients, &mut workspace).unwrap().loss()
+                    };
+                    let what = format!("{backend}, {kind:?}, {rows} x {candidates} x {dim}");
+                    assert_eq!(allocations(&mut call) > 0, largest, "{what}");
+                    assert_eq!(allocations(&mut call), 0, "{what}");
+                    largest = false;
+                }
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ use std::ptr;
 use std::slice;
 
 use common::{
-    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_loss, assert_rows, bank_ways, bits, ways,
+    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_forward, assert_loss, assert_rows, bank_ways,
+    bits, ways,
 };
 use hardneg::{
-    Backend, Batch, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss, Workspace,
-    reference,
+    Backend, Batch, Exclusions, Gradients, Negatives, Positives, Reduction, Screen, SimilarityMatrix, TripletLoss,
+    Workspace, reference,
 };
 
 /// On which side of a slice the inaccessible page lies.
@@ -225,6 +226,47 @@ fn similarity_matrices() {
                 output.get_mut().fill(7.0);
                 backend.similarity_matrix_into(a.get(), c.get(), dim, output.get_mut()).unwrap();
                 assert!(expected == bits(output.get()), "{rows} x {candidates} x {dim}, {guard:?}, {backend}");
+            }
+        }
+    }
+}
+
+/// Labels, lists and positives of their own.
+#[test]
+fn exclusions() {
+    let mut workspace = Workspace::new();
+    for (turn, (rows, candidates, dim)) in SHAPES.into_iter().enumerate() {
+        let mut input = ALL_DATA[turn % ALL_DATA.len()].batch(turn as u64, 2 * rows, candidates, dim);
+        let positives = input.anchors.split_off(rows * dim);
+        let labels: Vec<u64> = (0..candidates.max(rows)).map(|row| (row % 5) as u64).collect();
+        let indices: Vec<usize> = (0..rows).flat_map(|row| [candidates - 1, row % candidates]).collect();
+        let offsets: Vec<usize> = (0..=rows).map(|row| 2 * row).collect();
+        let input = input.with(Pairing::Outside(positives));
+        let plain = input.batch();
+        for guard in BOTH {
+            let Pairing::Outside(positives) = &input.pairing else { unreachable!() };
+            let rows_of = [&input.anchors, &input.candidates, positives].map(|rows| Guarded::new(guard, rows));
+            let [a, c, p] = &rows_of;
+            let [of_anchors, of_candidates] = [rows, candidates].map(|rows| Guarded::new(guard, &labels[..rows]));
+            let (offsets, indices) = (Guarded::new(guard, &offsets), Guarded::new(guard, &indices));
+            let by_labels = Exclusions::Labels { anchors: of_anchors.get(), candidates: of_candidates.get() };
+            let by_lists = Exclusions::Lists { offsets: offsets.get(), indices: indices.get() };
+            for exclusions in [Exclusions::Nothing, by_labels, by_lists] {
+                let expected = plain.excluding(exclusions).unwrap();
+                let stats = reference::row_stats(expected, Negatives::Below).unwrap();
+                let gradients = reference::gradients(expected, &stats, 0.25, &vec![1.0; rows]);
+                let batch = Batch::new(a.get(), c.get(), dim, Positives::Outside(p.get())).unwrap();
+                let batch = batch.excluding(exclusions).unwrap();
+                for (way, plan) in ways(TripletLoss::new()) {
+                    let [mut a, mut c, mut p] =
+                        gradients.each_ref().map(|rows| Guarded::new(guard, &vec![7.5; rows.len()]));
+                    let buffers = Gradients::new(a.get_mut(), c.get_mut()).positives(p.get_mut());
+                    let forward = plan.forward_backward(batch, buffers, &mut workspace).unwrap();
+                    assert_rows(&stats, forward.row_stats(), &way);
+                    for (expected, actual) in gradients.iter().zip([&a, &c, &p]) {
+                        assert_eq!(bits(expected), bits(actual.get()), "{way}");
+                    }
+                }
             }
         }
     }

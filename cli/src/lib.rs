@@ -14,6 +14,7 @@ mod mine;
 pub mod npy;
 mod options;
 mod output;
+mod pairs;
 mod pool;
 mod report;
 mod rows;

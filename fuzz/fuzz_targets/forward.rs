@@ -1,4 +1,4 @@
-//! Rows of one family, any shape, rule, reduction and pairing: the reference's bits on every backend, screen and thread
+//! Rows of one family, any shape, rule, reduction, pairing and exclusions: the reference's bits on every backend, screen and thread
 //! mode.
 #![no_main]
 
@@ -11,5 +11,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let mut bytes = Bytes::new(data);
     let shape = Shape::new(&mut bytes);
-    check_forward(&Input::family(&mut bytes, shape), &mut Workspace::new());
+    let input = Input::family(&mut bytes, shape).with_exclusions(&mut bytes);
+    check_forward(&input, &mut Workspace::new());
 });

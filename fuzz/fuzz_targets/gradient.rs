@@ -1,27 +1,27 @@
 //! Gradients of any batch, with weights or without, into buffers that are overwritten or added to: the reference's up
 //! to `f64` rounding, the same bits on every backend, screen and thread mode, from two calls as from one, and for the
-//! anchors alone as for both sides. Errors leave the buffers alone.
+//! anchors alone as for all sides. Errors leave the buffers alone.
 #![no_main]
 
 use hardneg::{Error, Forward, Gradients, Reduction, Side, TripletLoss, Workspace, reference};
 use hardneg_fuzz::bytes::Bytes;
-use hardneg_fuzz::common::{OwnedBatch, bits, ways};
+use hardneg_fuzz::common::{Excluding, OwnedBatch, Pairing, bits, ways};
 use hardneg_fuzz::input::{Input, Shape};
 use hardneg_fuzz::oracle::{self, Answer, PATTERN};
 use hardneg_fuzz::rows::{Bits, raw};
 use libfuzzer_sys::fuzz_target;
 
-/// The gradients with respect to the anchors and to the candidates.
+/// The gradients with respect to the anchors, to the candidates, and to positives that are no candidates.
 #[derive(Clone, Debug, PartialEq)]
-struct Pair([Vec<u32>; 2]);
+struct Sides([Vec<u32>; 3]);
 
 /// A batch with everything that its gradients depend on.
 struct Case {
     input: Input,
     weights: Option<Vec<f32>>,
     accumulate: bool,
-    /// By how many elements the two buffers are too long.
-    excess: [usize; 2],
+    /// By how many elements the buffers are too long.
+    excess: [usize; 3],
 }
 
 impl Case {
@@ -34,8 +34,9 @@ impl Case {
             1 => Some((0..shape.rows).map(|_| bytes.unit() * 4.0).collect()),
             _ => None,
         };
-        let excess = bytes.choose(&[[0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [0, 1]]);
-        Case { input, weights, accumulate: bytes.below(3) == 0, excess }
+        let excess = bytes.choose(&[[0; 3], [0; 3], [0; 3], [0; 3], [0; 3], [0, 0, 1], [1, 0, 0], [0, 1, 0]]);
+        let accumulate = bytes.below(3) == 0;
+        Case { input: input.with_exclusions(bytes), weights, accumulate, excess }
     }
 
     /// The gradients with what the case says of them.
@@ -48,21 +49,29 @@ impl Case {
     }
 
     /// One forward and one backward pass, in one call or in two.
-    fn run(&self, plan: TripletLoss, calls: usize, workspace: &mut Workspace) -> (Answer, Pair) {
+    fn run(&self, plan: TripletLoss, calls: usize, workspace: &mut Workspace) -> (Answer, Sides) {
         let batch = self.input.batch.batch();
-        let mut anchors = vec![PATTERN; batch.rows() * batch.dim() + self.excess[0]];
-        let mut candidates = vec![PATTERN; batch.candidates() * batch.dim() + self.excess[1]];
-        let gradients = self.complete(Gradients::new(&mut anchors, &mut candidates));
+        let lengths = self.sides().map(|(_, rows)| rows.len());
+        let mut buffers = [0, 1, 2].map(|side| vec![PATTERN; lengths[side] + self.excess[side]]);
+        let [anchors, candidates, positives] = &mut buffers;
+        let gradients = self.complete(Gradients::new(anchors, candidates).positives(positives));
         let forward = if calls == 1 {
             plan.forward_backward(batch, gradients, workspace)
         } else {
             plan.forward(batch, workspace).and_then(|mut forward| forward.backward(gradients).map(|()| forward))
         };
         let answer = forward.map(|mut forward| {
-            self.check_anchors_alone(&mut forward, &anchors);
+            self.check_anchors_alone(&mut forward, &buffers[0]);
             (forward.loss(), forward.row_stats().to_vec())
         });
-        (answer, Pair([anchors, candidates].map(|values| bits(&values))))
+        (answer, Sides(buffers.map(|values| bits(&values))))
+    }
+
+    /// The rows of all sides.
+    fn sides(&self) -> [(Side, &[f32]); 3] {
+        let OwnedBatch { anchors, candidates, pairing, .. } = &self.input.batch;
+        let outside = if let Pairing::Outside(rows) = pairing { &rows[..] } else { &[] };
+        [(Side::AnchorGradients, anchors), (Side::CandidateGradients, candidates), (Side::PositiveGradients, outside)]
     }
 
     /// Panics unless the gradients of the anchors alone are those beside the candidates'.
@@ -74,9 +83,8 @@ impl Case {
 
     /// The first thing that is wrong; `forward` is what the reference says of the rows.
     fn expected_error(&self, forward: &Answer) -> Option<Error> {
-        let (anchors, candidates) = (self.input.batch.anchors.len(), self.input.batch.candidates.len());
-        let sides = [(Side::AnchorGradients, anchors), (Side::CandidateGradients, candidates)];
-        for ((side, expected), excess) in sides.into_iter().zip(self.excess) {
+        for ((side, rows), excess) in self.sides().into_iter().zip(self.excess) {
+            let expected = rows.len();
             if excess > 0 {
                 return Some(Error::Length { side, expected, actual: expected + excess });
             }
@@ -103,25 +111,23 @@ impl Case {
 
     /// Panics unless the gradients have the reference's bits, where they are not added to something, and are its more
     /// accurate ones up to `f64` rounding and one rounding to `f32`.
-    fn check(&self, pair: &Pair) {
+    fn check(&self, sides: &Sides) {
         let (options, weights) = (self.input.options, self.weights());
         if !self.accumulate {
             let batch = self.input.batch.batch();
             let rows = reference::row_stats(batch, options.negatives).expect("finite rows");
-            let [anchors, candidates, _] = reference::gradients(batch, &rows, options.margin, &weights);
-            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-            assert_eq!(pair, &Pair([bits(anchors), bits(candidates)]), "not the reference's bits");
+            let expected = reference::gradients(batch, &rows, options.margin, &weights);
+            assert_eq!(sides, &Sides(expected.map(|values| bits(&values))), "not the reference's bits");
         }
-        let OwnedBatch { anchors: anchor_rows, candidates: candidate_rows, dim, .. } = &self.input.batch;
-        let batch = self.input.batch.batch();
-        let [anchors, candidates, _] =
-            reference::backward(batch, options.margin, options.negatives, &weights).expect("finite rows");
-        // The derivatives by the similarities of one row add up to less than this.
-        let scale = 6.0 * weights.iter().map(|weight| weight.abs()).sum::<f64>();
-        let sides = [(anchor_rows, anchors), (candidate_rows, candidates)];
-        for ((rows, expected), actual) in sides.iter().zip(&pair.0) {
-            let rows = rows.chunks(*dim).zip(expected.chunks(*dim));
-            for ((row, expected), actual) in rows.zip(actual.chunks(*dim)) {
+        let (batch, dim) = (self.input.batch.batch(), self.input.batch.dim);
+        let accurate = reference::backward(batch, options.margin, options.negatives, &weights).expect("finite rows");
+        // The derivatives by the similarities of one row add up to less than this; what is excluded is in a sum from
+        // which it is taken away.
+        let canceled = if self.input.batch.excluding == Excluding::Nothing { 1 } else { batch.candidates() };
+        let scale = 6.0 * canceled as f64 * weights.iter().map(|weight| weight.abs()).sum::<f64>();
+        for (((_, rows), expected), actual) in self.sides().into_iter().zip(&accurate).zip(&sides.0) {
+            let rows = rows.chunks(dim).zip(expected.chunks(dim));
+            for ((row, expected), actual) in rows.zip(actual.chunks(dim)) {
                 let norm = reference::norm(row);
                 let noise = if norm == 0.0 { 0.0 } else { 5e-15 * scale / norm };
                 for (&expected, &actual) in expected.iter().zip(actual) {
@@ -144,10 +150,10 @@ fuzz_target!(|data: &[u8]| {
     let mut workspace = Workspace::new();
     let forward = oracle::forward(&case.input);
     let error = case.expected_error(&forward);
-    let mut first: Option<Pair> = None;
+    let mut first: Option<Sides> = None;
     for (what, plan) in ways(case.input.options.plan()) {
         for calls in [1, 2] {
-            let (answer, pair) = case.run(plan, calls, &mut workspace);
+            let (answer, sides) = case.run(plan, calls, &mut workspace);
             match error {
                 Some(error) if calls == 1 => assert_eq!(answer, Err(error), "{what}"),
                 // The forward pass may find something else first, and succeed.
@@ -155,13 +161,13 @@ fuzz_target!(|data: &[u8]| {
                 None => oracle::check(&forward, &answer, &what),
             }
             if error.is_some() {
-                let untouched = pair.0.iter().flatten().all(|&bits| bits == PATTERN.to_bits());
+                let untouched = sides.0.iter().flatten().all(|&bits| bits == PATTERN.to_bits());
                 assert!(untouched, "{what}: something was written before an error");
             }
-            assert_eq!(*first.get_or_insert_with(|| pair.clone()), pair, "{what}, {calls} calls");
+            assert_eq!(*first.get_or_insert_with(|| sides.clone()), sides, "{what}, {calls} calls");
         }
     }
-    if let (None, Some(pair)) = (error, &first) {
-        case.check(pair);
+    if let (None, Some(sides)) = (error, &first) {
+        case.check(sides);
     }
 });

@@ -28,11 +28,11 @@ impl Call {
             0 => Source::Similarities(Matrix::new(bytes)),
             1 => {
                 let shape = Shape::small(bytes);
-                Source::Rows(Input::raw(bytes, shape))
+                Source::Rows(Input::raw(bytes, shape).with_exclusions(bytes))
             }
             _ => {
                 let shape = Shape::small(bytes);
-                Source::Rows(Input::family(bytes, shape))
+                Source::Rows(Input::family(bytes, shape).with_exclusions(bytes))
             }
         };
         let fault = bytes.below(16);

@@ -3,7 +3,7 @@
 use hardneg::{Error, Negatives, Reduction, SimilarityMatrix, TripletLoss};
 
 use crate::bytes::Bytes;
-use crate::common::{ALL_NEGATIVES, ALL_REDUCTIONS, OwnedBatch, Pairing};
+use crate::common::{ALL_KINDS, ALL_NEGATIVES, ALL_REDUCTIONS, Excluding, OwnedBatch, Pairing, Random};
 use crate::rows::{Bits, Pool, raw};
 
 /// Numbers of rows around registers, tiles, panels and blocks.
@@ -115,6 +115,40 @@ impl Input {
         let anchors = raw(bytes, left, rows * dim);
         let candidates = raw(bytes, right, candidates * dim);
         Input { batch: OwnedBatch::new(anchors, candidates, dim, pairing), options }
+    }
+
+    /// The same with positives that are no candidates, and with exclusions, both of them sometimes. They are decided last,
+    /// so that a seed keeps its rows.
+    #[must_use]
+    pub fn with_exclusions(self, bytes: &mut Bytes<'_>) -> Input {
+        let Input { mut batch, options } = self;
+        let (rows, candidates) = (batch.rows(), batch.candidates.len() / batch.dim);
+        if bytes.below(4) == 1 {
+            let outside = (0..rows).map(|row| match bytes.below(4) {
+                0 => batch.candidates[row % candidates * batch.dim..][..batch.dim].to_vec(),
+                1 => raw(bytes, Bits::Finite, batch.dim),
+                _ => (0..batch.dim).map(|_| bytes.unit()).collect(),
+            });
+            batch.pairing = Pairing::Outside(outside.collect::<Vec<_>>().concat());
+        }
+        let excluding = match bytes.below(6) {
+            1 => {
+                let different = 1 + bytes.below(candidates.min(256));
+                let mut labels = |rows: usize| (0..rows).map(|_| bytes.below(different) as u64).collect();
+                Excluding::Labels { anchors: labels(rows), candidates: labels(candidates) }
+            }
+            2 => {
+                let longest = 1 + bytes.below(8);
+                let mut list = || (0..bytes.below(longest)).map(|_| bytes.below(256) % candidates).collect();
+                Excluding::lists(&(0..rows).map(|_| list()).collect::<Vec<Vec<usize>>>())
+            }
+            3 => {
+                let kind = bytes.choose(&ALL_KINDS);
+                kind.of(&mut Random(bytes.word().into()), rows, candidates, &batch.pairing)
+            }
+            _ => Excluding::Nothing,
+        };
+        Input { batch: batch.excluding(excluding), options }
     }
 }
 

@@ -8,6 +8,8 @@ use hardneg::{
     Workspace, reference,
 };
 
+use proptest::prelude::*;
+
 use crate::common::{
     ALL_DATA, ALL_KINDS, ALL_NEGATIVES, Data, Excluding, Kind, OwnedBatch, Pairing, Random, assert_forward,
     assert_loss, assert_rows, bits, check_forward, ways, ways_of_one_screen,
@@ -519,6 +521,68 @@ fn central_differences_of_the_loss() {
                 let error = (slope - f64::from(gradient)).abs();
                 assert!(error < 1e-6 * (1.0 + slope.abs()), "{kind:?}, side {side}: {slope} against {gradient}");
             }
+        }
+    }
+}
+
+/// What the rules say, whatever the reference says.
+fn assert_rules(input: &OwnedBatch, negatives: Negatives, workspace: &mut Workspace) -> Result<(), TestCaseError> {
+    let OwnedBatch { anchors, candidates, dim, .. } = input;
+    let forward = TripletLoss::new().negatives(negatives).forward(input.batch(), workspace).unwrap();
+    let matrix = reference::similarity_matrix(anchors, candidates, *dim);
+    let columns = candidates.len() / dim;
+    for (row, (stats, similarities)) in forward.row_stats().iter().zip(matrix.chunks(columns)).enumerate() {
+        let positive = if let Pairing::Indices(indices) = &input.pairing { Some(indices[row]) } else { None };
+        let is_excluded = |candidate: usize| match &input.excluding {
+            Excluding::Nothing => false,
+            Excluding::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
+            Excluding::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+        };
+        let is_negative = |candidate: usize| Some(candidate) != positive && !is_excluded(candidate);
+        let of_negatives: Vec<f64> =
+            (0..columns).filter(|&other| is_negative(other)).map(|other| similarities[other].into()).collect();
+        let mean = of_negatives.iter().sum::<f64>() / of_negatives.len() as f64;
+        match stats.mean_negative() {
+            None => prop_assert!(of_negatives.is_empty()),
+            Some(actual) => prop_assert!((mean - f64::from(actual)).abs() < 1e-5),
+        }
+        let admits = |similarity: f32| match negatives {
+            Negatives::Below => similarity < stats.positive(),
+            Negatives::AtOrBelow => similarity <= stats.positive(),
+            _ => true,
+        };
+        let qualified = (0..columns).filter(|&other| is_negative(other) && admits(similarities[other]));
+        let best = qualified.max_by(|&x, &y| similarities[x].partial_cmp(&similarities[y]).unwrap().then(y.cmp(&x)));
+        prop_assert_eq!(stats.closest_negative().map(|closest| closest.index()), best);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_batch_with_any_exclusions(
+        data in 0..ALL_DATA.len(),
+        kind in 0..ALL_KINDS.len(),
+        rule in 0..3_usize,
+        seed: u64,
+        rows in 1..40_usize,
+        candidates in 2..60_usize,
+        dim in 1..60_usize,
+    ) {
+        let mut workspace = Workspace::new();
+        let input = input(ALL_DATA[data], ALL_KINDS[kind], seed, rows, candidates, dim);
+        check_forward(input.batch(), ALL_NEGATIVES[rule], &mut workspace, "any batch");
+        assert_rules(&input, ALL_NEGATIVES[rule], &mut workspace)?;
+        let weights = Random(seed).rows(1, rows);
+        let wide: Vec<f64> = weights.iter().map(|&weight| weight.into()).collect();
+        let stats = reference::row_stats(input.batch(), ALL_NEGATIVES[rule]).unwrap();
+        let expected = reference::gradients(input.batch(), &stats, 0.5, &wide);
+        let plan = TripletLoss::new().margin(0.5).negatives(ALL_NEGATIVES[rule]);
+        let actual = gradients(plan, &input, &weights, &mut workspace);
+        for (expected, actual) in expected.iter().zip(&actual) {
+            prop_assert_eq!(bits(expected), bits(actual));
         }
     }
 }

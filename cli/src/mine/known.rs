@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
+use crate::pairs;
+
 /// The known positives of each query, as compressed lists.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -28,26 +30,8 @@ impl Known {
 
     /// Reads a table with the header `query,index`.
     pub(crate) fn read(path: &Path, queries: usize, corpus: usize) -> Result<Known, String> {
-        read_pairs(path, queries, corpus)
-            .map(|pairs| Known::of(&pairs, queries))
-            .map_err(|what| format!("{}: {what}", path.display()))
-    }
-
-    /// Sorts the pairs by queries.
-    fn of(pairs: &[(usize, usize)], queries: usize) -> Known {
-        let mut offsets = vec![0; queries + 1];
-        for &(query, _) in pairs {
-            offsets[query + 1] += 1;
-        }
-        for query in 0..queries {
-            offsets[query + 1] += offsets[query];
-        }
-        let (mut next, mut indices) = (offsets.clone(), vec![0; pairs.len()]);
-        for &(query, index) in pairs {
-            indices[next[query]] = index;
-            next[query] += 1;
-        }
-        Known { offsets, indices }
+        let (offsets, indices) = pairs::read(path, queries, corpus)?;
+        Ok(Known { offsets, indices })
     }
 
     /// The positives of one query.
@@ -70,25 +54,4 @@ impl Known {
     pub(crate) fn lists(&self) -> hardneg::KnownPositives<'_> {
         hardneg::KnownPositives::Lists { offsets: &self.offsets, indices: &self.indices }
     }
-}
-
-fn read_pairs(path: &Path, queries: usize, corpus: usize) -> Result<Vec<(usize, usize)>, String> {
-    let mut table =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(|error| error.to_string())?;
-    let header = table.headers().map_err(|error| error.to_string())?;
-    if header != ["query", "index"].as_slice() {
-        let found: Vec<&str> = header.iter().take(4).collect();
-        return Err(format!("expected the header query,index, found {}", found.join(",")));
-    }
-    let mut pairs = Vec::new();
-    for record in table.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let number = |field: usize, what: &str, end: usize| {
-            let number = record[field].parse::<usize>().ok().filter(|&number| number < end);
-            number.ok_or_else(|| format!("line {line}: {what} {:?} is no row number below {end}", &record[field]))
-        };
-        pairs.push((number(0, "query", queries)?, number(1, "index", corpus)?));
-    }
-    Ok(pairs)
 }

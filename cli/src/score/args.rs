@@ -1,7 +1,7 @@
 //! The options of `score`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::value_parser;
 use hardneg::{Backend, Negatives, Reduction, Screen, TripletLoss};
@@ -41,7 +41,24 @@ pub(crate) struct Args {
     /// Write the numbers of every row to this file
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,
-    /// Write the gradients of the loss to PREFIX_anchors.npy and PREFIX_positives.npy
+    /// The positives are the rows of this file, row i that of anchor i: POSITIVES.npy holds negatives alone
+    #[arg(long, value_name = "ROWS.npy")]
+    pub positive_rows: Option<PathBuf>,
+    /// A label for each row of POSITIVES.npy, a 1-D array of u64 or i64. Anchor i has the label of row i, and rows with
+    /// its label are no negatives of it
+    #[arg(long, value_name = "LABELS.npy", conflicts_with_all = ["anchor_labels", "positive_labels", "exclude", "positive_rows"])]
+    pub labels: Option<PathBuf>,
+    /// The same with labels of the anchors of their own
+    #[arg(long, value_name = "LABELS.npy", requires = "positive_labels", conflicts_with = "exclude")]
+    pub anchor_labels: Option<PathBuf>,
+    /// The same with labels of the rows of POSITIVES.npy of their own
+    #[arg(long, value_name = "LABELS.npy", requires = "anchor_labels", conflicts_with = "exclude")]
+    pub positive_labels: Option<PathBuf>,
+    /// Pairs of an anchor and a row of POSITIVES.npy that is no negative of it: a table with the header query,index
+    #[arg(long, value_name = "PAIRS.csv")]
+    pub exclude: Option<PathBuf>,
+    /// Write the gradients of the loss to PREFIX_anchors.npy and PREFIX_positives.npy; with --positive-rows, those of
+    /// POSITIVES.npy to PREFIX_candidates.npy
     #[arg(long, value_name = "PREFIX")]
     pub gradients: Option<PathBuf>,
     /// Compute so many times, and report the median time of a forward pass, and with --gradients also of both passes
@@ -50,6 +67,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// The files that are read.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let more = [&self.positive_rows, &self.labels, &self.anchor_labels, &self.positive_labels, &self.exclude];
+        [&self.anchors, &self.positives].into_iter().chain(more.into_iter().flatten()).map(PathBuf::as_path)
+    }
+
     /// The options as the library takes them.
     pub(crate) fn plan(&self, pool: &Pool) -> TripletLoss {
         TripletLoss::new()

@@ -1,4 +1,4 @@
-//! The gradients of the loss, as two `.npy` files of the shapes of the embeddings.
+//! The gradients of the loss, as `.npy` files of the shapes of the embeddings.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,26 +10,33 @@ use npyz::WriterBuilder;
 use super::chunks::Work;
 use crate::output::Output;
 
-/// With respect to the anchors and to the positives.
-pub(crate) type Values = [Vec<f32>; 2];
+/// With respect to the anchors, to the candidates, and to positives that are no candidates (nothing, where they are).
+pub(crate) type Values = [Vec<f32>; 3];
 
-/// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`.
-pub(crate) fn open(prefix: &Path) -> Result<[Output; 2], String> {
-    let open = |suffix| {
+/// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`; where the positives are `outside` of the candidates,
+/// `PREFIX_candidates.npy` between them.
+pub(crate) fn open(prefix: &Path, outside: bool) -> Result<Vec<Output>, String> {
+    let open = |suffix: &&str| {
         let mut path = OsString::from(prefix);
         path.push(suffix);
         Output::open(PathBuf::from(path))
     };
-    Ok([open("_anchors.npy")?, open("_positives.npy")?])
+    let sides: &[&str] = if outside {
+        &["_anchors.npy", "_candidates.npy", "_positives.npy"]
+    } else {
+        &["_anchors.npy", "_positives.npy"]
+    };
+    sides.iter().map(open).collect()
 }
 
-/// Room for the gradients of both sides.
+/// Room for the gradients of all sides.
 pub(crate) fn zeros(work: &Work<'_>) -> Values {
-    [work.anchors, work.candidates].map(|side| vec![0.0; side.values.len()])
+    let outside = work.positives.map_or(0, |positives| positives.values.len());
+    [work.anchors.values.len(), work.candidates.values.len(), outside].map(|length| vec![0.0; length])
 }
 
-/// Writes both sides, in rows of `dim` elements.
-pub(crate) fn write(files: &[Output; 2], values: &Values, dim: usize) -> Result<(), String> {
+/// Writes the sides that there are files for, in rows of `dim` elements.
+pub(crate) fn write(files: &[Output], values: &Values, dim: usize) -> Result<(), String> {
     files.iter().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
 }
 

@@ -1,6 +1,7 @@
 //! `hardneg score ANCHORS.npy POSITIVES.npy`: the modified triplet loss of two files of embeddings.
 //!
-//! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it.
+//! Row `i` of the positives belongs to row `i` of the anchors; every other row of the positives is a negative of it,
+//! unless labels or pairs exclude it. With `--positive-rows` the positives have a file of their own.
 //! The result is one `key: value` a line, and with `--rows OUT.csv` a table of every row. `--backend`, `--screen` and
 //! `--threads` change the time, never a bit of either. With `--gradients PREFIX` the gradients of the loss with respect
 //! to both files go to `PREFIX_anchors.npy` and `PREFIX_positives.npy`. The times are those of the computation, the
@@ -8,12 +9,14 @@
 
 mod args;
 pub mod chunks;
+pub mod excluded;
 mod gradients;
 mod report;
 mod table;
 mod timed;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use hardneg::{Error, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
@@ -23,6 +26,7 @@ use crate::output::Output;
 use crate::pool::Pool;
 pub(crate) use args::Args;
 use chunks::Work;
+use excluded::Excluded;
 use report::Report;
 use timed::Timed;
 
@@ -39,8 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
     let job = Job::read(args, args.plan(&pool))?;
     let table = args.rows.clone().map(Output::open).transpose()?;
-    let gradients = args.gradients.as_deref().map(gradients::open).transpose()?;
-    Output::check_distinct([args.anchors.as_path(), &args.positives], table.iter().chain(gradients.iter().flatten()))?;
+    let open = |prefix: &Path| gradients::open(prefix, args.positive_rows.is_some());
+    let gradients = args.gradients.as_deref().map(open).transpose()?;
+    Output::check_distinct(args.inputs(), table.iter().chain(gradients.iter().flatten()))?;
     // In the pool as a whole: the way into it is no part of the computation.
     let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
     if let Some(table) = &table {
@@ -58,6 +63,9 @@ struct Job {
     plan: TripletLoss,
     anchors: Embeddings,
     candidates: Embeddings,
+    /// The positives, where they are no candidates.
+    positives: Option<Embeddings>,
+    excluded: Excluded,
     /// Whether a backward pass is to follow, for which all anchors must go into one call.
     with_gradients: bool,
 }
@@ -65,12 +73,14 @@ struct Job {
 impl Job {
     fn read(args: &Args, plan: TripletLoss) -> Result<Job, String> {
         let (anchors, candidates) = (npy::read(&args.anchors)?, npy::read(&args.positives)?);
-        if anchors.dim != candidates.dim {
-            let (anchors, candidates) = (anchors.dim, candidates.dim);
-            let (of_anchors, of_candidates) = (args.anchors.display(), args.positives.display());
-            return Err(format!("{of_anchors} has dim {anchors}, but {of_candidates} has dim {candidates}"));
+        let positives = args.positive_rows.as_deref().map(npy::read).transpose()?;
+        let others = [Some((&candidates, &args.positives)), positives.as_ref().zip(args.positive_rows.as_ref())];
+        for (other, path) in others.into_iter().flatten().filter(|(other, _)| other.dim != anchors.dim) {
+            let (anchors, dim, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
+            return Err(format!("{of_anchors} has dim {anchors}, but {} has dim {dim}", path.display()));
         }
-        Ok(Job { plan, anchors, candidates, with_gradients: args.gradients.is_some() })
+        let excluded = Excluded::read(args, anchors.rows, candidates.rows)?;
+        Ok(Job { plan, anchors, candidates, positives, excluded, with_gradients: args.gradients.is_some() })
     }
 
     fn repeat(&self, times: NonZeroUsize) -> Result<Timed, Error> {
@@ -79,7 +89,14 @@ impl Job {
     }
 
     fn work(&self) -> Work<'_> {
-        Work { plan: &self.plan, anchors: &self.anchors, candidates: &self.candidates, chunk: self.chunk() }
+        Work {
+            plan: &self.plan,
+            anchors: &self.anchors,
+            candidates: &self.candidates,
+            positives: self.positives.as_ref(),
+            excluded: &self.excluded,
+            chunk: self.chunk(),
+        }
     }
 
     /// Whether there is enough to do for several calls and a bar that shows how many are done.
@@ -128,6 +145,14 @@ impl Job {
             }
             Error::Empty { side: Side::Candidates } | Error::NotFinite { side: Side::Candidates, .. } => {
                 format!("{positives}: {error}")
+            }
+            Error::Length { side: Side::Positives, .. } => {
+                let (rows, of_positives) = (self.anchors.rows, self.positives.as_ref().map_or(0, |rows| rows.rows));
+                let positives = args.positive_rows.as_deref().unwrap_or(&args.positives).display();
+                format!("{anchors} has {rows} rows, {positives} has {of_positives}: every anchor needs its positive")
+            }
+            Error::NotFinite { side: Side::Positives, .. } => {
+                format!("{}: {error}", args.positive_rows.as_deref().unwrap_or(&args.positives).display())
             }
             Error::PositiveOutOfRange { .. } => {
                 let (rows, of_positives) = (self.anchors.rows, self.candidates.rows);

@@ -26,7 +26,7 @@ impl Report {
     /// Prints to the standard output.
     pub(crate) fn print(&self) -> Result<(), String> {
         let Report { loss, seconds, .. } = self;
-        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates].iter().flatten().sum();
+        let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates, loss.zero_positives].iter().flatten().sum();
         let (survivors, screened) = (self.survivors_per_row(), self.screened_rows());
         let (milliseconds, gflops) = (milliseconds(*seconds), format!("{:.1}", self.flops() / seconds / 1e9));
         let with_gradients = self.seconds_with_gradients.map(crate::report::milliseconds);
@@ -40,6 +40,7 @@ impl Report {
             ("active_mean", &loss.active_mean),
             ("active_closest", &loss.active_closest),
             ("without_closest_negative", &loss.without_closest_negative),
+            ("without_negatives", &loss.without_negatives),
             ("zero_rows", &zero_rows),
             ("backend", &self.backend),
             ("screen", &self.screen),

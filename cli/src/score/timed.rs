@@ -33,8 +33,8 @@ pub(crate) fn repeat(
         let mut forward = None;
         let scored = match &mut gradients {
             None => work.forward(&mut workspace, &done)?,
-            Some([by_anchors, by_candidates]) => {
-                let gradients = Gradients::new(by_anchors, by_candidates);
+            Some([by_anchors, by_candidates, by_positives]) => {
+                let gradients = Gradients::new(by_anchors, by_candidates).positives(by_positives);
                 work.forward_backward(gradients, &mut workspace, || forward = Some(start.elapsed()))?
             }
         };

@@ -1,0 +1,97 @@
+//! Candidates that are no negatives of some anchors, from files of labels or of pairs.
+
+use std::path::Path;
+
+use hardneg::Exclusions;
+
+use super::args::Args;
+use crate::{npy, pairs};
+
+/// What is excluded of all anchors and candidates.
+#[derive(Default)]
+pub enum Excluded {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Candidates with the label of an anchor.
+    Labels {
+        /// The label of each anchor.
+        anchors: Vec<u64>,
+        /// The label of each candidate.
+        candidates: Vec<u64>,
+    },
+    /// For each anchor some candidates.
+    Lists {
+        /// Where the list of each anchor begins, and where the last one ends.
+        offsets: Vec<usize>,
+        /// The candidates.
+        indices: Vec<usize>,
+    },
+}
+
+/// What is excluded of some of the anchors.
+pub struct Part<'a> {
+    of: &'a Excluded,
+    first: usize,
+    rows: usize,
+    /// Where the lists of these anchors begin and end among their own indices.
+    offsets: Vec<usize>,
+}
+
+impl Excluded {
+    /// Reads the files that the options name.
+    pub(crate) fn read(args: &Args, anchors: usize, candidates: usize) -> Result<Excluded, String> {
+        if let Some(path) = &args.labels {
+            // Anchor `i` belongs to row `i` of the second file. That there is one is checked elsewhere.
+            let candidates = read_labels(path, candidates, &args.positives)?;
+            return Ok(Excluded::Labels { anchors: candidates.iter().copied().take(anchors).collect(), candidates });
+        }
+        if let Some((of_anchors, of_candidates)) = args.anchor_labels.as_ref().zip(args.positive_labels.as_ref()) {
+            let anchors = read_labels(of_anchors, anchors, &args.anchors)?;
+            return Ok(Excluded::Labels {
+                anchors,
+                candidates: read_labels(of_candidates, candidates, &args.positives)?,
+            });
+        }
+        args.exclude.as_deref().map_or(Ok(Excluded::Nothing), |path| {
+            let (offsets, indices) = pairs::read(path, anchors, candidates)?;
+            Ok(Excluded::Lists { offsets, indices })
+        })
+    }
+
+    /// What is excluded of `rows` anchors from `first` on.
+    pub(crate) fn part(&self, first: usize, rows: usize) -> Part<'_> {
+        let offsets = match self {
+            Excluded::Lists { offsets, .. } => {
+                offsets[first..=first + rows].iter().map(|offset| offset - offsets[first]).collect()
+            }
+            _ => Vec::new(),
+        };
+        Part { of: self, first, rows, offsets }
+    }
+}
+
+impl Part<'_> {
+    /// As the library takes it.
+    pub(crate) fn exclusions(&self) -> Exclusions<'_> {
+        let Part { of, first, rows, .. } = *self;
+        match of {
+            Excluded::Nothing => Exclusions::Nothing,
+            Excluded::Labels { anchors, candidates } => {
+                Exclusions::Labels { anchors: &anchors[first..first + rows], candidates }
+            }
+            Excluded::Lists { offsets, indices } => {
+                Exclusions::Lists { offsets: &self.offsets, indices: &indices[offsets[first]..offsets[first + rows]] }
+            }
+        }
+    }
+}
+
+/// A label for each row of the file `of`.
+fn read_labels(path: &Path, rows: usize, of: &Path) -> Result<Vec<u64>, String> {
+    let labels = npy::read_labels(path)?;
+    if labels.len() == rows {
+        return Ok(labels);
+    }
+    Err(format!("{} has {} labels, but {} has {rows} rows", path.display(), labels.len(), of.display()))
+}
