@@ -112,7 +112,7 @@ impl Means<'_> {
         }
         let group = self.prepared.groups.and_then(|groups| groups.anchors.group_of(row));
         let of_group = match (sums, group) {
-            (Some(sums), Some(group)) if !sums.is_empty(group) => dot_sum(simd, anchor, sums.of(simd, group, scratch)),
+            (Some(sums), Some(group)) => sums.dot(simd, anchor, group, scratch),
             _ => 0.0,
         };
         let mut others = 0.0;

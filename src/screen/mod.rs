@@ -124,7 +124,7 @@ pub(crate) use options::ScreenPlan;
 pub(crate) use pack::{MAX_LANES, PanelWriter, RawRows};
 pub use precision::Screening;
 pub(crate) use precision::{Precision, Precisions};
-pub(crate) use prefetch::{Prefetch, PrefetchPlan};
+pub(crate) use prefetch::{Prefetch, PrefetchPlan, prefetch_row};
 pub(crate) use quantize::scratch_len;
 pub(crate) use shortlist::{RowList, ScreenUnits, Shortlist};
 pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};
