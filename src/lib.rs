@@ -65,10 +65,10 @@
 //! | anchors in several calls; statistics from elsewhere | [`Positives::Offset`], [`TripletLoss::reduce`]; [`RowStats::new`] |
 //! | candidates in several places; gradients of some rows | [`CandidateSum`], [`Neighbour::merge`]; [`TripletLoss::forward_from_row_stats`], [`Gradients::rows`] |
 //! | candidates that are known before the call: a catalogue, a queue, a corpus | [`Bank`] with [`BankOptions`], [`Batch::against`] |
-//! | positives that are no candidates | [`Positives::Outside`] |
 //! | totals of several batches | [`Loss`], which adds up |
 //! | other positives than row `i` for row `i` | [`Batch::new`], [`Positives`] |
 //! | negatives that are nobody's positive: a queue, a corpus | [`Positives::Outside`], [`Gradients::positives`] |
+//! | false negatives left out: duplicates, further positives | [`Exclusions`], [`Batch::excluding`] |
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
@@ -95,7 +95,9 @@
 //! ```
 //!
 //! Comparisons are made on those `f32` values. The mean needs no pairs: with V, the sum of all candidates scaled to
-//! norm 1, it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. V is added up in blocks
+//! norm 1, it is `(dot(a_i, V) / norm(a_i) - s_ip) / (n - 1)`, all in `f64` and rounded once. [Excluded](Exclusions)
+//! candidates are taken away from it: those of a label as their sum, whose dot product is subtracted from that with V,
+//! listed ones each with its similarity, in ascending order. V is added up in blocks
 //! of 192 candidates, the losses of the rows in blocks of 256 rows; a block is summed in ascending order, and the
 //! blocks are combined as a fixed tree, neighbours first. None of it depends on the machine. The gradients are computed
 //! in `f64` in an order as fixed, and rounded to `f32` once; [`Gradients`] says what splitting does to them.
@@ -126,7 +128,8 @@
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
 //! anything is written to a buffer of the caller.
 //! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
-//! anchors, no candidates, or a single candidate; a positive that is not among the candidates; NaN and infinity in a
+//! anchors, no candidates, or a single candidate that is the positive; a positive that is not among the candidates; labels
+//! and lists of [`Exclusions`] that do not fit; NaN and infinity in a
 //! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
 //! not finite; rows that a [`Bank`] does not have; similarities of a [`SimilarityMatrix`], [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
 //! there is no memory. A zero row is no error: its similarities are 0, and it is counted

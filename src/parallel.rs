@@ -23,9 +23,9 @@ pub enum Threads {
     Rayon,
 }
 
-/// A call that takes less on one thread stays there. Two cores of Zen 5 whose pool was awake took as long as one for
-/// calls of 50 us, and 0.6 times as long for calls of 150 us; the first calls after a pause of the pool, in which the
-/// system has to find a core for each of its threads, took 30 us longer than on one thread.
+/// A call that is estimated to take less on one thread stays there. On two cores of Zen 5, calls of 30 to 160 us took 0.6
+/// to 1 times as long as on one if they followed each other, but 40 to 50 us longer after a pause of the pool, in which
+/// the system has to find a core for each of its threads.
 const WORTH_WAKING: f64 = 150e3;
 
 impl Threads {

@@ -48,6 +48,17 @@ impl<S: Simd> Lanes<S> {
         }
     }
 
+    /// Adds the products with the elements of another row, times `scale`. The two products are rounded one after the
+    /// other.
+    #[inline(always)]
+    fn add_scaled_products(&mut self, simd: S, x: &Block<f32>, y: &Block<f32>, scale: S::F64) {
+        for r in 0..LANES / S::F64_LANES {
+            let at = r * S::F64_LANES;
+            let scaled = simd.mul64(simd.widen(&y[at..]), scale);
+            self.0[r] = simd.add64(self.0[r], simd.mul64(simd.widen(&x[at..]), scaled));
+        }
+    }
+
     /// Adds the elements.
     #[inline(always)]
     fn add_values(&mut self, simd: S, x: &Block<f32>) {
@@ -134,6 +145,20 @@ pub(crate) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
     }
     if !x_tail.is_empty() {
         lanes.add_rounded_products(simd, &padded(x_tail), &padded(sum_tail));
+    }
+    lanes.fold(simd)
+}
+
+/// The dot product of a row with another one times `scale`: [`dot_sum`] with a vector of one row.
+#[inline(always)]
+pub(crate) fn dot_scaled<S: Simd>(simd: S, x: &[f32], y: &[f32], scale: f64) -> f64 {
+    let (mut lanes, scale) = (Lanes::zero(simd), simd.splat64(scale));
+    let ((x, x_tail), (y, y_tail)) = (x.as_chunks(), y.as_chunks());
+    for (x, y) in x.iter().zip(y) {
+        lanes.add_scaled_products(simd, x, y, scale);
+    }
+    if !x_tail.is_empty() {
+        lanes.add_scaled_products(simd, &padded(x_tail), &padded(y_tail), scale);
     }
     lanes.fold(simd)
 }

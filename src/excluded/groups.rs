@@ -54,17 +54,25 @@ impl GroupMemory {
             *sorted = (label, row);
         }
         sorted.sort_unstable();
+        let of_anchors = self.anchors.open(Side::AnchorLabels, anchors.len(), anchors.len())?;
         let mut count = 0;
-        for &(label, _) in &*sorted {
+        for (at, &(label, row)) in sorted.iter().enumerate() {
             if count == 0 || labels[count - 1] != label {
                 labels[count] = label;
                 count += 1;
             }
+            of_anchors.groups[row] = count - 1;
+            of_anchors.rows[at] = row;
+            of_anchors.ends[count - 1] = at + 1;
         }
         self.count = count;
-        let most = anchors.len();
-        self.anchors.fill(Side::AnchorLabels, anchors, &labels[..count], most)?;
-        self.candidates.fill(Side::CandidateLabels, candidates, &labels[..count], most)
+        let mut of_candidates = self.candidates.open(Side::CandidateLabels, candidates.len(), anchors.len())?;
+        if core::ptr::eq(anchors, candidates) {
+            of_candidates.copy(&of_anchors);
+        } else {
+            of_candidates.sort(candidates, &labels[..count]);
+        }
+        Ok(())
     }
 
     /// The groups that were made last, of so many rows.
@@ -74,13 +82,40 @@ impl GroupMemory {
 }
 
 impl MemberMemory {
-    /// Groups the rows of one side, by a counting sort; there may be `most` groups in another call.
-    fn fill(&mut self, side: Side, row_labels: &[u64], labels: &[u64], most: usize) -> Result<(), Error> {
-        let groups = grow(&mut self.groups, side, row_labels.len(), 1)?;
-        let rows = grow(&mut self.rows, side, row_labels.len(), 1)?;
-        let ends = &mut grow(&mut self.ends, side, most, 1)?[..labels.len()];
+    /// Grows to so many rows in at most `groups` groups, and lends the memory out.
+    fn open(&mut self, side: Side, rows: usize, groups: usize) -> Result<MemberBuffers<'_>, Error> {
+        Ok(MemberBuffers {
+            groups: grow(&mut self.groups, side, rows, 1)?,
+            ends: grow(&mut self.ends, side, groups, 1)?,
+            rows: grow(&mut self.rows, side, rows, 1)?,
+        })
+    }
+
+    fn of(&self, rows: usize, groups: usize) -> Members<'_> {
+        Members { groups: &self.groups[..rows], ends: &self.ends[..groups], rows: &self.rows[..rows] }
+    }
+}
+
+/// The memory of the rows of one side by groups.
+struct MemberBuffers<'a> {
+    groups: &'a mut [usize],
+    ends: &'a mut [usize],
+    rows: &'a mut [usize],
+}
+
+impl MemberBuffers<'_> {
+    /// The same groups as those of the other side, which has the same labels.
+    fn copy(&mut self, other: &MemberBuffers<'_>) {
+        self.groups.copy_from_slice(other.groups);
+        self.ends.copy_from_slice(other.ends);
+        self.rows.copy_from_slice(other.rows);
+    }
+
+    /// Groups rows with these labels by the ascending labels of the groups, in a counting sort.
+    fn sort(&mut self, row_labels: &[u64], labels: &[u64]) {
+        let ends = &mut self.ends[..labels.len()];
         ends.fill(0);
-        for (group, label) in groups.iter_mut().zip(row_labels) {
+        for (group, label) in self.groups.iter_mut().zip(row_labels) {
             *group = labels.binary_search(label).unwrap_or(NO_GROUP);
             if let Some(count) = ends.get_mut(*group) {
                 *count += 1;
@@ -91,17 +126,12 @@ impl MemberMemory {
         for end in &mut *ends {
             start += core::mem::replace(end, start);
         }
-        for (row, &group) in groups.iter().enumerate() {
+        for (row, &group) in self.groups.iter().enumerate() {
             if let Some(end) = ends.get_mut(group) {
-                rows[*end] = row;
+                self.rows[*end] = row;
                 *end += 1;
             }
         }
-        Ok(())
-    }
-
-    fn of(&self, rows: usize, groups: usize) -> Members<'_> {
-        Members { groups: &self.groups[..rows], ends: &self.ends[..groups], rows: &self.rows[..rows] }
     }
 }
 

@@ -94,11 +94,15 @@ impl WithSimd for MeanBlock<'_> {
         for (index, stats) in stats.iter_mut().enumerate() {
             let row = first + index;
             let negatives = of.prepared.negatives(row);
-            let mean = (negatives > 0).then(|| {
+            // No closures: they would be compiled without the instruction set.
+            if negatives == 0 {
+                stats.set_mean_negative(None);
+            } else if of.anchor_norms[row] == 0.0 {
+                stats.set_mean_negative(Some(0.0));
+            } else {
                 let sum = of.sum_of_negatives(simd, sums, row, scratch);
-                if of.anchor_norms[row] == 0.0 { 0.0 } else { (sum / negatives as f64) as f32 }
-            });
-            stats.set_mean_negative(mean);
+                stats.set_mean_negative(Some((sum / negatives as f64) as f32));
+            }
         }
     }
 }
@@ -114,14 +118,15 @@ impl Means<'_> {
         }
         let group = self.prepared.groups.and_then(|groups| groups.anchors.group_of(row));
         let of_group = match (sums, group) {
-            (Some(sums), Some(group)) if !sums.is_empty(group) => dot_sum(simd, anchor, sums.of(simd, group, scratch)),
+            (Some(sums), Some(group)) => sums.dot(simd, anchor, group, scratch),
             _ => 0.0,
         };
-        let positive = self.prepared.positive_apart(row).map_or(0.0, |positive| {
+        let mut others = 0.0;
+        if let Some(positive) = self.prepared.positive_apart(row) {
             let candidate = self.batch.candidate_rows().row(positive);
-            cosine_rows(simd, anchor, norm, candidate, self.candidate_norms[positive])
-        });
-        (total - of_group) / norm - positive
+            others = cosine_rows(simd, anchor, norm, candidate, self.candidate_norms[positive]);
+        }
+        (total - of_group) / norm - others
     }
 
     /// The sum of the similarities of a row with some candidates, in their order. They are computed in twos, which hide

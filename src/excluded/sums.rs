@@ -8,10 +8,11 @@
 use super::groups::Members;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
-use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, inverse};
+use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_scaled, dot_sum, inverse};
 use crate::memory::grow;
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::rows::Rows;
+use crate::screen::prefetch_row;
 
 /// The most rows on either side of a group whose sum is added up anew for each row that needs it.
 const FEW: usize = 3;
@@ -128,6 +129,18 @@ impl GroupSums<'_> {
         SumRows { summands, members, sum: &mut *scratch }.run(simd);
         scratch
     }
+
+    /// The dot product of a row of the other side with the sum of a group, for which there is `scratch`.
+    #[inline(always)]
+    pub(crate) fn dot<S: Simd>(&self, simd: S, row: &[f32], group: usize, scratch: &mut [f64]) -> f64 {
+        let Summands { rows, norms, weights, members } = self.summands;
+        match (members.of(group), weights) {
+            ([], _) => 0.0,
+            // A vector of one row need not be written down.
+            (&[single], None) => dot_scaled(simd, row, rows.row(single), inverse(norms[single])),
+            _ => dot_sum(simd, row, self.of(simd, group, scratch)),
+        }
+    }
 }
 
 /// Adds up some rows.
@@ -140,10 +153,13 @@ struct SumRows<'a> {
 impl WithSimd for SumRows<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { summands: Summands { rows, norms, weights, .. }, members, sum } = self;
         sum.fill(0.0);
-        for &row in members {
+        for (at, &row) in members.iter().enumerate() {
+            if let Some(&next) = members.get(at + 1) {
+                prefetch_row(simd, rows.row(next));
+            }
             let weight = weights.map_or(1.0, |weights| weights[row]);
             if weight != 0.0 {
                 add_scaled(rows.row(row), weight * inverse(norms[row]), sum);

@@ -82,8 +82,8 @@ fn search<E: RowExclusions>(
     backend.run(CloseRows { batch, norms: anchor_norms, sum: &sums[..batch.dim()], positives, searches, stats });
 }
 
-/// A whole call, in one function of the instruction set: of small calls, changing to and fro takes a tenth. All
-/// candidates are measured first, so that one look at an anchor gives its norm, its positive and its mean.
+/// A whole call, in one function of the instruction set. All candidates are measured first, so that one look at an
+/// anchor gives its norm, its positive and its mean.
 struct SmallBatch<'a, 'b, 'c, E> {
     negatives: Negatives,
     batch: Batch<'a>,

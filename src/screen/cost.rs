@@ -47,8 +47,7 @@ const CAUTION: f64 = 1.25;
 /// The candidates of the sample.
 const SAMPLE: usize = 32;
 
-/// The pairs of the sample that are computed at once, which hide each other's latency: one by one, they took a fifth of
-/// a call of 256 x 256 x 128.
+/// The pairs of the sample that are computed at once, which hide each other's latency.
 const TOGETHER: usize = 4;
 
 /// About how long a row's element takes to prepare, in nanoseconds.
@@ -151,7 +150,7 @@ impl CostModel {
 }
 
 /// About how long a forward call takes on one thread: what it multiplies in this precision, the ends of the tiles, and
-/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a fifth of what Zen 5
+/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen 5
 /// took for 64 to 1024 rows on both sides, on AVX-512.
 pub(super) fn nanoseconds(backend: Backend, shape: Shape, precision: Precision, prepared: bool) -> f64 {
     backend.run(Nanoseconds { shape, precision, prepared })

@@ -1,5 +1,6 @@
 //! The list of a row of which the k closest negatives are wanted.
 
+use super::lower_ends::LowerEnds;
 use super::prefetch::prefetch_row;
 use super::shortlist::{CertainLimits, RowList, ScreenUnits, raise};
 use super::tile::{Intervals, Window};
@@ -25,12 +26,6 @@ fn capacity(k: usize) -> usize {
     k.saturating_mul(4).saturating_add(SPARE)
 }
 
-/// How many lower ends there is room for: the bound is found anew once in about k of them, which takes about as long as
-/// looking at each of them.
-fn lower_room(k: usize) -> usize {
-    k.saturating_mul(2)
-}
-
 /// The list of a row of which the k closest negatives are wanted.
 ///
 /// The bound b below which no pair is wanted is the k-th largest of the lower ends of all pairs that qualify for certain,
@@ -48,12 +43,7 @@ pub(crate) struct NeighbourList {
     room: usize,
     first: usize,
     end: usize,
-    /// Room for the lower ends of pairs that qualify for certain, `ends` of which are there: the k largest, and those that
-    /// came since these were found.
-    lower: Vec<f32>,
-    ends: usize,
-    /// The k-th largest of them when these were found.
-    bound: f32,
+    lower: LowerEnds,
     scored: usize,
     doubtful: usize,
     hopeless: bool,
@@ -77,9 +67,7 @@ impl Default for NeighbourList {
             room: 0,
             first: 0,
             end: 0,
-            lower: Vec::new(),
-            ends: 0,
-            bound: f32::NEG_INFINITY,
+            lower: LowerEnds::default(),
             scored: 0,
             doubtful: 0,
             hopeless: false,
@@ -109,7 +97,7 @@ impl RowList for NeighbourList {
         self.units = units;
         self.search.open(admissible, self.k);
         (self.first, self.end) = (0, 0);
-        (self.ends, self.bound) = (0, f32::NEG_INFINITY);
+        self.lower.open(self.k);
         self.scored = 0;
         self.doubtful = 0;
         self.hopeless = false;
@@ -150,13 +138,8 @@ impl RowList for NeighbourList {
             }
             if upper > self.limits.up_to || lower <= self.limits.above {
                 self.doubtful += 1;
-            } else if lower > self.bound {
-                self.lower[self.ends] = lower;
-                self.ends += 1;
-                if self.ends == lower_room(self.k) {
-                    self.find_bound();
-                    raise(window, self.bound);
-                }
+            } else {
+                raise(window, self.lower.add(lower));
             }
             if self.end == self.room {
                 simd.run(MakeRoom { list: self, exact, window });
@@ -216,25 +199,12 @@ impl NeighbourList {
         (self.k, self.room) = (k, room);
         self.search.grow(k)?;
         grow(&mut self.pairs, Side::Output, room, 1)?;
-        grow(&mut self.lower, Side::Output, lower_room(k), 1).map(|_| ())
-    }
-
-    /// Finds the k largest lower ends, of which there are more.
-    fn find_bound(&mut self) {
-        let ends = &mut self.lower[..self.ends];
-        let (_, bound, _) = ends.select_nth_unstable_by(self.k - 1, |one, other| other.total_cmp(one));
-        self.bound = *bound;
-        self.ends = self.k;
+        self.lower.grow(k)
     }
 
     /// Raises the window to the bound, and drops the pairs below it.
     fn raise_to_bound(&mut self, window: &mut Window) {
-        if self.ends > self.k {
-            self.find_bound();
-        } else if self.ends == self.k {
-            self.bound = self.lower[..self.k].iter().fold(f32::INFINITY, |least, &lower| least.min(lower));
-        }
-        raise(window, self.bound);
+        raise(window, self.lower.bound());
         self.prune(window.low);
     }
 
@@ -267,7 +237,7 @@ impl NeighbourList {
     fn score<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, count: usize) {
         let last = self.end.min(self.first.saturating_add(count));
         while self.first < last {
-            self.score_group(simd, exact, GROUP.min(last - self.first));
+            self.score_group(simd, exact, GROUP.min(last - self.first), last);
         }
         raise(window, self.units.of(self.search.bar()));
         self.prune(window.low);
@@ -282,21 +252,21 @@ impl NeighbourList {
             if wanted == 0 {
                 break;
             }
-            self.score_group(simd, exact, wanted);
+            self.score_group(simd, exact, wanted, self.end);
             raise(window, self.units.of(self.search.bar()));
         }
         self.end = self.first;
     }
 
-    /// Computes the first pairs, from 1 to `GROUP` of them.
+    /// Computes the first pairs, from 1 to `GROUP` of them, and fetches the rows of some that follow before `last`.
     #[inline(always)]
-    fn score_group<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, count: usize) {
+    fn score_group<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, count: usize, last: usize) {
         // A group beyond the last pair repeats that one.
         let mut group = [0; GROUP];
         for (at, candidate) in group.iter_mut().enumerate() {
             *candidate = self.pairs[self.first + at.min(count - 1)].candidate;
         }
-        for pair in self.pairs[self.first..self.end].iter().skip(AHEAD).take(GROUP) {
+        for pair in self.pairs[self.first..last].iter().skip(AHEAD).take(GROUP) {
             prefetch_row(simd, exact.others.row(pair.candidate));
         }
         let similarities = exact.cosines(simd, group);
