@@ -5,9 +5,9 @@
 //! cargo run --release --example online
 //! ```
 //!
-//! The bank holds the sample's 256 positives and mixtures of two of them. A request brings anchors with their positives,
-//! which are other mixtures and not in the bank: all of its rows are negatives. The lock around the bank is the user's:
-//! calls only read, and any number of them run at once. Every thread has a workspace of its own.
+//! The bank holds the sample's 256 positives and mixtures of two of them. A request brings anchors with their
+//! positives, which are other mixtures and not in the bank: all of its rows are negatives. The lock around the bank is
+//! the user's: calls only read, and any number of them run at once. Every thread has a workspace of its own.
 
 #[path = "common/npy.rs"]
 mod npy;
@@ -248,8 +248,8 @@ impl Sample {
         rows
     }
 
-    /// Writes one side of pair `index`: a pair of the sample or a mixture of two, the same on both sides, with noise of a
-    /// tenth of its norm. Rows of the bank are the positives of the first pairs.
+    /// Writes one side of pair `index`: a pair of the sample or a mixture of two, the same on both sides, with noise of
+    /// a tenth of its norm. Rows of the bank are the positives of the first pairs.
     fn write_row(&self, side: &Embeddings, index: usize, noise_seed: u64, output: &mut [f32]) {
         let mut choice = Random(index as u64);
         let mut member = || choice.below(side.rows());

@@ -5,10 +5,10 @@
 //! cargo run --release --example shards
 //! ```
 //!
-//! Each shard has some of the pairs. First every shard tells the others its positives' similarities and hands on the sum
-//! of its candidates; then it searches its own candidates for the closest negative of every anchor. Lists of one merge
-//! to the closest negative of all, statistics are put together from the parts, and the loss is reduced from them. For
-//! the gradients a shard reads rows of all shards, and makes those of its own rows.
+//! Each shard has some of the pairs. First every shard tells the others its positives' similarities and hands on the
+//! sum of its candidates; then it searches its own candidates for the closest negative of every anchor. Lists of one
+//! merge to the closest negative of all, statistics are put together from the parts, and the loss is reduced from them.
+//! For the gradients a shard reads rows of all shards, and makes those of its own rows.
 
 #[path = "common/npy.rs"]
 mod npy;

@@ -93,8 +93,8 @@ impl<'a> Batch<'a> {
         Ok(Batch { anchors, candidates, positives, exclusions, bank, candidate_side: Side::Candidates })
     }
 
-    /// The batch with candidates that are no negatives of some anchors, in place of those of an earlier call: neither the
-    /// mean nor the closest negative of an anchor looks at them.
+    /// The batch with candidates that are no negatives of some anchors, in place of those of an earlier call: neither
+    /// the mean nor the closest negative of an anchor looks at them.
     ///
     /// An anchor all of whose candidates are excluded has neither, costs nothing, and is counted in
     /// [`Loss::without_negatives`](crate::Loss::without_negatives). Labels cost O((m + n) * dim), however they are

@@ -18,9 +18,9 @@ use crate::rows::Rows;
 ///                           = ((a_i . V) / norm(a_i)) / n                      it is not
 /// ```
 ///
-/// Wherever the candidates are cut, a mean has the bits that [`TripletLoss::forward`](crate::TripletLoss::forward) finds
-/// with all of them. With a positive's similarity ([`Backend::cosine_similarity`]) and the closest negative of all shards
-/// ([`Miner`](crate::Miner), [`Neighbour::merge`](crate::Neighbour::merge)) it makes the statistics of a row
+/// Wherever the candidates are cut, a mean has the bits that [`TripletLoss::forward`](crate::TripletLoss::forward)
+/// finds with all of them. With a positive's similarity ([`Backend::cosine_similarity`]) and the closest negative of
+/// all shards ([`Miner`](crate::Miner), [`Neighbour::merge`](crate::Neighbour::merge)) it makes the statistics of a row
 /// ([`RowStats::new`](crate::RowStats::new)), and those make the loss
 /// ([`TripletLoss::reduce`](crate::TripletLoss::reduce)). The example `shards` does all of it.
 ///

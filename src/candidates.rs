@@ -140,8 +140,8 @@ impl CandidateBuffers<'_> {
     }
 }
 
-/// Computes the norm of each row, and the sum of all, each scaled to norm 1, in the first `dim` elements of `sums`, which
-/// has as many for each block of [`SUM_BLOCK`] rows.
+/// Computes the norm of each row, and the sum of all, each scaled to norm 1, in the first `dim` elements of `sums`,
+/// which has as many for each block of [`SUM_BLOCK`] rows.
 pub(crate) fn measure_rows(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64], sums: &mut [f64]) {
     let dim = rows.dim();
     let blocks = (Chunks::new(norms, SUM_BLOCK), Chunks::new(&mut *sums, dim));

@@ -65,8 +65,8 @@ impl fmt::Display for Side {
 /// Why a call was refused. Nothing was written to the caller's buffers.
 ///
 /// Where several things are wrong, the first in this order is reported: the shape of the batch, positive indices,
-/// exclusions, the margin, the shapes of other buffers, weights that are not finite, anchors that are not finite, candidates that are
-/// not finite, positives of their own that are not finite.
+/// exclusions, the margin, the shapes of other buffers, weights that are not finite, anchors that are not finite,
+/// candidates that are not finite, positives of their own that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {

@@ -4,8 +4,9 @@ use core::fmt;
 
 use crate::error::{Error, Side, check_length};
 
-/// Candidates that are known not to be negatives of an anchor: duplicates and further positives, the "false negatives" of
-/// a batch. They count neither in the mean nor as the closest negative; see [`Batch::excluding`](crate::Batch::excluding).
+/// Candidates that are known not to be negatives of an anchor: duplicates and further positives, the "false negatives"
+/// of a batch. They count neither in the mean nor as the closest negative; see
+/// [`Batch::excluding`](crate::Batch::excluding).
 ///
 /// The positive of an anchor stays its positive whatever is excluded, and is never a negative.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub enum Exclusions<'a> {
         /// The label of each of the n candidates.
         candidates: &'a [u64],
     },
-    /// By lists: the candidates `indices[offsets[i]..offsets[i + 1]]` are excluded for anchor `i`, in any order. They may
-    /// repeat, and the positive may be among them.
+    /// By lists: the candidates `indices[offsets[i]..offsets[i + 1]]` are excluded for anchor `i`, in any order. They
+    /// may repeat, and the positive may be among them.
     Lists {
         /// m + 1 ascending offsets, from 0 to the number of indices.
         offsets: &'a [usize],

@@ -106,9 +106,10 @@
 //! [`mod@reference`] is the same in code.
 //!
 //! Computing every pair of a large batch that way would be slow. So the pairs are looked at first in `f32`, or in
-//! integers that the rows are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out pairs that by this bound
-//! cannot be the closest negative of their row. What survives is computed by the definition. The screen changes the
-//! time, never the answer; [`Screen`] says which pays when, and [`Screen::Auto`], the default, chooses by itself.
+//! integers that the rows are rounded to. That is a *screen*: it has a proven bound on its error, and only rules out
+//! pairs that by this bound cannot be the closest negative of their row. What survives is computed by the definition.
+//! The screen changes the time, never the answer; [`Screen`] says which pays when, and [`Screen::Auto`], the default,
+//! chooses by itself.
 //!
 //! # Promises
 //!
@@ -126,14 +127,14 @@
 //! # Errors
 //!
 //! Calls that can fail return an [`Error`], which names the side and, where there is one, the row. It is decided before
-//! anything is written to a buffer of the caller.
-//! Refused are: lengths that are not a whole number of rows, that disagree, or whose product overflows; `dim` 0, no
-//! anchors, no candidates, or a single candidate that is the positive; a positive that is not among the candidates; labels
-//! and lists of [`Exclusions`] that do not fit; NaN and infinity in a
-//! row or as the margin; gradient buffers or weights of another length than the batch asks for, and weights that are
-//! not finite; rows that a [`Bank`] does not have; similarities of a [`SimilarityMatrix`], [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which
-//! there is no memory. A zero row is no error: its similarities are 0, and it is counted
-//! in the [`Loss`]. A backward pass is a method of its forward pass, so that it cannot be that of another.
+//! anything is written to a buffer of the caller. Refused are: lengths that are not a whole number of rows, that
+//! disagree, or whose product overflows; `dim` 0, no anchors, no candidates, or a single candidate that is the
+//! positive; a positive that is not among the candidates; labels and lists of [`Exclusions`] that do not fit; NaN and
+//! infinity in a row or as the margin; gradient buffers or weights of another length than the batch asks for, and
+//! weights that are not finite; rows that a [`Bank`] does not have; similarities of a [`SimilarityMatrix`],
+//! [`RowStats::new`] and [`ClosestNegative::new`] that are not finite; and shapes for which there is no memory. A zero
+//! row is no error: its similarities are 0, and it is counted in the [`Loss`]. A backward pass is a method of its
+//! forward pass, so that it cannot be that of another.
 //!
 //! # Allocation
 //!

@@ -145,7 +145,8 @@ impl TripletLoss {
     ///
     /// # Errors
     /// The margin is not finite; there are not as many statistics as anchors; a closest negative is no negative of its
-    /// row; a mean negative is there without negatives, or they without it; a row is not finite; the workspace cannot grow to the size of the batch.
+    /// row; a mean negative is there without negatives, or they without it; a row is not finite; the workspace cannot
+    /// grow to the size of the batch.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].

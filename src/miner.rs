@@ -15,8 +15,8 @@ use crate::workspace::Workspace;
 ///
 /// A candidate qualifies when it is neither a known positive of the query nor excluded, and every threshold holds that
 /// was asked for. Candidates are filtered first and chosen then: nobody runs short because a pool of the most similar
-/// ones was filtered afterwards. With s the `f32` similarity of query and candidate, p the smallest one of the query and
-/// its known positives, and all comparisons made in `f64`:
+/// ones was filtered afterwards. With s the `f32` similarity of query and candidate, p the smallest one of the query
+/// and its known positives, and all comparisons made in `f64`:
 ///
 /// | option | keeps candidates with | known as |
 /// |---|---|---|
@@ -164,8 +164,8 @@ impl Miner {
     /// grow.
     ///
     /// # Allocation
-    /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about
-    /// m * (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
+    /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about m *
+    /// (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
     /// positives and exclusions.
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;

@@ -120,19 +120,19 @@ impl<'a> MiningBatch<'a> {
     /// Sets the known positives of each query.
     ///
     /// # Errors
-    /// There are not as many as queries, or not one offset more; offsets do not begin at 0, do not ascend, or do not end
-    /// at the number of indices; a positive is not among the candidates.
+    /// There are not as many as queries, or not one offset more; offsets do not begin at 0, do not ascend, or do not
+    /// end at the number of indices; a positive is not among the candidates.
     pub fn known_positives(self, known: KnownPositives<'a>) -> Result<MiningBatch<'a>, Error> {
         known.check(self.queries, self.candidates())?;
         Ok(MiningBatch { known, ..self })
     }
 
-    /// Excludes candidates by labels or by lists: they are no negatives of a query, and their similarities decide nothing.
-    /// The queries' labels are called those of the anchors there. See [`Exclusions`].
+    /// Excludes candidates by labels or by lists: they are no negatives of a query, and their similarities decide
+    /// nothing. The queries' labels are called those of the anchors there. See [`Exclusions`].
     ///
     /// # Errors
-    /// There are not as many labels as rows; or there are not as many lists as queries, offsets do not begin at 0, do not
-    /// ascend, or do not end at the number of indices, or an index is not among the candidates.
+    /// There are not as many labels as rows; or there are not as many lists as queries, offsets do not begin at 0, do
+    /// not ascend, or do not end at the number of indices, or an index is not among the candidates.
     pub fn excluding(self, exclusions: Exclusions<'a>) -> Result<MiningBatch<'a>, Error> {
         exclusions.check(self.queries(), self.candidates())?;
         Ok(MiningBatch { exclusions, ..self })
@@ -171,13 +171,13 @@ impl<'a> MiningBatch<'a> {
     }
 
     /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
-    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a sample
-    /// of pairs, and all pairs where a screen rules out too few; from several threads with
+    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a
+    /// sample of pairs, and all pairs where a screen rules out too few; from several threads with
     /// [`Threads::Rayon`](crate::Threads::Rayon), and in the default floating-point environment.
     ///
     /// # Panics
-    /// A call on rayon panics if the function waits for rayon, as `rayon::join` does: rayon may then begin another piece
-    /// of the call in the middle of this one.
+    /// A call on rayon panics if the function waits for rayon, as `rayon::join` does: rayon may then begin another
+    /// piece of the call in the middle of this one.
     ///
     /// ```
     /// use hardneg::{Miner, MiningBatch, Workspace};

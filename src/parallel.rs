@@ -23,9 +23,9 @@ pub enum Threads {
     Rayon,
 }
 
-/// A call that is estimated to take less on one thread stays there. On two cores of Zen 5, calls of 30 to 160 us took 0.6
-/// to 1 times as long as on one if they followed each other, but 40 to 50 us longer after a pause of the pool, in which
-/// the system has to find a core for each of its threads.
+/// A call that is estimated to take less on one thread stays there. On two cores of Zen 5, calls of 30 to 160 us took
+/// 0.6 to 1 times as long as on one if they followed each other, but 40 to 50 us longer after a pause of the pool, in
+/// which the system has to find a core for each of its threads.
 const WORTH_WAKING: f64 = 150e3;
 
 impl Threads {
@@ -76,8 +76,8 @@ impl Join {
         }
     }
 
-    /// Runs `work` where its joins cost the least: on a thread of the pool, once for all of them. A join from outside of
-    /// the pool wakes a thread of it and waits until that one is done.
+    /// Runs `work` where its joins cost the least: on a thread of the pool, once for all of them. A join from outside
+    /// of the pool wakes a thread of it and waits until that one is done.
     pub(crate) fn enter<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
         match self {
             Join::Serial => work(),

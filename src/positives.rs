@@ -33,8 +33,8 @@ pub enum Positives<'a> {
     /// The same with signed indices, as NumPy and PyTorch have them. A negative one is out of range.
     IndicesI64(&'a [i64]),
     /// The positive of anchor `i` is row `i` of m rows of their own (m * dim elements), which are no candidates: every
-    /// candidate is a negative of every anchor, and one candidate is enough. For a queue or a corpus of negatives beside
-    /// a batch of pairs. Of a [`SimilarityMatrix`](crate::SimilarityMatrix), which knows no embeddings: the m
+    /// candidate is a negative of every anchor, and one candidate is enough. For a queue or a corpus of negatives
+    /// beside a batch of pairs. Of a [`SimilarityMatrix`](crate::SimilarityMatrix), which knows no embeddings: the m
     /// similarities of the anchors with positives that are no columns.
     Outside(&'a [f32]),
 }

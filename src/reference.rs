@@ -369,9 +369,9 @@ fn share_of(weight: f64, batch: Batch<'_>, row: usize) -> f64 {
     weight / (batch.candidates() - left_out(batch, row).len()).max(1) as f64
 }
 
-/// The gradients that [`crate::Forward::backward`] writes, with respect to anchors, candidates and positives that are no
-/// candidates (nothing, where they are), bit for bit: in its algebra and its order. `rows` are the statistics of the anchors, and each has a weight. The weights that a reduction
-/// implies are 1 for the sum, and 1/m for the mean.
+/// The gradients that [`crate::Forward::backward`] writes, with respect to anchors, candidates and positives that are
+/// no candidates (nothing, where they are), bit for bit: in its algebra and its order. `rows` are the statistics of the
+/// anchors, and each has a weight. The weights that a reduction implies are 1 for the sum, and 1/m for the mean.
 ///
 /// This is the definition of the bits; [`backward`] tells how near they are to the truth.
 ///
@@ -515,9 +515,10 @@ fn row_gradient<'a>(
     by_unit.iter().zip(&unit).map(project).collect()
 }
 
-/// The true gradients of the loss with respect to anchors, candidates and positives that are no candidates (nothing, where
-/// they are), with a weight for each row: pair by pair, in sums that lose next to nothing, so that they are right to a few units of 1e-16 of the sum of the magnitudes that add
-/// up to them. The weights that a reduction implies are 1 for the sum, and 1/m for the mean.
+/// The true gradients of the loss with respect to anchors, candidates and positives that are no candidates (nothing,
+/// where they are), with a weight for each row: pair by pair, in sums that lose next to nothing, so that they are right
+/// to a few units of 1e-16 of the sum of the magnitudes that add up to them. The weights that a reduction implies are 1
+/// for the sum, and 1/m for the mean.
 ///
 /// It shares neither the algebra nor the order of the fast path, nor its bits: those are what [`gradients`] defines.
 ///

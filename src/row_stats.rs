@@ -646,8 +646,8 @@ impl Search for ClosestList {
     }
 }
 
-/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets have
-/// them: one number after the other waits for the one before it.
+/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets
+/// have them: one number after the other waits for the one before it.
 #[inline(always)]
 fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
     const LANES: usize = 16;

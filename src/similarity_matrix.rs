@@ -43,9 +43,9 @@ impl<'a> SimilarityMatrix<'a> {
     /// The matrix of `rows` anchors and `columns` candidates.
     ///
     /// # Errors
-    /// There are no rows, no columns, or one column only, which is the positive; `data` has another length than `rows * columns`; the index
-    /// slice, or that of similarities with [`Positives::Outside`], has another length than there are rows; a positive is
-    /// not among the columns.
+    /// There are no rows, no columns, or one column only, which is the positive; `data` has another length than `rows *
+    /// columns`; the index slice, or that of similarities with [`Positives::Outside`], has another length than there
+    /// are rows; a positive is not among the columns.
     pub fn new(
         data: &'a [f32],
         rows: usize,
@@ -164,8 +164,9 @@ impl fmt::Debug for ForwardFromSimilarities<'_> {
 impl TripletLoss {
     /// The same loss from similarities that are already there.
     ///
-    /// A row's mean negative is summed in `f64`: each run of negatives over 16 lanes folded by halves, as a dot product is,
-    /// and the runs, which end at the positive and at excluded columns, in ascending order. Runs on the calling thread.
+    /// A row's mean negative is summed in `f64`: each run of negatives over 16 lanes folded by halves, as a dot product
+    /// is, and the runs, which end at the positive and at excluded columns, in ascending order. Runs on the calling
+    /// thread.
     ///
     /// # Errors
     /// The margin is not finite; an element or a positive is not finite; the workspace cannot grow.

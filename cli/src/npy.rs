@@ -1,5 +1,5 @@
-//! Embeddings and labels from `.npy` files: one layout is read, and any other is named in the error rather than converted, since
-//! a silent conversion would change what is measured.
+//! Embeddings and labels from `.npy` files: one layout is read, and any other is named in the error rather than
+//! converted, since a silent conversion would change what is measured.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -22,8 +22,8 @@ pub fn read(path: &Path) -> Result<Embeddings, String> {
     read_file(path, read_rows)
 }
 
-/// Reads a 1-D array of little-endian `u64` or `i64`, the bits of which are taken as they are. The error is one line that
-/// begins with the path.
+/// Reads a 1-D array of little-endian `u64` or `i64`, the bits of which are taken as they are. The error is one line
+/// that begins with the path.
 pub fn read_labels(path: &Path) -> Result<Vec<u64>, String> {
     read_file(path, read_words)
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Reads the pairs as compressed lists: for each of so many queries the indices, in the order of the table. The error is
-/// one line that begins with the path.
+/// Reads the pairs as compressed lists: for each of so many queries the indices, in the order of the table. The error
+/// is one line that begins with the path.
 pub(crate) fn read(path: &Path, queries: usize, rows: usize) -> Result<(Vec<usize>, Vec<usize>), String> {
     let pairs = read_pairs(path, queries, rows).map_err(|what| format!("{}: {what}", path.display()))?;
     Ok(lists(&pairs, queries))

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints one `key: value` a line to the standard output. A reader that has seen enough (`hardneg score ... | head -4`) is
-/// no error.
+/// Prints one `key: value` a line to the standard output. A reader that has seen enough (`hardneg score ... | head -4`)
+/// is no error.
 pub fn print_lines(lines: &[(&str, &dyn Display)]) -> Result<(), String> {
     let mut out = io::stdout().lock();
     let written = lines.iter().try_for_each(|(key, value)| writeln!(out, "{key}: {value}")).and_then(|()| out.flush());

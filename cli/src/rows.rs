@@ -1,7 +1,7 @@
 //! Rows of numbers in `.npy` files and in `.npz` archives of one array, read piece by piece.
 //!
-//! Elements are little-endian `f32`, `f16`, or, where the caller says so, `bf16` in the bits of `u16`, for which NumPy has
-//! no type. All of them are `f32` without loss.
+//! Elements are little-endian `f32`, `f16`, or, where the caller says so, `bf16` in the bits of `u16`, for which NumPy
+//! has no type. All of them are `f32` without loss.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -61,8 +61,8 @@ struct Place {
 }
 
 impl RowFile {
-    /// Opens the file, and reads no more than its header. With `has_bf16`, `u16` stands for `bf16`. The error is one line
-    /// that begins with the path.
+    /// Opens the file, and reads no more than its header. With `has_bf16`, `u16` stands for `bf16`. The error is one
+    /// line that begins with the path.
     pub fn open(path: &Path, has_bf16: bool) -> Result<RowFile, String> {
         open(path, has_bf16).map_err(|what| format!("{}: {what}", path.display()))
     }

@@ -4,9 +4,10 @@
 //! mpirun -n 2 cargo run --release --example scaling -- 4096 768
 //! ```
 //!
-//! The pairs are random rows that are a little alike, so that every row has a loss. On one rank the same batch is also given to the library itself, in turns, so
-//! that the two times are from the same minute. Printed are medians and the fastest turns of rank 0, in milliseconds. Time in MPI contains the
-//! waiting for slower ranks, and that of the gathers alone is measured again, of ranks that begin together.
+//! The pairs are random rows that are a little alike, so that every row has a loss. On one rank the same batch is also
+//! given to the library itself, in turns, so that the two times are from the same minute. Printed are medians and the
+//! fastest turns of rank 0, in milliseconds. Time in MPI contains the waiting for slower ranks, and that of the gathers
+//! alone is measured again, of ranks that begin together.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! `examples/train.rs` of the library over the ranks of a job: the projection of the sample's 256 real pairs is trained,
-//! each rank with some of the pairs and some of the weights.
+//! `examples/train.rs` of the library over the ranks of a job: the projection of the sample's 256 real pairs is
+//! trained, each rank with some of the pairs and some of the weights.
 //!
 //! ```text
 //! mpirun -n 3 cargo run --release --example train

@@ -22,8 +22,8 @@ pub struct Corpus<'a> {
 }
 
 impl Ranks {
-    /// The corpus of the `rows` of all ranks, row-major, of `dim` elements each. Every rank calls it, with its own part;
-    /// it may have none. The part is prepared as a [`Bank`] by the rank's own options.
+    /// The corpus of the `rows` of all ranks, row-major, of `dim` elements each. Every rank calls it, with its own
+    /// part; it may have none. The part is prepared as a [`Bank`] by the rank's own options.
     ///
     /// # Errors
     /// Those of [`BankOptions::build`]; there are no rows; ranks disagree about `dim`. The same error on every rank.

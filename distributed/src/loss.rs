@@ -10,8 +10,8 @@ use crate::ranks::{Link, Memory, PAYLOAD, Ranks};
 use crate::shard::{Labels, Shard, ShardGradients, excluding};
 use crate::stats::{SCREENING_WORDS, STATS_WORDS, from_words, screening_of_words, screening_words, to_words};
 
-/// The result of [`Ranks::forward`]: the loss of the whole batch, the statistics of its rows, and the backward pass that
-/// belongs to them.
+/// The result of [`Ranks::forward`]: the loss of the whole batch, the statistics of its rows, and the backward pass
+/// that belongs to them.
 pub struct ShardForward<'r, 'b>(Place<'r, 'b>);
 
 /// Where the result of a forward pass is.
@@ -43,8 +43,8 @@ impl Ranks {
     /// Those of [`Batch::new`] and of [`TripletLoss::forward`], and ranks that disagree: the same error on every rank.
     ///
     /// # Allocation
-    /// None by this package once the buffers have grown to the shape of the batch: all candidates, and the statistics of
-    /// all anchors, beside a [`Workspace`](hardneg::Workspace) for the rank's own anchors against all candidates.
+    /// None by this package once the buffers have grown to the shape of the batch: all candidates, and the statistics
+    /// of all anchors, beside a [`Workspace`](hardneg::Workspace) for the rank's own anchors against all candidates.
     pub fn forward<'r, 'b>(&'r mut self, plan: &TripletLoss, shard: Shard<'b>) -> Result<ShardForward<'r, 'b>, Error> {
         self.run_forward(plan, shard, None)
     }
@@ -225,7 +225,8 @@ impl ShardForward<'_, '_> {
         }
     }
 
-    /// The backward pass: the gradients of the whole batch's loss with respect to this rank's rows. Every rank calls it.
+    /// The backward pass: the gradients of the whole batch's loss with respect to this rank's rows. Every rank calls
+    /// it.
     ///
     /// Each row's gradient has the bits that [`Forward::backward`] finds in one process with all rows. The anchors of
     /// all ranks are gathered on each; then a rank makes the gradients of its own rows alone. It may be called several

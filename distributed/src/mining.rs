@@ -1,8 +1,8 @@
 //! Mining of a corpus that is spread over the ranks.
 //!
 //! The queries of all ranks are looked at in pieces. The rank that has a piece sends its rows and the indices of its
-//! known positives to all. A known positive is with one rank, which computes its similarity; all ranks learn of it. Then
-//! each rank mines its own candidates, and the lists go back to the rank that has asked, which merges them.
+//! known positives to all. A known positive is with one rank, which computes its similarity; all ranks learn of it.
+//! Then each rank mines its own candidates, and the lists go back to the rank that has asked, which merges them.
 
 use std::fmt;
 use std::ops::Range;
@@ -108,8 +108,8 @@ impl Ranks {
     /// are called anchors there, and numbered over all ranks.
     ///
     /// # Allocation
-    /// None by this package once the buffers have grown to the shape of the call: a piece of 1024 queries with the lists
-    /// of all ranks for them, and the lists of this rank's queries.
+    /// None by this package once the buffers have grown to the shape of the call: a piece of 1024 queries with the
+    /// lists of all ranks for them, and the lists of this rank's queries.
     pub fn mine<'r>(
         &'r mut self,
         miner: &Miner,

@@ -6,8 +6,9 @@ use hardneg::{KnownPositives, Positives, Predicate, Side};
 
 use crate::error::check_length;
 
-/// The queries of one rank, any number, none too, and what is known of them. Candidates are numbered over all ranks, and
-/// so are queries where they are numbers: by [`Positives::Identity`] and [`Positives::Offset`], and for a predicate.
+/// The queries of one rank, any number, none too, and what is known of them. Candidates are numbered over all ranks,
+/// and so are queries where they are numbers: by [`Positives::Identity`] and [`Positives::Offset`], and for a
+/// predicate.
 ///
 /// ```
 /// use hardneg::KnownPositives;
@@ -50,8 +51,8 @@ impl<'a> Queries<'a> {
         &self.rows[range.start * dim..range.end * dim]
     }
 
-    /// Checks the queries, of `dim` elements each, and that their known positives are among `candidates`. The first query
-    /// is query `first` of all ranks.
+    /// Checks the queries, of `dim` elements each, and that their known positives are among `candidates`. The first
+    /// query is query `first` of all ranks.
     pub(crate) fn check(&self, dim: usize, first: usize, candidates: usize) -> Result<(), hardneg::Error> {
         use hardneg::Error as E;
         let (side, rows) = (Side::PositiveIndices, self.rows.len() / dim);

@@ -108,12 +108,12 @@ impl Ranks {
         self.link.transport.traffic()
     }
 
-    /// Puts the rows of all ranks, of `dim` elements each, into `all`, in the order of ranks. Every rank calls it, with its
-    /// own rows; it may have none.
+    /// Puts the rows of all ranks, of `dim` elements each, into `all`, in the order of ranks. Every rank calls it, with
+    /// its own rows; it may have none.
     ///
     /// # Errors
-    /// `dim` is 0, or another one than on rank 0; the rows of a rank are not whole rows; there are more than 2^31 rows, or
-    /// no memory for them. The same error on every rank.
+    /// `dim` is 0, or another one than on rank 0; the rows of a rank are not whole rows; there are more than 2^31 rows,
+    /// or no memory for them. The same error on every rank.
     ///
     /// # Allocation
     /// None once `all` is long enough.

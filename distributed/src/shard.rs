@@ -45,15 +45,15 @@ impl<'a> Shard<'a> {
     /// Some anchors and some candidates of a rectangular batch, `dim` elements each.
     ///
     /// Positives are those of this rank's anchors. Candidates and anchors are numbered over all ranks:
-    /// [`Positives::Identity`] and [`Positives::Offset`] count from the first anchor of rank 0, and indices may name the
-    /// candidates of any rank. [`Positives::Outside`] has one row for each anchor of this rank.
+    /// [`Positives::Identity`] and [`Positives::Offset`] count from the first anchor of rank 0, and indices may name
+    /// the candidates of any rank. [`Positives::Outside`] has one row for each anchor of this rank.
     pub fn new(anchors: &'a [f32], candidates: &'a [f32], dim: usize, positives: Positives<'a>) -> Shard<'a> {
         Shard { anchors, candidates, dim, positives, paired: false, labels: None }
     }
 
-    /// Excludes candidates by labels, as [`Exclusions::Labels`] does: a label for each anchor and for each candidate of this
-    /// rank. A candidate of any rank is no negative of an anchor with the same label. Every rank passes labels if one
-    /// does; a rank without rows passes none.
+    /// Excludes candidates by labels, as [`Exclusions::Labels`] does: a label for each anchor and for each candidate of
+    /// this rank. A candidate of any rank is no negative of an anchor with the same label. Every rank passes labels if
+    /// one does; a rank without rows passes none.
     pub fn labels(self, anchors: &'a [u64], candidates: &'a [u64]) -> Shard<'a> {
         Shard { labels: Some(Labels { anchors, candidates }), ..self }
     }
@@ -126,8 +126,8 @@ impl<'a> Shard<'a> {
         excluding(batch?, self.labels)
     }
 
-    /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates, which have
-    /// these labels if this rank's have some.
+    /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates, which
+    /// have these labels if this rank's have some.
     pub(crate) fn batch<'b>(
         &'b self,
         first: usize,

@@ -1,5 +1,5 @@
-//! Rows of one family, any shape, rule, reduction, pairing and exclusions: the reference's bits on every backend, screen and thread
-//! mode.
+//! Rows of one family, any shape, rule, reduction, pairing and exclusions: the reference's bits on every backend,
+//! screen and thread mode.
 #![no_main]
 
 use hardneg::Workspace;

@@ -117,8 +117,8 @@ impl Input {
         Input { batch: OwnedBatch::new(anchors, candidates, dim, pairing), options }
     }
 
-    /// The same with positives that are no candidates, and with exclusions, both of them sometimes. They are decided last,
-    /// so that a seed keeps its rows.
+    /// The same with positives that are no candidates, and with exclusions, both of them sometimes. They are decided
+    /// last, so that a seed keeps its rows.
     #[must_use]
     pub fn with_exclusions(self, bytes: &mut Bytes<'_>) -> Input {
         let Input { mut batch, options } = self;

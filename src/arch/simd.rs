@@ -30,8 +30,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
-    /// Up to so many rows on both sides, a batch of dot products in `f64` takes less time than rows that are packed for a
-    /// tile in `f32`, with the packing.
+    /// Up to so many rows on both sides, a batch of dot products in `f64` takes less time than rows that are packed for
+    /// a tile in `f32`, with the packing.
     const DOT_SQUARE: usize;
     /// Up to so many rows on one side, it does so whatever the other side has.
     const DOT_FEW: usize;
@@ -41,16 +41,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const FAST_I16: bool;
     /// Whether [`Simd::dot_i8`] is faster than both, an element for an element.
     const FAST_I8: bool;
-    /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies unsigned
-    /// bytes by signed ones, or 0.
+    /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies
+    /// unsigned bytes by signed ones, or 0.
     const I8_OFFSET: i32;
 
     /// Runs `computation`, compiled for this instruction set, as a function of its own: from outside to switch the
     /// instruction set on, from inside another computation to keep rare code out of a hot loop.
     fn run<W: WithSimd>(self, computation: W) -> W::Output;
 
-    /// Runs `kernel` on a tile of `registers` registers, from 1 to `TILE_REGISTERS`, and at least `rows` rows, from 1 to
-    /// `TILE_ANCHORS`, both of them constants to the kernel. It is inlined into the caller.
+    /// Runs `kernel` on a tile of `registers` registers, from 1 to `TILE_REGISTERS`, and at least `rows` rows, from 1
+    /// to `TILE_ANCHORS`, both of them constants to the kernel. It is inlined into the caller.
     fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K);
 
     /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits

@@ -23,8 +23,8 @@ use panels::{BankRows, Panels};
 ///
 /// A bank keeps its rows with all that does not depend on the anchors: norms, sums, and the rows as the screens read
 /// them. A call against it ([`Batch::against`](crate::Batch::against)) does none of that work, which for a few anchors
-/// is nearly all, and returns the bits that the same rows return when they are passed raw. Any number of threads may read a bank at
-/// once, each with a [`Workspace`](crate::Workspace) of its own; no lock is taken.
+/// is nearly all, and returns the bits that the same rows return when they are passed raw. Any number of threads may
+/// read a bank at once, each with a [`Workspace`](crate::Workspace) of its own; no lock is taken.
 ///
 /// Rows can be [appended](Bank::push), [overwritten](Bank::replace) and [removed](Bank::swap_remove). Whatever its
 /// history, a bank gives the bits of one built anew from its rows. A bank that borrows its rows copies them when they
@@ -305,8 +305,8 @@ impl Bank<'_> {
         self.threads.join(rows.saturating_mul(self.dim) as f64 * PREPARATION)
     }
 
-    /// How a change is prepared after which there are `additional` more rows, `changed` of them new or overwritten: with
-    /// all rows, if the center is due to be taken anew.
+    /// How a change is prepared after which there are `additional` more rows, `changed` of them new or overwritten:
+    /// with all rows, if the center is due to be taken anew.
     fn join_for(&self, additional: usize, changed: usize) -> Join {
         let all = self.panels.is_due_after(changed);
         self.join(if all { self.len().saturating_add(additional) } else { changed })

@@ -51,9 +51,9 @@ pub(crate) fn cosine(dot: f64, x_norm: f64, y_norm: f64) -> f64 {
     if norms == 0.0 { 0.0 } else { dot / norms }
 }
 
-/// The mean similarity of a row of this norm with its negatives, before it is rounded to `f32`: all of `candidates`, but
-/// for the positive if it is one of them, with similarity `positive`. `total` is the dot product with the sum of all
-/// candidates.
+/// The mean similarity of a row of this norm with its negatives, before it is rounded to `f32`: all of `candidates`,
+/// but for the positive if it is one of them, with similarity `positive`. `total` is the dot product with the sum of
+/// all candidates.
 #[inline(always)]
 pub(crate) fn mean_negative(total: f64, norm: f64, positive: Option<f64>, candidates: usize) -> f64 {
     let negatives = candidates - usize::from(positive.is_some());

@@ -234,8 +234,8 @@ impl Backend {
         self.similarity_matrix_into_on(Threads::Serial, anchors, candidates, dim, output)
     }
 
-    /// [`Backend::similarity_matrix_into`] where `threads` says: on several threads, the anchors are divided among them.
-    /// The bits are the same.
+    /// [`Backend::similarity_matrix_into`] where `threads` says: on several threads, the anchors are divided among
+    /// them. The bits are the same.
     ///
     /// ```
     /// use hardneg::{Backend, Threads};

@@ -1,5 +1,5 @@
-//! Exclusions, prepared for a call: lists sorted and without repetition, labels as groups of rows; and the mean negatives
-//! that follow from them.
+//! Exclusions, prepared for a call: lists sorted and without repetition, labels as groups of rows; and the mean
+//! negatives that follow from them.
 //!
 //! ```text
 //!                            who is a negative (row_stats)    the mean negative           gradients

@@ -1,9 +1,10 @@
-//! The sum of each group's rows, each scaled to norm 1 and perhaps weighted: what a label takes away from the sum of all.
+//! The sum of each group's rows, each scaled to norm 1 and perhaps weighted: what a label takes away from the sum of
+//! all.
 //!
-//! A sum is made of blocks of 192 rows, in ascending order, which are combined as a tree, as the sum of all rows is. The
-//! sums of all groups might take twice the memory of the rows, where all labels differ. So they are kept for groups only
-//! that have several rows on both sides: at most for one row in four. A sum of a few rows, or for a few rows, is added up
-//! anew for each row that needs it, which takes O(rows * dim) in all.
+//! A sum is made of blocks of 192 rows, in ascending order, which are combined as a tree, as the sum of all rows is.
+//! The sums of all groups might take twice the memory of the rows, where all labels differ. So they are kept for groups
+//! only that have several rows on both sides: at most for one row in four. A sum of a few rows, or for a few rows, is
+//! added up anew for each row that needs it, which takes O(rows * dim) in all.
 
 use super::groups::Members;
 use crate::arch::{Backend, Simd, WithSimd};

@@ -23,8 +23,8 @@
 //! A positive that is no candidate is a row of a third side: `gw_i = -k_i u_i`. In `S` there is nothing of it then, and
 //! `gu_i` has `-k_i w_i` in place of `-(k_i + p_i) v_p(i)`. Then `p_i` is `h1_i / n`.
 //!
-//! Excluded candidates take part in neither `p_i` nor the sums it is multiplied with, and `p_i` is `h1_i / |N_i|`. Where
-//! they are given by labels, with `G_g` the sum of the `v_j` of label g, and `P_g` that of the `p_i u_i`:
+//! Excluded candidates take part in neither `p_i` nor the sums it is multiplied with, and `p_i` is `h1_i / |N_i|`.
+//! Where they are given by labels, with `G_g` the sum of the `v_j` of label g, and `P_g` that of the `p_i u_i`:
 //!
 //! ```text
 //! gu_i = p_i (V - G_g) + sum over j of S_ij v_j           g the label of row i; S_ip is -k_i where p(i) has it, too
@@ -160,8 +160,8 @@ impl<'a> Gradients<'a> {
         Gradients { accumulate: true, ..self }
     }
 
-    /// Of these rows alone: the buffers hold as many rows as the ranges of anchors and of candidates have (the buffer of
-    /// positives that are no candidates as many as that of anchors). A range may be empty.
+    /// Of these rows alone: the buffers hold as many rows as the ranges of anchors and of candidates have (the buffer
+    /// of positives that are no candidates as many as that of anchors). A range may be empty.
     ///
     /// Each row's gradient has the bits that it has among all rows. For rows that are in several places, each of which
     /// trains its own; together they do the work of one call, but for a pass over the anchors wherever gradients of

@@ -95,8 +95,8 @@ fn mine_stats<E: RowExclusions>(
     Ok(Mined { zero_positives: zeros(positive_norms), ..mined })
 }
 
-/// Leaves in the memory what [`mine()`] does, with statistics that were computed elsewhere: norms and the candidates' sum
-/// are computed, no pair is.
+/// Leaves in the memory what [`mine()`] does, with statistics that were computed elsewhere: norms and the candidates'
+/// sum are computed, no pair is.
 pub(crate) fn measure(
     backend: Backend,
     threads: Threads,
@@ -322,8 +322,8 @@ struct Pass<'a, T> {
 }
 
 impl<T: Task> Pass<'_, T> {
-    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first row
-    /// that is not finite, on the anchors' side if there is one.
+    /// Packs the candidates, unless they are, and screens the blocks that wait for this format. Fails with the first
+    /// row that is not finite, on the anchors' side if there is one.
     fn run<F: Format>(
         self,
         source: &mut Source<'_>,

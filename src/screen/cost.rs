@@ -27,7 +27,8 @@ fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
-/// Batches with fewer rows on both sides are screened in `f32`: there, rounding rows to integers costs more than it saves.
+/// Batches with fewer rows on both sides are screened in `f32`: there, rounding rows to integers costs more than it
+/// saves.
 const LEAST_ROWS: usize = 128;
 
 /// Batches with shorter rows are screened in `f32`.
@@ -70,9 +71,9 @@ pub(crate) fn is_checkpoint(panels: usize) -> bool {
     panels.is_power_of_two() || panels.is_multiple_of(8)
 }
 
-/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of a
-/// product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that many
-/// are, little time is lost beside what computing all pairs takes.
+/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of
+/// a product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that
+/// many are, little time is lost beside what computing all pairs takes.
 const CROWDED_SHARE: f64 = 0.25;
 
 /// How many times as long the pairs of a row alone take in tiles as those of a row among several.
@@ -150,8 +151,8 @@ impl CostModel {
 }
 
 /// About how long a forward call takes on one thread: what it multiplies in this precision, the ends of the tiles, and
-/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen 5
-/// took for 64 to 1024 rows on both sides, on AVX-512.
+/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen
+/// 5 took for 64 to 1024 rows on both sides, on AVX-512.
 pub(super) fn nanoseconds(backend: Backend, shape: Shape, precision: Precision, prepared: bool) -> f64 {
     backend.run(Nanoseconds { shape, precision, prepared })
 }

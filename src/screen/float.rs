@@ -119,7 +119,8 @@ fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
 /// The roundings of a similarity beside those of its sum, by the steps of [`bound`].
 const ROUNDINGS: f64 = {
     let (normalisation, products, exact_side, window) = (4.0, 1.0, 1.0, 3.0);
-    // The small terms, those that stand in the proof as t, as dots and as errors in `f64`, and the rounding of the bound.
+    // The small terms, those that stand in the proof as t, as dots and as errors in `f64`, and the rounding of the
+    // bound.
     let spare = 3.0;
     normalisation + products + exact_side + window + spare
 };
@@ -148,8 +149,8 @@ const ROUNDINGS: f64 = {
 /// 4. *The window.* Its ends are made of one product and at most two sums or differences in `f32` of numbers below 2,
 ///    each rounded by at most `g`: three `g`.
 ///
-/// Together `dim g / 2` and the roundings of [`ROUNDINGS`]. Rows of [`TOO_LONG`] elements or more get a bound that rules
-/// out nothing.
+/// Together `dim g / 2` and the roundings of [`ROUNDINGS`]. Rows of [`TOO_LONG`] elements or more get a bound that
+/// rules out nothing.
 pub(crate) fn bound(dim: usize) -> f32 {
     let in_sum = if dim <= LAST_BELOW_ONE { dim as f64 / 2.0 } else { dim as f64 };
     if dim < TOO_LONG { ((in_sum + ROUNDINGS) * ROUNDING) as f32 } else { ANYTHING }

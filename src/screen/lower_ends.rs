@@ -10,8 +10,8 @@ const MOST_IN_HEAP: usize = 32;
 /// The k largest numbers that were added, and perhaps some more.
 #[derive(Debug, Default)]
 pub(super) struct LowerEnds {
-    /// Up to [`MOST_IN_HEAP`], k places as a heap whose root is the smallest; those that are free hold negative infinity.
-    /// Above it, the k largest of those that were sorted out, and behind them those that came since.
+    /// Up to [`MOST_IN_HEAP`], k places as a heap whose root is the smallest; those that are free hold negative
+    /// infinity. Above it, the k largest of those that were sorted out, and behind them those that came since.
     numbers: Vec<f32>,
     k: usize,
     length: usize,

@@ -73,8 +73,8 @@
 //!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
 //!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
 //! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once. A row of
-//!    which so many are computed that tiles of all its pairs would have taken no longer is ended, and computed in tiles;
-//!    and where that begins to happen to half of the rows of a block (all rows alike, say), the block is.
+//!    which so many are computed that tiles of all its pairs would have taken no longer is ended, and computed in
+//!    tiles; and where that begins to happen to half of the rows of a block (all rows alike, say), the block is.
 //! 4. The positive itself falls into its own window. It is dropped by index.
 //!
 //! # What was tried

@@ -20,17 +20,17 @@ const GROUP: usize = 4;
 /// Pairs whose rows are fetched ahead of those that are computed.
 const AHEAD: usize = 8;
 
-/// How many pairs there is room for: so many that pairs are seldom dropped, and few enough that a block of rows stays in
-/// the cache.
+/// How many pairs there is room for: so many that pairs are seldom dropped, and few enough that a block of rows stays
+/// in the cache.
 fn capacity(k: usize) -> usize {
     k.saturating_mul(4).saturating_add(SPARE)
 }
 
 /// The list of a row of which the k closest negatives are wanted.
 ///
-/// The bound b below which no pair is wanted is the k-th largest of the lower ends of all pairs that qualify for certain,
-/// or, if that is larger, of the similarities that were computed: k candidates are at least as similar, also those whose
-/// pairs are no longer on the list.
+/// The bound b below which no pair is wanted is the k-th largest of the lower ends of all pairs that qualify for
+/// certain, or, if that is larger, of the similarities that were computed: k candidates are at least as similar, also
+/// those whose pairs are no longer on the list.
 #[derive(Debug)]
 pub(crate) struct NeighbourList {
     limits: CertainLimits,
@@ -149,8 +149,8 @@ impl RowList for NeighbourList {
         }
     }
 
-    /// Moves the k pairs to the front that may be the most similar. All of them must be computed: the k closest have upper
-    /// ends above the similarity of the last of them, so that the k largest upper ends are.
+    /// Moves the k pairs to the front that may be the most similar. All of them must be computed: the k closest have
+    /// upper ends above the similarity of the last of them, so that the k largest upper ends are.
     #[inline(always)]
     fn close<S: Simd>(&mut self, simd: S, window: &mut Window) {
         simd.run(Close { list: self, window });

@@ -23,10 +23,10 @@ use crate::rows::Shape;
 /// | rows that are alike to the last digits | `Off` |
 ///
 /// `Auto` takes `I8` only on the backends `avx_vnni`, `avx512` and `neon_dotprod`, which have a unit for it, `I16` on
-/// `avx_vnni`, `avx512` and `avx2`, and `F32` on all. Every screen can be had on every [`Backend`]. The memory for `Auto`
-/// is that for `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone computes
-/// pairs exactly where its screen leaves too many of them, so that no data makes a call slow: the others do what their
-/// name says.
+/// `avx_vnni`, `avx512` and `avx2`, and `F32` on all. Every screen can be had on every [`Backend`]. The memory for
+/// `Auto` is that for `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone
+/// computes pairs exactly where its screen leaves too many of them, so that no data makes a call slow: the others do
+/// what their name says.
 ///
 /// ```
 /// use hardneg::{Batch, Screen, TripletLoss, Workspace};
@@ -78,8 +78,8 @@ impl Screen {
         Precisions::only(cost::fastest(backend))
     }
 
-    /// The precisions of a call against candidates that were packed in those of `kept`: the one that was asked for, if it
-    /// is kept, or else all of them and the exact tile.
+    /// The precisions of a call against candidates that were packed in those of `kept`: the one that was asked for, if
+    /// it is kept, or else all of them and the exact tile.
     pub(crate) fn of_kept(self, backend: Backend, shape: Shape, kept: Precisions) -> Precisions {
         let asked = self.precision().filter(|&precision| kept.contains(precision));
         match asked {

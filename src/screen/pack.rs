@@ -132,10 +132,10 @@ impl<'a> RowGroup<'a> {
         square
     }
 
-    /// Asks for elements `k` and on of the rows a panel further, one line a row, to be read while there is much to compute.
-    /// Rows from memory were rounded to bytes in 0.56 to 0.74 of the time; packing rows in `f32`, which writes as
-    /// much as it reads, took 1.04 to 1.09 times as long and does without. Lines beyond the end of the memory are asked
-    /// for all the same, which does no harm.
+    /// Asks for elements `k` and on of the rows a panel further, one line a row, to be read while there is much to
+    /// compute. Rows from memory were rounded to bytes in 0.56 to 0.74 of the time; packing rows in `f32`, which writes
+    /// as much as it reads, took 1.04 to 1.09 times as long and does without. Lines beyond the end of the memory are
+    /// asked for all the same, which does no harm.
     #[inline(always)]
     pub(super) fn prefetch<S: Simd>(&self, simd: S, k: usize) {
         let ahead = S::TILE_REGISTERS * S::F32_LANES * self.dim;

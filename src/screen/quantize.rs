@@ -17,10 +17,10 @@
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any step and any rounding, also of
 //!    rows with one element that dwarfs the others; a good step only makes it small.
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
-//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 all the more. The sum of 16-bit products is at most the product of
-//!    the norms of both rows in steps, which are `46000` ([`Integers::LARGEST_NORM`]) at most, and half a step for each
-//!    element by rounding: `(46000 + 1 + 91)^2 < 2^31`. A sum that leaves the range on the way comes back, as it wraps
-//!    around.
+//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 all the more. The sum of 16-bit
+//!    products is at most the product of the norms of both rows in steps, which are `46000`
+//!    ([`Integers::LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
+//!    A sum that leaves the range on the way comes back, as it wraps around.
 //!
 //! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up
 //! to `dim` roundings loses at most `2^-150` more, so that a norm may still be too small if it is below `sqrt(dim)

@@ -15,8 +15,8 @@
 //!   TILE_ANCHORS rows
 //! ```
 //!
-//! A tile of few anchors, as the last of a block may be or that of a call with a single one, computes its own rows only:
-//! then the panel is read as fast as the memory gives it.
+//! A tile of few anchors, as the last of a block may be or that of a call with a single one, computes its own rows
+//! only: then the panel is read as fast as the memory gives it.
 //!
 //! A lane of an accumulator is one pair and ends as its sum of products: there is nothing to reduce across lanes, so
 //! that short rows cost hardly more than long ones. The end of a tile turns sums into the upper ends of intervals,

@@ -1,5 +1,5 @@
-//! Candidates that are no negatives of some anchors: against the reference bit for bit, against other programs, and what
-//! the calls promise besides.
+//! Candidates that are no negatives of some anchors: against the reference bit for bit, against other programs, and
+//! what the calls promise besides.
 
 use std::path::PathBuf;
 

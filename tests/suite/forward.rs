@@ -44,8 +44,8 @@ fn every_kind_of_data_with_every_rule() {
     }
 }
 
-/// Shapes on both sides of the largest batches whose pairs are all computed exactly, on any backend: by the larger side,
-/// and by the smaller one.
+/// Shapes on both sides of the largest batches whose pairs are all computed exactly, on any backend: by the larger
+/// side, and by the smaller one.
 #[test]
 fn shapes_around_the_end_of_the_exact_path() {
     let mut workspace = Workspace::new();
@@ -60,8 +60,8 @@ fn shapes_around_the_end_of_the_exact_path() {
     }
 }
 
-/// Few anchors against so many candidates that these are divided over threads, block by block: ties between blocks go to
-/// the lowest index, whichever thread is the last.
+/// Few anchors against so many candidates that these are divided over threads, block by block: ties between blocks go
+/// to the lowest index, whichever thread is the last.
 #[test]
 fn few_anchors_whose_candidates_are_divided_over_threads() {
     let mut workspace = Workspace::new();

@@ -202,8 +202,8 @@ impl MiningCase {
     }
 
     /// NumPy mined 1977 candidates, of which the sample has the first 256. So a list restricted to these must stand,
-    /// without a gap, in the list of the sample with nothing skipped: at its start, but for those that were skipped. Only
-    /// queries whose known positives are in the sample can be compared. Returns how many places were.
+    /// without a gap, in the list of the sample with nothing skipped: at its start, but for those that were skipped.
+    /// Only queries whose known positives are in the sample can be compared. Returns how many places were.
     fn check(&self, workspace: &mut Workspace) -> usize {
         let (queries, candidates) = (sample("anchors").unwrap(), sample("positives").unwrap());
         let dim = queries.dim;

@@ -23,8 +23,8 @@ pub struct Args {
     /// Row i of the corpus is the positive of query i
     #[arg(long, conflicts_with = "positives")]
     pub paired: bool,
-    /// A table with the header `query,index`: row `index` of the corpus is a positive of row `query` of the queries, which
-    /// may have any number of them
+    /// A table with the header `query,index`: row `index` of the corpus is a positive of row `query` of the queries,
+    /// which may have any number of them
     #[arg(long, value_name = "PAIRS.csv")]
     pub positives: Option<PathBuf>,
     /// Which passages qualify: those less similar than every positive of the query, also those as similar, or all
@@ -72,8 +72,8 @@ pub struct Args {
     /// Write a table with the header `query,rank,index,similarity`, ranks from 1 on
     #[arg(long, value_name = "OUT.csv")]
     pub out: Option<PathBuf>,
-    /// Write PREFIX_indices.npy (i64, -1 where there is no negative) and PREFIX_similarities.npy (f32, NaN there), a row of
-    /// k elements for each query
+    /// Write PREFIX_indices.npy (i64, -1 where there is no negative) and PREFIX_similarities.npy (f32, NaN there), a
+    /// row of k elements for each query
     #[arg(long, value_name = "PREFIX")]
     pub npy: Option<PathBuf>,
     /// Write a line {"query":..,"negatives":[..],"scores":[..]} for each query

@@ -1,9 +1,9 @@
 //! `hardneg mine QUERIES.npy CORPUS.npy`: the hardest negatives of each query, exactly.
 //!
 //! Passages are filtered first and chosen then, so that no query runs short because a pool of candidates was filtered
-//! afterwards. The lists go to a table, to two `.npy` files or to lines of JSON; `--backend`, `--screen`, `--threads` and
-//! `--memory` change the time, never a byte of them. What is printed is one `key: value` a line. The times are those of
-//! the computation, without the reading and writing of files.
+//! afterwards. The lists go to a table, to two `.npy` files or to lines of JSON; `--backend`, `--screen`, `--threads`
+//! and `--memory` change the time, never a byte of them. What is printed is one `key: value` a line. The times are
+//! those of the computation, without the reading and writing of files.
 
 mod args;
 mod known;

@@ -13,8 +13,8 @@ use crate::output::Output;
 /// With respect to the anchors, to the candidates, and to positives that are no candidates (nothing, where they are).
 pub type Values = [Vec<f32>; 3];
 
-/// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`; where the positives are `outside` of the candidates,
-/// `PREFIX_candidates.npy` between them.
+/// Opens the files `PREFIX_anchors.npy` and `PREFIX_positives.npy`; where the positives are `outside` of the
+/// candidates, `PREFIX_candidates.npy` between them.
 pub(crate) fn open(prefix: &Path, outside: bool) -> Result<Vec<Output>, String> {
     let open = |suffix: &&str| {
         let mut path = OsString::from(prefix);

@@ -1,4 +1,5 @@
-//! The program `hardneg-mpi`: the subcommands of `hardneg` over the ranks of a job, with their options and their output.
+//! The program `hardneg-mpi`: the subcommands of `hardneg` over the ranks of a job, with their options and their
+//! output.
 //!
 //! ```text
 //! mpirun -n 4 hardneg-mpi score ANCHORS.npy POSITIVES.npy
@@ -7,8 +8,9 @@
 //!
 //! Each rank reads its part of the files; rank 0 writes and prints. What differs from `hardneg`: without `--threads` a
 //! rank computes on one thread; the corpus of `mine` is cut over the ranks, so that `--memory` and `--one-by-one` are
-//! refused, and so is `--exclude`, as ranks know labels alone. Whatever is wrong is said in one line on the standard error, by the first rank that knows it, and the exit
-//! status is 2. A rank that dies ends the job, and leaves the files as they were.
+//! refused, and so is `--exclude`, as ranks know labels alone. Whatever is wrong is said in one line on the standard
+//! error, by the first rank that knows it, and the exit status is 2. A rank that dies ends the job, and leaves the
+//! files as they were.
 
 mod mine;
 mod score;

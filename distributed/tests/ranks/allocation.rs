@@ -1,5 +1,5 @@
-//! After the first call of a shape, later ones allocate nothing in Rust: a counting allocator proves it. What MPI itself
-//! allocates does not come from it.
+//! After the first call of a shape, later ones allocate nothing in Rust: a counting allocator proves it. What MPI
+//! itself allocates does not come from it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

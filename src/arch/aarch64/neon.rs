@@ -32,7 +32,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     type I32 = int32x4_t;
     const F32_LANES: usize = 4;
     const F64_LANES: usize = 2;
-    // 8 x 3 = 24 accumulators, 3 candidate registers and up to 5 anchors, each in the lowest lane of a register: all 32.
+    // 8 x 3 = 24 accumulators, 3 candidate registers and up to 5 anchors, each in the lowest lane of a register: all
+    // 32.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
     // 4 x 4 pairs of one accumulator each (an eighth of the sixteen lanes at a time), four anchors and a candidate: 21

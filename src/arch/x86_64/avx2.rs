@@ -30,8 +30,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 2 x 3 pairs of two accumulators each (half of the sixteen lanes at a time), two anchors and a candidate: 15 of 16
     // registers. 5 loads feed 6 multiply-adds.
     const DOT_ANCHORS: usize = 2;
-    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.16, 1.33 and 1.49; 1 x 4096 0.66, 0.61
-    // and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
+    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.16, 1.33 and 1.49; 1 x 4096 0.66,
+    // 0.61 and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
     const DOT_SQUARE: usize = 10;
     const DOT_FEW: usize = 3;
     const DOT_COST: f64 = 3.8;

@@ -38,8 +38,8 @@ impl Simd for Avx512 {
     // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
     // multiply-adds.
     const DOT_ANCHORS: usize = 3;
-    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 32 x 32 takes 0.91, 0.92 and 0.90, 48 x 48 1.22, 1.16
-    // and 1.12; 8 x 1024 takes 0.96, 0.76 and 0.71, 16 x 1024 1.43, 1.09 and 1.03.
+    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 32 x 32 takes 0.91, 0.92 and 0.90, 48 x 48 1.22,
+    // 1.16 and 1.12; 8 x 1024 takes 0.96, 0.76 and 0.71, 16 x 1024 1.43, 1.09 and 1.03.
     const DOT_SQUARE: usize = 32;
     const DOT_FEW: usize = 9;
     const DOT_COST: f64 = 2.8;

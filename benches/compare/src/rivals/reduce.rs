@@ -1,5 +1,5 @@
-//! What stands before and after a product: rows of embeddings are normalised, and rows of similarities become hinges, or
-//! statistics for those who ask.
+//! What stands before and after a product: rows of embeddings are normalised, and rows of similarities become hinges,
+//! or statistics for those who ask.
 
 use super::entrant::MARGIN;
 use super::vectorised::{Loop, dot, fold, vectorised};
