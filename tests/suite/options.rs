@@ -271,7 +271,7 @@ mod serde {
         let good =
             json!({"positive": 0.5, "mean_negative": 0.25, "closest_negative": {"index": 3, "similarity": 0.375}});
         let row: RowStats = serde_json::from_value(good.clone()).unwrap();
-        assert_eq!(row, RowStats::new(0.5, 0.25, Some(ClosestNegative::new(3, 0.375).unwrap())).unwrap());
+        assert_eq!(row, RowStats::new(0.5, Some(0.25), Some(ClosestNegative::new(3, 0.375).unwrap())).unwrap());
         // A number beyond the range of `f32` becomes an infinity, and JSON writes NaN as null.
         for bad in [json!(1e300), json!(-1e300), Value::Null, json!("NaN")] {
             for place in ["/positive", "/mean_negative", "/closest_negative/similarity"] {
@@ -326,7 +326,7 @@ mod serde {
             RowStats::deserialize(MapDeserializer::new(fields.into_iter()))
         };
         assert_eq!(closest(0.5), Ok(ClosestNegative::new(3, 0.5).unwrap()));
-        assert_eq!(row(0.5, 0.25), Ok(RowStats::new(0.5, 0.25, None).unwrap()));
+        assert_eq!(row(0.5, 0.25), Ok(RowStats::new(0.5, Some(0.25), None).unwrap()));
         for bad in BAD {
             let message = format!("a similarity is {bad}");
             assert_eq!(closest(bad).unwrap_err().to_string(), message);
