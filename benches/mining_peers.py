@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import ctypes
 import io
-import os
 import platform
 import statistics
 import subprocess
