@@ -146,7 +146,7 @@ impl<'a> Bank<'a> {
         self.backend
     }
 
-    /// The bytes that the bank has allocated, and those of rows that it borrows.
+    /// The bytes of the rows, also where they are borrowed, and of all that is kept of them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let rows = match &self.rows {

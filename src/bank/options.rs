@@ -43,8 +43,8 @@ impl BankOptions {
         BankOptions { backend: Backend::detect(), threads: Threads::default(), screens: None }
     }
 
-    /// Sets the instruction set that the bank is packed for. A call against the bank computes with it, whatever its
-    /// own [`TripletLoss::backend`](crate::TripletLoss::backend) is.
+    /// Sets the instruction set that the bank is packed for. A call against the bank searches with it, whatever its own
+    /// [`TripletLoss::backend`](crate::TripletLoss::backend) is, which is left the gradients.
     pub fn backend(self, backend: Backend) -> BankOptions {
         BankOptions { backend, ..self }
     }
