@@ -325,3 +325,53 @@ fn a_bank_that_drifts_takes_a_new_center() {
     let [of_bank, of_fresh] = [survivors(&bank), survivors(&fresh)];
     assert!(of_bank <= of_fresh + of_fresh / 10, "{of_bank} against {of_fresh}");
 }
+
+/// Whole blocks of the sum go: the nodes above those that are left are of these alone.
+#[test]
+fn blocks_of_the_sum_that_go() {
+    let mut workspace = Workspace::new();
+    for rows in [193, 385, 577, 769, 961] {
+        let batch = Data::Random.batch(rows as u64, 3, rows, 9);
+        let mut bank = Bank::new(&batch.candidates[..], 9).unwrap();
+        for turn in 0..3 {
+            assert_eq!(bank.swap_remove(turn).unwrap(), Some(bank.len()));
+            check(&batch.anchors, &Pairing::Identity, &bank, &mut workspace, &format!("{rows} rows less {}", turn + 1));
+        }
+    }
+}
+
+/// A row with one element that dwarfs the others is rounded more coarsely than all that are in the bank: as it comes, and
+/// when others change after it, intervals are as long as its own.
+#[test]
+fn a_row_that_is_rounded_more_coarsely() {
+    let (dim, count) = (64, 300);
+    let fine: Vec<f32> = Random(4).rows(count, dim).iter().map(|value| value.signum()).collect();
+    let mut coarse = Random(5).rows(1, dim);
+    coarse[7] = 100.0;
+    let norm = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+    // Nearly as similar to the coarse row as to its positive, which is row 9.
+    let anchor = |weight: f32| -> Vec<f32> {
+        let positive = &fine[9 * dim..][..dim];
+        let scales = [weight / norm(positive), 1.0 / norm(&coarse)];
+        positive.iter().zip(&coarse).map(|(positive, coarse)| positive * scales[0] + coarse * scales[1]).collect()
+    };
+    let anchors: Vec<f32> = (1..20).flat_map(|step| anchor(1.0 + 0.0005 * step as f32)).collect();
+    let indices = [9; 19];
+    let mut workspace = Workspace::new();
+    for screens in [&[Screen::I8][..], &[Screen::I16]] {
+        let mut bank = BankOptions::new().screens(screens).build(&fine[..], dim).unwrap();
+        bank.push(&coarse).unwrap();
+        for changes in ["the coarse row came", "another row changed after it"] {
+            let batch = Batch::against(&anchors, &bank, Positives::Indices(&indices)).unwrap();
+            let plan = TripletLoss::new().screen(screens[0]);
+            for row in plan.forward(batch, &mut workspace).unwrap().row_stats() {
+                assert_eq!(
+                    row.closest_negative().map(|closest| closest.index()),
+                    Some(count),
+                    "{screens:?}, {changes}"
+                );
+            }
+            bank.replace(0, &fine[..dim]).unwrap();
+        }
+    }
+}
