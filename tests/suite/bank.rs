@@ -339,39 +339,3 @@ fn blocks_of_the_sum_that_go() {
         }
     }
 }
-
-/// A row with one element that dwarfs the others is rounded more coarsely than all that are in the bank: as it comes, and
-/// when others change after it, intervals are as long as its own.
-#[test]
-fn a_row_that_is_rounded_more_coarsely() {
-    let (dim, count) = (64, 300);
-    let fine: Vec<f32> = Random(4).rows(count, dim).iter().map(|value| value.signum()).collect();
-    let mut coarse = Random(5).rows(1, dim);
-    coarse[7] = 100.0;
-    let norm = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
-    // Nearly as similar to the coarse row as to its positive, which is row 9.
-    let anchor = |weight: f32| -> Vec<f32> {
-        let positive = &fine[9 * dim..][..dim];
-        let scales = [weight / norm(positive), 1.0 / norm(&coarse)];
-        positive.iter().zip(&coarse).map(|(positive, coarse)| positive * scales[0] + coarse * scales[1]).collect()
-    };
-    let anchors: Vec<f32> = (1..20).flat_map(|step| anchor(1.0 + 0.0005 * step as f32)).collect();
-    let indices = [9; 19];
-    let mut workspace = Workspace::new();
-    for screens in [&[Screen::I8][..], &[Screen::I16]] {
-        let mut bank = BankOptions::new().screens(screens).build(&fine[..], dim).unwrap();
-        bank.push(&coarse).unwrap();
-        for changes in ["the coarse row came", "another row changed after it"] {
-            let batch = Batch::against(&anchors, &bank, Positives::Indices(&indices)).unwrap();
-            let plan = TripletLoss::new().screen(screens[0]);
-            for row in plan.forward(batch, &mut workspace).unwrap().row_stats() {
-                assert_eq!(
-                    row.closest_negative().map(|closest| closest.index()),
-                    Some(count),
-                    "{screens:?}, {changes}"
-                );
-            }
-            bank.replace(0, &fine[..dim]).unwrap();
-        }
-    }
-}
