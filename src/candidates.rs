@@ -5,7 +5,9 @@ use core::marker::PhantomData;
 
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::error::{Error, Side};
-use crate::exact::{MOST_ROWS, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, norm_rows};
+use crate::exact::{
+    MOST_ROWS, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, norm_rows, norm_rows_from_memory,
+};
 use crate::memory::{AlignedVec, grow};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
@@ -287,7 +289,7 @@ impl WithSimd for MeasureBlock<'_> {
         let Self { rows, norms, sum } = self;
         let dim = sum.len();
         for (rows, norms) in rows.chunks(MOST_ROWS.saturating_mul(dim)).zip(norms.chunks_mut(MOST_ROWS)) {
-            norm_rows(simd, rows, dim, norms);
+            norm_rows_from_memory(simd, Rows::known(rows, dim), norms);
             add_unit_rows(simd, rows, norms, sum);
         }
     }

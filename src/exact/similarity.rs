@@ -1,6 +1,6 @@
 //! The similarity of two rows, and its parts.
 
-use super::lanes::dots;
+use super::lanes::{LANES, dots, passing_dots};
 use crate::arch::Simd;
 use crate::error::{Error, Side};
 use crate::rows::Rows;
@@ -26,6 +26,63 @@ pub(crate) fn norm_rows<S: Simd>(simd: S, rows: &[f32], dim: usize, norms: &mut 
         let pair = [first, if norms.len() == 2 { second } else { first }];
         for (norm, squared_norm) in norms.iter_mut().zip(dots(simd, pair, pair)) {
             *norm = squared_norm.sqrt();
+        }
+    }
+}
+
+/// The norms of rows that come from memory.
+#[inline(always)]
+pub(crate) fn norm_rows_from_memory<S: Simd>(simd: S, rows: Rows<'_>, norms: &mut [f64]) {
+    const ROWS: usize = 64;
+    for (rows, norms) in rows.blocks(ROWS).zip(norms.chunks_mut(ROWS)) {
+        pass_over(simd, rows, [], norms, &mut [[]; ROWS]);
+    }
+}
+
+/// Rows below this length, half a page, are multiplied with others in twos by [`pass_over`]. What the hardware fetches
+/// ahead of longer rows that are read in turns would cross pages, where it stops.
+const SHORT_ROW: usize = 512;
+
+/// The registers that hold the lanes of the sums of [`pass_over`].
+const HELD: usize = 8;
+
+/// The norms of rows that come from memory, and their dot products with `others`.
+#[inline(always)]
+pub(crate) fn pass_over<S: Simd, const OTHERS: usize>(
+    simd: S,
+    rows: Rows<'_>,
+    others: [&[f32]; OTHERS],
+    norms: &mut [f64],
+    dots: &mut [[f64; OTHERS]],
+) {
+    if const { 2 * (1 + OTHERS) * LANES <= HELD * S::F64_LANES } && (OTHERS == 0 || rows.dim() < SHORT_ROW) {
+        pass_over_some::<S, 2, OTHERS>(simd, rows, others, norms, dots);
+    } else {
+        pass_over_some::<S, 1, OTHERS>(simd, rows, others, norms, dots);
+    }
+}
+
+/// [`pass_over`], `ROWS` rows at a time.
+#[inline(always)]
+fn pass_over_some<S: Simd, const ROWS: usize, const OTHERS: usize>(
+    simd: S,
+    rows: Rows<'_>,
+    others: [&[f32]; OTHERS],
+    norms: &mut [f64],
+    dots: &mut [[f64; OTHERS]],
+) {
+    let results = norms.chunks_mut(ROWS).zip(dots.chunks_mut(ROWS));
+    for (rows, (norms, dots)) in rows.blocks(ROWS).zip(results) {
+        let mut some = [&[][..]; ROWS];
+        for (row, some) in some.iter_mut().enumerate() {
+            *some = rows.row(row.min(rows.count() - 1));
+        }
+        let (squared_norms, found) = passing_dots(simd, some, others);
+        for (norm, squared_norm) in norms.iter_mut().zip(squared_norms) {
+            *norm = squared_norm.sqrt();
+        }
+        for (dots, found) in dots.iter_mut().zip(found) {
+            *dots = found;
         }
     }
 }

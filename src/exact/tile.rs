@@ -15,7 +15,7 @@
 //! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
 use super::lanes::{LANES, MOST_REGISTERS, padded};
-use super::similarity::cosine;
+use super::similarity::{cosine, pass_over};
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
 
@@ -48,11 +48,51 @@ pub(crate) fn for_all_pairs<S: Simd, P: PairSink>(
     candidates: NormedRows<'_>,
     sink: &mut P,
 ) {
+    for_pairs_from(simd, 0, anchors, candidates, sink);
+}
+
+/// Computes the norm of every candidate and its similarity with every anchor, for candidates that come from memory: the
+/// first anchor is multiplied with a row while the norm of the row is computed.
+#[inline(always)]
+pub(crate) fn measure_all_pairs<S: Simd, P: PairSink>(
+    simd: S,
+    anchors: NormedRows<'_>,
+    rows: Rows<'_>,
+    norms: &mut [f64],
+    sink: &mut P,
+) {
+    for (run, (rows, norms)) in rows.blocks(MOST_RUN).zip(norms.chunks_mut(MOST_RUN)).enumerate() {
+        let mut dots = [[0.0]; MOST_RUN];
+        pass_over(simd, rows, [anchors.rows.row(0)], norms, &mut dots);
+        sink.take(0, run * MOST_RUN, &similarities(anchors.norms[0], dots.as_flattened(), norms)[..norms.len()]);
+    }
+    for_pairs_from(simd, 1, anchors, NormedRows { rows, norms }, sink);
+}
+
+/// [`for_all_pairs`] with the anchors from row `from` on.
+#[inline(always)]
+fn for_pairs_from<S: Simd, P: PairSink>(
+    simd: S,
+    from: usize,
+    anchors: NormedRows<'_>,
+    candidates: NormedRows<'_>,
+    sink: &mut P,
+) {
     let count = anchors.rows.count();
-    for first in (0..count).step_by(S::DOT_ANCHORS) {
+    for first in (from..count).step_by(S::DOT_ANCHORS) {
         let rows = S::DOT_ANCHORS.min(count - first);
         simd.run_dot_tile(rows, Strip { anchors, first, candidates, sink: &mut *sink });
     }
+}
+
+/// The similarities of a run of pairs of one row, as many as there are norms; zeros beyond them.
+#[inline(always)]
+fn similarities(norm: f64, dots: &[f64], other_norms: &[f64]) -> [f32; MOST_RUN] {
+    let mut similarities = [0.0; MOST_RUN];
+    for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(dots).zip(other_norms) {
+        *similarity = cosine(dot, norm, other_norm) as f32;
+    }
+    similarities
 }
 
 /// A few anchors and all candidates.
@@ -91,12 +131,7 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
             }
             let norms = &candidates.norms[run..end];
             for (a, dots) in dots.iter().enumerate() {
-                let norm = anchors.norms[first + a];
-                let mut similarities = [0.0; MOST_RUN];
-                for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(dots).zip(norms) {
-                    *similarity = cosine(dot, norm, other_norm) as f32;
-                }
-                sink.take(first + a, run, &similarities[..end - run]);
+                sink.take(first + a, run, &similarities(anchors.norms[first + a], dots, norms)[..end - run]);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{
     NormedRows, PairSink, SUM_BLOCK, add_unit_rows, anchor_dots, check_norms, combine_blocks, cosine, dot_sum, dots,
-    for_all_pairs, mean_negative, norm_row, norm_rows,
+    for_all_pairs, mean_negative, measure_all_pairs, norm_row, norm_rows,
 };
 use crate::excluded::Prepared;
 use crate::parallel::{Chunks, Join, for_each_block};
@@ -220,11 +220,10 @@ impl<E: RowExclusions> WithSimd for SearchBlocks<'_, E> {
         for (block, ((rows, norms), sum)) in blocks.enumerate() {
             sum.fill(0.0);
             for (part, (rows, norms)) in rows.blocks(group).zip(norms.chunks_mut(group)).enumerate() {
-                norm_rows(simd, rows.data(), dim, norms);
-                add_unit_rows(simd, rows.data(), norms, sum);
                 let first = first + block * SUM_BLOCK + part * group;
                 let mut sink = SearchSink { searches: &mut *searches, exclusions, first };
-                for_all_pairs(simd, anchors, NormedRows { rows, norms }, &mut sink);
+                measure_all_pairs(simd, anchors, rows, norms, &mut sink);
+                add_unit_rows(simd, rows.data(), norms, sum);
             }
         }
     }

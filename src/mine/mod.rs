@@ -19,7 +19,7 @@ use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::{Candidates, measure_rows};
 use crate::error::{Error, Side};
-use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows};
+use crate::exact::{SUM_BLOCK, check_finite, check_norms, norm_rows_from_memory};
 use crate::excluded::Prepared;
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, PerThread, Threads, for_each_block};
@@ -158,7 +158,7 @@ impl WithSimd for MeasureRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        norm_rows(simd, self.rows.data(), self.rows.dim(), self.norms);
+        norm_rows_from_memory(simd, self.rows, self.norms);
     }
 }
 
