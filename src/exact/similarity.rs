@@ -35,36 +35,36 @@ pub(crate) fn norm_rows<S: Simd>(simd: S, rows: &[f32], dim: usize, norms: &mut 
 pub(crate) fn norm_rows_from_memory<S: Simd>(simd: S, rows: Rows<'_>, norms: &mut [f64]) {
     const ROWS: usize = 64;
     for (rows, norms) in rows.blocks(ROWS).zip(norms.chunks_mut(ROWS)) {
-        pass_over(simd, rows, [], norms, &mut [[]; ROWS]);
+        pass_over::<S, 1, 0>(simd, rows, [], norms, &mut [[]; ROWS]);
     }
 }
 
-/// Rows below this length, half a page, are multiplied with others in twos by [`pass_over`]. What the hardware fetches
-/// ahead of longer rows that are read in turns would cross pages, where it stops.
+/// Rows below this length, half a page, are multiplied with another one in twos. What the hardware fetches ahead of
+/// longer rows that are read in turns would cross pages, where it stops.
 const SHORT_ROW: usize = 512;
 
-/// The registers that hold the lanes of the sums of [`pass_over`].
+/// The registers that hold the lanes of the sums of a pass.
 const HELD: usize = 8;
 
-/// The norms of rows that come from memory, and their dot products with `others`.
+/// The norms of rows that come from memory, and their dot products with `other`.
 #[inline(always)]
-pub(crate) fn pass_over<S: Simd, const OTHERS: usize>(
+pub(crate) fn dots_from_memory<S: Simd>(
     simd: S,
     rows: Rows<'_>,
-    others: [&[f32]; OTHERS],
+    other: &[f32],
     norms: &mut [f64],
-    dots: &mut [[f64; OTHERS]],
+    dots: &mut [[f64; 1]],
 ) {
-    if const { 2 * (1 + OTHERS) * LANES <= HELD * S::F64_LANES } && (OTHERS == 0 || rows.dim() < SHORT_ROW) {
-        pass_over_some::<S, 2, OTHERS>(simd, rows, others, norms, dots);
+    if const { 4 * LANES <= HELD * S::F64_LANES } && rows.dim() < SHORT_ROW {
+        pass_over::<S, 2, 1>(simd, rows, [other], norms, dots);
     } else {
-        pass_over_some::<S, 1, OTHERS>(simd, rows, others, norms, dots);
+        pass_over::<S, 1, 1>(simd, rows, [other], norms, dots);
     }
 }
 
-/// [`pass_over`], `ROWS` rows at a time.
+/// The norms of rows that come from memory, and their dot products with `others`, `ROWS` rows at a time.
 #[inline(always)]
-fn pass_over_some<S: Simd, const ROWS: usize, const OTHERS: usize>(
+fn pass_over<S: Simd, const ROWS: usize, const OTHERS: usize>(
     simd: S,
     rows: Rows<'_>,
     others: [&[f32]; OTHERS],

@@ -15,7 +15,7 @@
 //! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
 use super::lanes::{LANES, MOST_REGISTERS, padded};
-use super::similarity::{cosine, pass_over};
+use super::similarity::{cosine, dots_from_memory};
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
 
@@ -63,7 +63,7 @@ pub(crate) fn measure_all_pairs<S: Simd, P: PairSink>(
 ) {
     for (run, (rows, norms)) in rows.blocks(MOST_RUN).zip(norms.chunks_mut(MOST_RUN)).enumerate() {
         let mut dots = [[0.0]; MOST_RUN];
-        pass_over(simd, rows, [anchors.rows.row(0)], norms, &mut dots);
+        dots_from_memory(simd, rows, anchors.rows.row(0), norms, &mut dots);
         sink.take(0, run * MOST_RUN, &similarities(anchors.norms[0], dots.as_flattened(), norms)[..norms.len()]);
     }
     for_pairs_from(simd, 1, anchors, NormedRows { rows, norms }, sink);
