@@ -62,9 +62,9 @@ pub(crate) fn measure_all_pairs<S: Simd, P: PairSink>(
     sink: &mut P,
 ) {
     for (run, (rows, norms)) in rows.blocks(MOST_RUN).zip(norms.chunks_mut(MOST_RUN)).enumerate() {
-        let mut dots = [[0.0]; MOST_RUN];
-        dots_from_memory(simd, rows, anchors.rows.row(0), norms, &mut dots);
-        sink.take(0, run * MOST_RUN, &similarities(anchors.norms[0], dots.as_flattened(), norms)[..norms.len()]);
+        let mut dots = [0.0; MOST_RUN];
+        dots_from_memory(simd, rows, anchors.rows.row(0), norms, dots.as_chunks_mut().0);
+        sink.take(0, run * MOST_RUN, &similarities(anchors.norms[0], &dots, norms)[..norms.len()]);
     }
     for_pairs_from(simd, 1, anchors, NormedRows { rows, norms }, sink);
 }
@@ -87,7 +87,7 @@ fn for_pairs_from<S: Simd, P: PairSink>(
 
 /// The similarities of a run of pairs of one row, as many as there are norms; zeros beyond them.
 #[inline(always)]
-fn similarities(norm: f64, dots: &[f64], other_norms: &[f64]) -> [f32; MOST_RUN] {
+fn similarities(norm: f64, dots: &[f64; MOST_RUN], other_norms: &[f64]) -> [f32; MOST_RUN] {
     let mut similarities = [0.0; MOST_RUN];
     for ((similarity, &dot), &other_norm) in similarities.iter_mut().zip(dots).zip(other_norms) {
         *similarity = cosine(dot, norm, other_norm) as f32;

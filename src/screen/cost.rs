@@ -30,9 +30,10 @@ fn survivor_cost(dim: f64) -> f64 {
 /// Batches with shorter rows, or fewer elements on both sides, are screened in `f32`: there, rounding rows to integers
 /// costs more than it saves. Whole calls on Zen 5, 16 bits over `f32`: 48 x 48 x 128 took 0.98, 64 x 64 x 64 0.98,
 /// 128 x 128 x 32 0.99, 96 x 96 x 32 1.04. Without an instruction for dot products, which 16 bits of AVX2 lack, 128 x 128 x 128
-/// took 1.07 and 192 x 192 x 128 1.09, 256 x 256 x 128 0.97.
+/// took 1.07, 192 x 192 x 128 1.09, 64 x 64 x 768 1.10, and 256 x 256 x 128 0.97.
 const LEAST_DIM: usize = 32;
 const LEAST_ELEMENTS: usize = 1 << 12;
+const LEAST_ROWS_WITHOUT_DOTS: usize = 128;
 const LEAST_ELEMENTS_WITHOUT_DOTS: usize = 1 << 15;
 
 /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
@@ -249,8 +250,12 @@ impl WithSimd for Coarsest {
             return Precision::Exact;
         }
         // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
-        let least = if S::FAST_I8 { LEAST_ELEMENTS } else { LEAST_ELEMENTS_WITHOUT_DOTS };
-        if dim < LEAST_DIM || many.saturating_mul(dim) < least || dim > MAX_DIM {
+        let (least_rows, least_elements) = match S::FAST_I8 {
+            true => (0, LEAST_ELEMENTS),
+            false => (LEAST_ROWS_WITHOUT_DOTS, LEAST_ELEMENTS_WITHOUT_DOTS),
+        };
+        let elements = many.saturating_mul(dim);
+        if dim < LEAST_DIM || many < least_rows || elements < least_elements || dim > MAX_DIM {
             return Precision::Float32;
         }
         match Fastest.run(simd) {
