@@ -242,6 +242,18 @@ fn memory<S: Simd>(simd: S) {
     let mut square = vec![simd.splat(0.0); lanes - 1];
     assert!(catch_unwind(AssertUnwindSafe(|| simd.transpose(&mut square))).is_err(), "transpose: too few registers");
     short(&|| _ = simd.load(&floats[..lanes - 1]), "load");
+    for stride in [lanes, lanes + 3, 0] {
+        let rows: Vec<f32> = (0..(lanes - 1) * stride + lanes).map(|element| element as f32).collect();
+        let mut square = vec![simd.splat(0.0); lanes];
+        simd.load_rows(&rows, stride, &mut square);
+        for (r, &register) in square.iter().enumerate() {
+            assert_eq!(F32(register).lanes(simd), rows[r * stride..][..lanes], "load_rows: row {r} of stride {stride}");
+        }
+        let one_less = &rows[..rows.len() - 1];
+        short(&|| simd.load_rows(one_less, stride, &mut vec![simd.splat(0.0); lanes]), "load_rows");
+    }
+    short(&|| simd.load_rows(&floats, usize::MAX / 2, &mut vec![simd.splat(0.0); lanes]), "load_rows");
+    short(&|| simd.load_rows(&floats, 0, &mut vec![simd.splat(0.0); lanes - 1]), "load_rows");
     short(&|| _ = simd.load_bits(&patterns[..lanes - 1]), "load_bits");
     short(&|| _ = simd.load_words(&patterns[..lanes - 1]), "load_words");
     short(&|| _ = simd.load64(&vec![0.0; lanes64 - 1]), "load64");

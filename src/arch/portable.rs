@@ -65,6 +65,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_rows(self, rows: &[f32], stride: usize, square: &mut [f32x8]) {
+        let square: &mut [f32x8; 8] = head_mut(square);
+        for (r, row) in square.iter_mut().enumerate() {
+            *row = self.load(&rows[r * stride..]);
+        }
+    }
+
+    #[inline(always)]
     fn store(self, value: f32x8, target: &mut [f32]) {
         *head_mut(target) = value.to_array();
     }

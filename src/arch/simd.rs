@@ -61,6 +61,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn prefetch(self, address: *const u8);
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
+    /// Loads a register of each of the first `F32_LANES` rows of a matrix, whose rows begin `stride` elements apart, into
+    /// the first registers of `square`. It checks once that all of them are in `rows`, not row by row.
+    fn load_rows(self, rows: &[f32], stride: usize, square: &mut [Self::F32]);
     fn store(self, value: Self::F32, target: &mut [f32]);
     /// Loads `f32` that are kept as their bits.
     fn load_bits(self, source: &[u32]) -> Self::F32;
@@ -150,4 +153,11 @@ pub(super) fn head<T, const N: usize>(slice: &[T]) -> &[T; N] {
 #[inline(always)]
 pub(super) fn head_mut<T, const N: usize>(slice: &mut [T]) -> &mut [T; N] {
     slice.first_chunk_mut().expect("a full register")
+}
+
+/// How many elements a matrix has at least of whose first `N` rows, `stride` elements apart, the first `N` elements are
+/// loaded; the most there are where that overflows.
+#[inline(always)]
+pub(super) fn last_of_rows<const N: usize>(stride: usize) -> usize {
+    stride.saturating_mul(N - 1).saturating_add(N)
 }

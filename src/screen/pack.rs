@@ -117,16 +117,19 @@ impl<'a> RowGroup<'a> {
     pub(crate) fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
         let mut square = [simd.splat(0.0); MAX_LANES];
         let rest = self.dim - k;
-        if rest >= S::F32_LANES {
-            for (r, elements) in square.iter_mut().enumerate().take(S::F32_LANES) {
-                *elements = self.scale(simd, r, simd.load(&self.rows[self.starts[r] + k..]));
-            }
+        if rest >= S::F32_LANES && self.is_full::<S>() {
+            simd.load_rows(&self.rows[k..], self.dim, &mut square);
         } else {
-            for (r, elements) in square.iter_mut().enumerate().take(S::F32_LANES) {
+            let length = rest.min(S::F32_LANES);
+            for (elements, &start) in square.iter_mut().zip(&self.starts[..S::F32_LANES]) {
                 let mut block = [0.0; MAX_LANES];
-                block[..rest].copy_from_slice(&self.rows[self.starts[r] + k..][..rest]);
-                *elements = self.scale(simd, r, simd.load(&block));
+                block[..length].copy_from_slice(&self.rows[start + k..][..length]);
+                *elements = simd.load(&block);
             }
+        }
+        for r in 0..S::F32_LANES {
+            let [power, rest] = self.factors[r];
+            square[r] = simd.mul(simd.mul(square[r], simd.splat(power)), simd.splat(rest));
         }
         simd.transpose(&mut square);
         square
@@ -144,9 +147,9 @@ impl<'a> RowGroup<'a> {
         }
     }
 
+    /// Whether there is a row for each lane of a register.
     #[inline(always)]
-    fn scale<S: Simd>(&self, simd: S, row: usize, elements: S::F32) -> S::F32 {
-        let [power, rest] = self.factors[row];
-        simd.mul(simd.mul(elements, simd.splat(power)), simd.splat(rest))
+    fn is_full<S: Simd>(&self) -> bool {
+        self.rows.len() >= S::F32_LANES * self.dim
     }
 }

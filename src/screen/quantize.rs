@@ -167,17 +167,16 @@ fn measure<S: Simd>(
 ) -> [QuantizedRow; MAX_LANES] {
     let mut largest = simd.splat(0.0);
     let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
+    let mut quads = scratch.chunks_exact_mut(4 * S::F32_LANES).zip(center.values().as_chunks::<4>().0);
     for start in (0..group.dim()).step_by(S::F32_LANES) {
         group.prefetch(simd, start);
         let columns = group.columns(simd, start);
         // By fours, as there are four sums of each kind: a constant number of them stays in registers.
-        for quad in (0..S::F32_LANES).step_by(4) {
-            let at = start + quad;
-            let center = &center.values()[at..][..4];
-            let scratch = &mut scratch[at * S::F32_LANES..][..4 * S::F32_LANES];
+        let columns = columns[..S::F32_LANES].as_chunks::<4>().0;
+        for (columns, (scratch, center)) in columns.iter().zip(&mut quads) {
             for k in 0..4 {
                 let center = simd.splat(center[k]);
-                let element = simd.sub(columns[quad + k], center);
+                let element = simd.sub(columns[k], center);
                 simd.store(element, &mut scratch[k * S::F32_LANES..]);
                 largest = simd.max_abs(largest, element);
                 squared_norms[k] = simd.mul_add(element, element, squared_norms[k]);

@@ -7,7 +7,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
-use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
+use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 
 /// Proof that the CPU has NEON, and DotProd too if `DOTPROD`.
 ///
@@ -115,6 +115,18 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         let source: &[f32; 4] = head(source);
         // SAFETY: `self` proves NEON, and `source` is 4 readable `f32`; the load needs no more alignment.
         unsafe { vld1q_f32(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_rows(self, rows: &[f32], stride: usize, square: &mut [float32x4_t]) {
+        let square: &mut [float32x4_t; 4] = head_mut(square);
+        assert!(rows.len() >= last_of_rows::<4>(stride));
+        for (r, row) in square.iter_mut().enumerate() {
+            // SAFETY: row `r` of 4 begins at `r * stride`, 4 elements or more before the end of `rows`.
+            let source = unsafe { rows.as_ptr().add(r * stride) };
+            // SAFETY: `self` proves NEON, and `source` is 4 readable `f32`; the load needs no more alignment.
+            *row = unsafe { vld1q_f32(source) };
+        }
     }
 
     #[inline(always)]

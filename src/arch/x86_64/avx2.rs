@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
+use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +96,18 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let source: &[f32; 8] = head(source);
         // SAFETY: `self` proves AVX2, and `source` is 8 readable `f32`; the load needs no alignment.
         unsafe { _mm256_loadu_ps(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_rows(self, rows: &[f32], stride: usize, square: &mut [__m256]) {
+        let square: &mut [__m256; 8] = head_mut(square);
+        assert!(rows.len() >= last_of_rows::<8>(stride));
+        for (r, row) in square.iter_mut().enumerate() {
+            // SAFETY: row `r` of 8 begins at `r * stride`, 8 elements or more before the end of `rows`.
+            let source = unsafe { rows.as_ptr().add(r * stride) };
+            // SAFETY: `self` proves AVX2, and `source` is 8 readable `f32`; the load needs no alignment.
+            *row = unsafe { _mm256_loadu_ps(source) };
+        }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
+use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +96,18 @@ impl Simd for Avx512 {
         let source: &[f32; 16] = head(source);
         // SAFETY: `self` proves AVX-512F, and `source` is 16 readable `f32`; the load needs no alignment.
         unsafe { _mm512_loadu_ps(source.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_rows(self, rows: &[f32], stride: usize, square: &mut [__m512]) {
+        let square: &mut [__m512; 16] = head_mut(square);
+        assert!(rows.len() >= last_of_rows::<16>(stride));
+        for (r, row) in square.iter_mut().enumerate() {
+            // SAFETY: row `r` of 16 begins at `r * stride`, 16 elements or more before the end of `rows`.
+            let source = unsafe { rows.as_ptr().add(r * stride) };
+            // SAFETY: `self` proves AVX-512F, and `source` is 16 readable `f32`; the load needs no alignment.
+            *row = unsafe { _mm512_loadu_ps(source) };
+        }
     }
 
     #[inline(always)]
