@@ -65,6 +65,30 @@ impl<S: Simd> Lanes<S> {
         }
     }
 
+    /// Adds the elements times `scale`, the products rounded before they are added.
+    #[inline(always)]
+    fn add_scaled(&mut self, simd: S, x: &Block<f32>, scale: S::F64) {
+        for r in 0..LANES / S::F64_LANES {
+            self.0[r] = simd.add64(self.0[r], simd.mul64(simd.widen(&x[r * S::F64_LANES..]), scale));
+        }
+    }
+
+    #[inline(always)]
+    fn load(simd: S, block: &Block<f64>) -> Lanes<S> {
+        let mut lanes = Lanes::zero(simd);
+        for r in 0..LANES / S::F64_LANES {
+            lanes.0[r] = simd.load64(&block[r * S::F64_LANES..]);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn store(&self, simd: S, block: &mut Block<f64>) {
+        for r in 0..LANES / S::F64_LANES {
+            simd.store64(self.0[r], &mut block[r * S::F64_LANES..]);
+        }
+    }
+
     /// Adds the elements.
     #[inline(always)]
     fn add_values(&mut self, simd: S, x: &Block<f32>) {
@@ -194,6 +218,37 @@ pub(crate) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
     }
     if !x_tail.is_empty() {
         lanes.add_rounded_products(simd, &padded(x_tail), &padded(sum_tail));
+    }
+    lanes.fold(simd)
+}
+
+/// Adds `row * scale`, the product rounded before it is added.
+#[inline(always)]
+pub(crate) fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
+    for (sum, &value) in sum.iter_mut().zip(row) {
+        *sum += f64::from(value) * scale;
+    }
+}
+
+/// Adds rows, each times a number, to `sum`: one after the other, every product rounded before it is added. Returns the
+/// dot product of `x` with what is in `sum` then, as [`dot_sum`] does, from the same pass.
+#[inline(always)]
+pub(crate) fn add_scaled_rows<S: Simd>(simd: S, terms: &[(&[f32], f64)], x: &[f32], sum: &mut [f64]) -> f64 {
+    let mut lanes = Lanes::zero(simd);
+    let ((x, x_tail), (blocks, tail)) = (x.as_chunks::<LANES>(), sum.as_chunks_mut::<LANES>());
+    for (k, (x, block)) in x.iter().zip(&mut *blocks).enumerate() {
+        let mut held = Lanes::load(simd, block);
+        for &(row, scale) in terms {
+            held.add_scaled(simd, &row.as_chunks().0[k], simd.splat64(scale));
+        }
+        held.store(simd, block);
+        lanes.add_rounded_products(simd, x, block);
+    }
+    if !x_tail.is_empty() {
+        for &(row, scale) in terms {
+            add_scaled(row.as_chunks::<LANES>().1, scale, tail);
+        }
+        lanes.add_rounded_products(simd, &padded(x_tail), &padded(tail));
     }
     lanes.fold(simd)
 }

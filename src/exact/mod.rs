@@ -17,13 +17,11 @@ mod sums;
 mod tile;
 mod vectors;
 
-pub(crate) use lanes::{anchor_dots, dot_scaled, dot_sum, dots, sum_values};
+pub(crate) use lanes::{add_scaled, add_scaled_rows, anchor_dots, dot_scaled, dot_sum, dots, sum_values};
 pub(crate) use similarity::{
     ExactRow, check_norms, cosine, cosine_rows, dot_rows, inverse, mean_negative, norm_row, norm_rows,
     norm_rows_from_memory,
 };
-pub(crate) use sums::{
-    MOST_ROWS, SUM_BLOCK, SumStack, SumTree, add_scaled, add_unit_rows, combine_blocks, sum_in_order,
-};
+pub(crate) use sums::{MOST_ROWS, SUM_BLOCK, SumStack, SumTree, add_unit_rows, combine_blocks, sum_in_order};
 pub(crate) use tile::{NormedRows, PairSink, for_all_pairs, measure_all_pairs};
 pub(crate) use vectors::check_finite;

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::lanes::add_scaled;
 use super::similarity::inverse;
 use crate::arch::Simd;
 use crate::error::{Error, Side};
@@ -199,14 +200,6 @@ pub(crate) fn sum_in_order<const N: usize>(count: usize, term: &impl Fn(usize) -
         sum
     };
     combine(count.div_ceil(LOSS_BLOCK).max(1), &mut block, &add)
-}
-
-/// Adds `row * scale`, the product rounded before it is added.
-#[inline(always)]
-pub(crate) fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
-    for (sum, &value) in sum.iter_mut().zip(row) {
-        *sum += f64::from(value) * scale;
-    }
 }
 
 /// Adds up to [`MOST_ROWS`] rows, each scaled to norm 1, to `sums`, in ascending order of rows. The product is rounded

@@ -5,7 +5,7 @@
 
 use super::pairs::{Element, Sparse};
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_sum, inverse};
+use crate::exact::{SUM_BLOCK, add_scaled, add_scaled_rows, combine_blocks, inverse};
 use crate::excluded::{GroupSums, Members};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
@@ -109,22 +109,44 @@ impl Pullback<'_> {
         Some(sums.of(simd, group, scratch))
     }
 
-    /// Writes the gradient of one row, before it is rounded. `group_sum` is scratch of the same length.
+    /// Writes `g` of one row into `sum`. `group_sum` is scratch of the same length.
     #[inline(always)]
-    pub(super) fn row<S: Simd>(&self, simd: S, row: usize, gradient: &mut [f64], group_sum: &mut [f64]) {
-        start(self.common, self.group_sum(simd, row, group_sum), self.shares.of(row), gradient);
+    pub(super) fn row<S: Simd>(&self, simd: S, row: usize, sum: &mut [f64], group_sum: &mut [f64]) -> Projection {
+        /// The terms that are added in one pass.
+        const AT_ONCE: usize = 8;
+        start(self.common, self.group_sum(simd, row, group_sum), self.shares.of(row), sum);
+        let (mut terms, mut count) = ([(&[][..], 0.0); AT_ONCE], 0);
         if let Some(Partners { rows, norms, values }) = self.partners.filter(|partners| partners.values[row] != 0.0) {
-            add_scaled(rows.row(row), values[row] * inverse(norms[row]), gradient);
+            (terms[0], count) = ((rows.row(row), values[row] * inverse(norms[row])), 1);
         }
         for element in self.pairs_of(row) {
+            if count == AT_ONCE {
+                add_scaled_rows(simd, &terms, terms[0].0, sum);
+                count = 0;
+            }
             let scale = element.value * inverse(self.other_norms[element.column]);
-            add_scaled(self.others.row(element.column), scale, gradient);
+            terms[count] = (self.others.row(element.column), scale);
+            count += 1;
         }
-        let (values, scale) = (self.rows.row(row), inverse(self.norms[row]));
-        let along = dot_sum(simd, values, gradient) * scale * scale;
-        for (gradient, &value) in gradient.iter_mut().zip(values) {
-            *gradient = (*gradient - f64::from(value) * along) * scale;
-        }
+        let scale = inverse(self.norms[row]);
+        let along = add_scaled_rows(simd, &terms[..count], self.rows.row(row), sum) * scale * scale;
+        Projection { along, scale }
+    }
+}
+
+/// The last step of a row's gradient: what of its `g` lies along the row is taken away, and the rest is divided by the
+/// norm of the row.
+#[derive(Clone, Copy)]
+pub(super) struct Projection {
+    along: f64,
+    scale: f64,
+}
+
+impl Projection {
+    /// An element of the gradient, before it is rounded, from those of `g` and of the row.
+    #[inline(always)]
+    pub(super) fn of(self, sum: f64, value: f32) -> f64 {
+        (sum - f64::from(value) * self.along) * self.scale
     }
 }
 
@@ -145,20 +167,6 @@ fn start(common: &[f64], group: Option<&[f64]>, share: f64, gradient: &mut [f64]
     }
 }
 
-/// Rounds the gradient of a row into its place, or its sum with what is there.
-#[inline(always)]
-fn store(gradient: &[f64], accumulate: bool, output: &mut [f32]) {
-    if accumulate {
-        for (output, &gradient) in output.iter_mut().zip(gradient) {
-            *output = (f64::from(*output) + gradient) as f32;
-        }
-    } else {
-        for (output, &gradient) in output.iter_mut().zip(gradient) {
-            *output = gradient as f32;
-        }
-    }
-}
-
 /// A block of rows, with the place for their gradients, and room for the gradient of a row and the sum of a group in
 /// `f64`.
 struct RowBlock<'a> {
@@ -175,13 +183,19 @@ impl WithSimd for RowBlock<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let RowBlock { pullback, first, output, accumulate, scratch } = self;
-        let (gradient, group_sum) = scratch.split_at_mut(pullback.rows.dim());
+        let (sum, group_sum) = scratch.split_at_mut(pullback.rows.dim());
         for (index, output) in output.chunks_exact_mut(pullback.rows.dim()).enumerate() {
-            if !pullback.is_zero(first + index) {
-                pullback.row(simd, first + index, gradient, group_sum);
-                store(gradient, accumulate, output);
-            } else if !accumulate {
-                output.fill(0.0);
+            let row = first + index;
+            if pullback.is_zero(row) {
+                if !accumulate {
+                    output.fill(0.0);
+                }
+                continue;
+            }
+            let projection = pullback.row(simd, row, sum, group_sum);
+            for ((output, &sum), &value) in output.iter_mut().zip(&*sum).zip(pullback.rows.row(row)) {
+                let gradient = projection.of(sum, value);
+                *output = if accumulate { f64::from(*output) + gradient } else { gradient } as f32;
             }
         }
     }

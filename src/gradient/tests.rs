@@ -21,7 +21,10 @@ impl WithSimd for AllRows<'_> {
         let (rows, dim) = (self.0.rows.count(), self.0.rows.dim());
         let (mut all, mut group_sum) = (vec![0.0; rows * dim], vec![0.0; dim]);
         for (row, gradient) in all.chunks_exact_mut(dim).enumerate().filter(|(row, _)| !self.0.is_zero(*row)) {
-            self.0.row(simd, row, gradient, &mut group_sum);
+            let projection = self.0.row(simd, row, gradient, &mut group_sum);
+            for (gradient, &value) in gradient.iter_mut().zip(self.0.rows.row(row)) {
+                *gradient = projection.of(*gradient, value);
+            }
         }
         all
     }
