@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use hardneg::{Batch, Forward, Loss, Positives, RowStats, Screening, TripletLoss};
+use hardneg::{Batch, Exclusions, Forward, Loss, Positives, RowStats, Screening, TripletLoss};
 
 use crate::agreement::Call;
 use crate::error::Error;
 use crate::ranks::{Link, Memory, PAYLOAD, Ranks};
-use crate::shard::{Labels, Shard, ShardGradients, excluding};
+use crate::shard::{Shard, ShardGradients};
 use crate::stats::{SCREENING_WORDS, STATS_WORDS, from_words, screening_of_words, screening_words, to_words};
 
 /// The result of [`Ranks::forward`]: the loss of the whole batch, the statistics of its rows, and the backward pass
@@ -87,20 +87,28 @@ impl Ranks {
         let Ranks { link, memory } = self;
         let call = Call::new(plan, &shard, gradients);
         call.agree(link, check, &mut memory.rows_of)?;
-        gather_candidates(link, memory, shard)?;
+        gather_candidates(link, memory, shard, gradients)?;
         let (loss, screening) = score(link, memory, plan, shard)?;
         Ok(ShardForward(Place::Spread(Spread { ranks: self, plan: *plan, shard, loss, screening })))
     }
 }
 
 /// Leaves the candidates of all ranks in the memory.
-fn gather_candidates(link: &mut Link, memory: &mut Memory, shard: Shard<'_>) -> Result<(), Error> {
-    let grown = memory.grow_forward(link.transport.rank(), &shard);
+fn gather_candidates(
+    link: &mut Link,
+    memory: &mut Memory,
+    shard: Shard<'_>,
+    gradients: Option<&ShardGradients<'_>>,
+) -> Result<(), Error> {
+    let rank = link.transport.rank();
+    let first = memory.rows_of.anchors.of(rank).start;
+    let checked = gradients.map_or(Ok(()), |gradients| gradients.check_weights(first));
+    let grown = checked.and_then(|()| memory.grow_forward(rank, &shard));
     link.exchange(grown, [0; PAYLOAD])?;
     let counts = &memory.rows_of.candidates;
     link.transport.gather_rows(shard.candidates, shard.dim, counts, &mut memory.candidates);
-    if let Some(labels) = shard.labels {
-        link.transport.gather_rows(labels.candidates, 1, counts, &mut memory.candidate_labels);
+    if let Exclusions::Labels { candidates: labels, .. } = shard.exclusions {
+        link.transport.gather_rows(labels, 1, counts, &mut memory.candidate_labels);
     }
     Ok(())
 }
@@ -243,7 +251,8 @@ impl ShardForward<'_, '_> {
     pub fn backward(&mut self, gradients: ShardGradients<'_>) -> Result<(), Error> {
         match &mut self.0 {
             Place::Alone(forward) => {
-                forward.backward(gradients.into_gradients()).map_err(|error| Error::of_rank(0, error))
+                let weights = gradients.weights;
+                forward.backward(gradients.into_gradients(weights)).map_err(|error| Error::of_rank(0, error))
             }
             Place::Spread(spread) => spread.backward(gradients),
         }
@@ -254,12 +263,20 @@ impl Spread<'_, '_> {
     fn backward(&mut self, gradients: ShardGradients<'_>) -> Result<(), Error> {
         let Spread { ranks: Ranks { link, memory }, plan, shard, .. } = self;
         let rank = link.transport.rank();
-        let grown = gradients.check(shard).and_then(|()| memory.grow_backward(rank, shard));
+        let checked =
+            gradients.check(shard).and_then(|()| gradients.check_weights(memory.rows_of.anchors.of(rank).start));
+        let grown = checked.and_then(|()| memory.grow_backward(rank, shard, &gradients));
         Call::backward(shard, &gradients).agree_again(link, grown)?;
-        gather_anchors(link, memory, *shard);
+        gather_anchors(link, memory, *shard, gradients.weights);
         let Memory { workspace, rows_of, candidates, anchors, positives, indices, stats, .. } = memory;
-        let (anchor_labels, candidate_labels) = (&memory.anchor_labels[..], &memory.candidate_labels[..]);
-        let labels = shard.labels.map(|_| Labels { anchors: anchor_labels, candidates: candidate_labels });
+        let weights = gradients.weights.map(|_| &memory.weights[..]);
+        let exclusions = match shard.exclusions {
+            Exclusions::Labels { .. } => {
+                Exclusions::Labels { anchors: &memory.anchor_labels, candidates: &memory.candidate_labels }
+            }
+            Exclusions::Lists { .. } => Exclusions::Lists { offsets: &memory.list_offsets, indices: &memory.listed },
+            _ => Exclusions::Nothing,
+        };
         let positives = match shard.positives {
             Positives::Outside(_) => Positives::Outside(positives),
             Positives::Identity | Positives::Offset(_) => shard.positives,
@@ -267,23 +284,43 @@ impl Spread<'_, '_> {
         };
         let ranges = (rows_of.anchors.of(rank), rows_of.candidates.of(rank));
         let written = Batch::new(anchors, candidates, shard.dim, positives).and_then(|batch| {
-            let batch = excluding(batch, labels)?;
+            let batch = batch.excluding(exclusions)?;
             let mut forward = plan.forward_from_row_stats(batch, stats, workspace)?;
-            forward.backward(gradients.into_gradients().rows(ranges.0, ranges.1))
+            forward.backward(gradients.into_gradients(weights).rows(ranges.0, ranges.1))
         });
         link.exchange(written, [0; PAYLOAD]).map(|_| ())
     }
 }
 
-/// Leaves the anchors of all ranks in the memory, with their positives where these are not known from the pairing.
-fn gather_anchors(link: &Link, memory: &mut Memory, shard: Shard<'_>) {
+/// Leaves the anchors of all ranks in the memory, with their positives where these are not known from the pairing, and
+/// what is excluded for them.
+fn gather_anchors(link: &Link, memory: &mut Memory, shard: Shard<'_>, weights: Option<&[f32]>) {
     let Memory { rows_of, anchors, positives, anchor_labels, indices, own_indices, .. } = memory;
+    let (own_lengths, list_offsets, listed) = (&mut memory.own_lengths, &mut memory.list_offsets, &mut memory.listed);
+    let weights_of_all = &mut memory.weights;
     link.transport.gather_rows(shard.anchors, shard.dim, &rows_of.anchors, anchors);
     if let Some(outside) = shard.outside() {
         link.transport.gather_rows(outside, shard.dim, &rows_of.anchors, positives);
     }
-    if let Some(labels) = shard.labels {
-        link.transport.gather_rows(labels.anchors, 1, &rows_of.anchors, anchor_labels);
+    match shard.exclusions {
+        Exclusions::Labels { anchors: labels, .. } => {
+            link.transport.gather_rows(labels, 1, &rows_of.anchors, anchor_labels);
+        }
+        Exclusions::Lists { offsets, indices } => {
+            own_lengths.iter_mut().zip(offsets.windows(2)).for_each(|(length, ends)| *length = ends[1] - ends[0]);
+            link.transport.gather_rows(own_lengths, 1, &rows_of.anchors, &mut list_offsets[1..]);
+            list_offsets[0] = 0;
+            let mut end = 0;
+            for offset in &mut list_offsets[1..] {
+                end += *offset;
+                *offset = end;
+            }
+            link.transport.gather_rows(indices, 1, &rows_of.listed, listed);
+        }
+        _ => {}
+    }
+    if let Some(own) = weights {
+        link.transport.gather_rows(own, 1, &rows_of.anchors, weights_of_all);
     }
     if shard.has_indices() {
         shard.write_indices(own_indices);

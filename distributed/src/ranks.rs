@@ -1,12 +1,12 @@
 //! `Ranks`: the processes of a communicator, and the memory of their calls.
 
-use hardneg::{RowStats, Side, Workspace};
+use hardneg::{Exclusions, RowStats, Side, Workspace};
 use mpi::topology::Communicator;
 
 use crate::agreement::{GATHER, compare, too_many};
 use crate::error::{Error, STATUS_WORDS, Setting, encode};
 use crate::mining::MiningMemory;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardGradients};
 use crate::stats::STATS_WORDS;
 use crate::transport::{RowCounts, Traffic, Transport};
 
@@ -52,6 +52,13 @@ pub(crate) struct Memory {
     /// The labels of all rows, where there are labels.
     pub(crate) candidate_labels: Vec<u64>,
     pub(crate) anchor_labels: Vec<u64>,
+    /// Where there are lists of excluded candidates: how many this rank's anchors have; where those of each anchor
+    /// begin, and where the last ones end; and the candidates of all.
+    pub(crate) own_lengths: Vec<usize>,
+    pub(crate) list_offsets: Vec<usize>,
+    pub(crate) listed: Vec<usize>,
+    /// The weights of all anchors, where there are weights.
+    pub(crate) weights: Vec<f32>,
     /// The statistics of this rank's anchors, and of all, as they travel.
     pub(crate) own_words: Vec<u64>,
     pub(crate) words: Vec<u64>,
@@ -64,6 +71,8 @@ pub(crate) struct Memory {
 pub(crate) struct SideCounts {
     pub(crate) anchors: RowCounts,
     pub(crate) candidates: RowCounts,
+    /// The candidates that lists exclude, each for one anchor.
+    pub(crate) listed: RowCounts,
 }
 
 impl Ranks {
@@ -71,7 +80,7 @@ impl Ranks {
     pub fn new(communicator: &impl Communicator) -> Ranks {
         let transport = Transport::new(communicator);
         let counts = || RowCounts::with_capacity(transport.size());
-        let rows_of = SideCounts { anchors: counts(), candidates: counts() };
+        let rows_of = SideCounts { anchors: counts(), candidates: counts(), listed: counts() };
         let memory = Memory {
             workspace: Workspace::new(),
             rows_of,
@@ -82,6 +91,10 @@ impl Ranks {
             indices: Vec::new(),
             candidate_labels: Vec::new(),
             anchor_labels: Vec::new(),
+            own_lengths: Vec::new(),
+            list_offsets: Vec::new(),
+            listed: Vec::new(),
+            weights: Vec::new(),
             own_words: Vec::new(),
             words: Vec::new(),
             stats: Vec::new(),
@@ -172,9 +185,9 @@ impl<'a> Records<'a> {
 impl Memory {
     /// Gets the memory for the rows and statistics of a forward pass.
     pub(crate) fn grow_forward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
-        let SideCounts { anchors, candidates } = &self.rows_of;
+        let SideCounts { anchors, candidates, .. } = &self.rows_of;
         resize(&mut self.candidates, Side::Candidates, candidates.total(), shard.dim, 0.0)?;
-        if shard.labels.is_some() {
+        if let Exclusions::Labels { .. } = shard.exclusions {
             resize(&mut self.candidate_labels, Side::CandidateLabels, candidates.total(), 1, 0)?;
         }
         resize(&mut self.own_words, Side::RowStats, anchors.of(rank).len(), STATS_WORDS, 0)?;
@@ -184,17 +197,31 @@ impl Memory {
     }
 
     /// Gets the memory for the rows of a backward pass.
-    pub(crate) fn grow_backward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
+    pub(crate) fn grow_backward(
+        &mut self,
+        rank: usize,
+        shard: &Shard<'_>,
+        gradients: &ShardGradients<'_>,
+    ) -> Result<(), hardneg::Error> {
         let anchors = self.rows_of.anchors.total();
         resize(&mut self.anchors, Side::Anchors, anchors, shard.dim, 0.0)?;
         if shard.outside().is_some() {
             resize(&mut self.positives, Side::Positives, anchors, shard.dim, 0.0)?;
         }
-        if shard.labels.is_some() {
-            resize(&mut self.anchor_labels, Side::AnchorLabels, anchors, 1, 0)?;
+        let own = self.rows_of.anchors.of(rank).len();
+        match shard.exclusions {
+            Exclusions::Labels { .. } => resize(&mut self.anchor_labels, Side::AnchorLabels, anchors, 1, 0)?,
+            Exclusions::Lists { .. } => {
+                resize(&mut self.own_lengths, Side::Exclusions, own, 1, 0)?;
+                resize(&mut self.list_offsets, Side::Exclusions, anchors + 1, 1, 0)?;
+                resize(&mut self.listed, Side::Exclusions, self.rows_of.listed.total(), 1, 0)?;
+            }
+            _ => {}
+        }
+        if gradients.weights.is_some() {
+            resize(&mut self.weights, Side::Weights, anchors, 1, 0.0)?;
         }
         if shard.has_indices() {
-            let own = self.rows_of.anchors.of(rank).len();
             resize(&mut self.own_indices, Side::PositiveIndices, own, 1, 0)?;
             resize(&mut self.indices, Side::PositiveIndices, anchors, 1, 0)?;
         }
