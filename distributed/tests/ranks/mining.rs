@@ -35,7 +35,9 @@ fn lists(seed: u64, queries: usize, candidates: usize) -> (Vec<usize>, Vec<usize
 
 pub(crate) fn mining(ranks: &mut Ranks) {
     // One of several pieces, and one of fewer candidates than ranks.
-    for (queries, candidates, dim) in [(1, 2, 3), (37, 200, 24), (300, 700, 40), (2300, 60, 8)] {
+    for (shape, (queries, candidates, dim)) in
+        [(1, 2, 3), (37, 200, 24), (300, 700, 40), (2300, 60, 8)].into_iter().enumerate()
+    {
         let (rows, _) = pairs(21, queries, dim);
         let (_, corpus) = pairs(22, candidates, dim);
         let outside = Random(23).rows(queries, dim);
@@ -57,12 +59,16 @@ pub(crate) fn mining(ranks: &mut Ranks) {
         for (number, miner) in miners().into_iter().enumerate() {
             let (cut, other) = (CUTS[number % CUTS.len()], CUTS[(number + 2) % CUTS.len()]);
             for (kind, known) in known.into_iter().enumerate() {
-                let exclusions = match (number + kind) % 3 {
+                // All cases of one shape, and a third of them of each other one: pieces take long on many ranks.
+                if shape != 2 && (number + kind + shape) % 3 != 0 {
+                    continue;
+                }
+                let exclusions = match (number + 2 * kind) % 3 {
                     0 => labels,
                     1 => lists,
                     _ => Exclusions::Nothing,
                 };
-                let with_predicate = (number + 2 * kind) % 4 == 0;
+                let with_predicate = (number + kind) % 4 == 0;
                 let case = Case { rows: &rows, corpus: &corpus, dim, known, exclusions, with_predicate };
                 case.check(ranks, &miner, [cut, other]);
             }
