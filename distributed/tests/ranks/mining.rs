@@ -59,8 +59,8 @@ pub(crate) fn mining(ranks: &mut Ranks) {
         for (number, miner) in miners().into_iter().enumerate() {
             let (cut, other) = (CUTS[number % CUTS.len()], CUTS[(number + 2) % CUTS.len()]);
             for (kind, known) in known.into_iter().enumerate() {
-                // All cases of one shape, and a third of them of each other one: pieces take long on many ranks.
-                if shape != 2 && (number + kind + shape) % 3 != 0 {
+                // Some of the cases, others for each number of ranks: ranks without a core wait long for each other.
+                if (number + kind + shape) % ranks.size() != 0 {
                     continue;
                 }
                 let exclusions = match (number + 2 * kind) % 3 {
