@@ -118,12 +118,12 @@ impl<'a> Shard<'a> {
 
     /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates, which
     /// have these labels if there are labels.
-    pub(crate) fn batch<'b>(
-        &'b self,
+    pub(crate) fn batch(
+        self,
         first: usize,
-        candidates: &'b [f32],
-        labels: &'b [u64],
-    ) -> Result<Batch<'b>, hardneg::Error> {
+        candidates: &'a [f32],
+        labels: &'a [u64],
+    ) -> Result<Batch<'a>, hardneg::Error> {
         let positives = match self.positives {
             Positives::Identity => Positives::Offset(first),
             Positives::Offset(offset) => Positives::Offset(offset.saturating_add(first)),
