@@ -46,7 +46,7 @@ struct Times {
     one_rank: Vec<Duration>,
     library: Vec<Duration>,
     library_threads: Vec<Duration>,
-    /// Of the part of rank 0: its anchors against all candidates, the norms of all rows, and its gradients.
+    /// Of the part of rank 0: its anchors against all candidates, the norms of all anchors, and its gradients.
     steps: [Vec<Duration>; 3],
 }
 
@@ -88,7 +88,7 @@ fn measure(world: &SimpleCommunicator, rows: usize, dim: usize) -> Result<(), Er
         println!("by one rank: {}, by the library itself: {}", shown(&times.one_rank), shown(&times.library));
         println!("by the library on rayon's threads: {}", shown(&times.library_threads));
         let [forward, norms, backward] = times.steps.each_ref().map(|times| shown(times));
-        println!("steps of a rank: own anchors {forward}, norms of all rows {norms}, own gradients {backward}");
+        println!("steps of a rank: own anchors {forward}, norms of all anchors {norms}, own gradients {backward}");
     }
     Ok(())
 }
@@ -167,11 +167,12 @@ impl<'a> Alone<'a> {
         let Alone { anchors, positives, dim, workspace, gradients: [by_anchors, by_positives], stats, .. } = self;
         let elements = own * *dim;
         let start = Instant::now();
-        plan.forward(Batch::new(&anchors[..elements], positives, *dim, Positives::Identity)?, workspace)?;
+        let own_batch = Batch::new(&anchors[..elements], positives, *dim, Positives::Identity)?;
+        let forward = plan.forward(own_batch, workspace)?;
         times[0].push(start.elapsed());
         let start = Instant::now();
-        let batch = Batch::paired(anchors, positives, *dim)?;
-        let mut forward = plan.forward_from_row_stats(batch, stats, workspace)?;
+        let batch = Batch::new(anchors, positives, *dim, Positives::Identity)?;
+        let mut forward = plan.continue_from_row_stats(forward, batch, stats)?;
         times[1].push(start.elapsed());
         let start = Instant::now();
         let gradients = Gradients::new(&mut by_anchors[..elements], &mut by_positives[..elements]);
