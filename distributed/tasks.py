@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Mines a corpus in shards, a task each, and merges on the driver: the form in which Ray or Spark would run it.
 
-Usage: distributed/tasks.py HARDNEG QUERIES.npy CORPUS.npy SHARDS K
+Usage: distributed/tasks.py HARDNEG QUERIES.npy CORPUS.npy SHARDS K [ray]
 
-HARDNEG is the program of this repository. A task is one function of a shard, `mine`, which needs no other task; here
-the tasks are processes of this machine. Under Ray it is decorated with `@ray.remote` and called with `.remote`; under
-Spark it is what `mapPartitions` is given. The driver's `merge` is associative, so that it may also be a tree of tasks.
-The merged lists are compared with those of one task that has the whole corpus.
+HARDNEG is the program of this repository. A task is one function of a shard, `mine`, which needs no other task; the
+tasks are processes of this machine, or with the last argument tasks of Ray, for which files lie where all its nodes
+find them. Under Spark `mine` is what `mapPartitions` is given. The driver's `merge` is associative, so that it may also
+be a tree of tasks. The merged lists are compared with those of one task that has the whole corpus.
 """
 
 import ast
@@ -57,13 +57,29 @@ def merge(shards, k):
     return [list(heapq.merge(*lists))[:k] for lists in zip(*shards)]
 
 
+def in_processes(tasks):
+    """Runs `mine` for each tuple of arguments, as processes of this machine."""
+    with ThreadPoolExecutor() as pool:
+        return [task.result() for task in [pool.submit(mine, *task) for task in tasks]]
+
+
+def under_ray(tasks):
+    """Runs `mine` for each tuple of arguments, as tasks of Ray."""
+    import ray
+
+    ray.init()
+    remote = ray.remote(mine)
+    return ray.get([remote.remote(*task) for task in tasks])
+
+
 def main():
-    program, queries, corpus, count, k = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
+    program, queries, corpus = map(os.path.abspath, sys.argv[1:4])
+    count, k = map(int, sys.argv[4:6])
+    run = under_ray if sys.argv[6:] == ["ray"] else in_processes
     rows = Rows(corpus)
     ends = [rows.count * shard // count for shard in range(count + 1)]
-    with ThreadPoolExecutor() as pool:
-        tasks = [pool.submit(mine, program, queries, rows, first, end, k) for first, end in zip(ends, ends[1:])]
-        merged = merge([task.result() for task in tasks], k)
+    tasks = [(program, queries, rows, first, end, k) for first, end in zip(ends, ends[1:])]
+    merged = merge(run(tasks), k)
     assert merged == mine(program, queries, rows, 0, rows.count, k), "the lists of the whole corpus are others"
     print(f"{len(merged)} lists of {k}, the same from {count} shards as from one")
 

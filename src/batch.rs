@@ -165,6 +165,13 @@ impl<'a> Batch<'a> {
         self.candidates
     }
 
+    /// Whether a pass over `earlier` has left the norms and the sum of these candidates in its workspace: the candidates
+    /// are the very same slice, and no bank had its norms.
+    pub(crate) fn is_measured_by(self, earlier: Batch<'_>) -> bool {
+        let (own, others) = (self.candidates, earlier.candidates);
+        earlier.bank.is_none() && own.dim() == others.dim() && core::ptr::eq(own.data(), others.data())
+    }
+
     /// The bank that the candidates are in.
     pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
         self.bank

@@ -50,6 +50,11 @@ impl<'w, 'b> Forward<'w, 'b> {
         Forward { plan, batch, loss, screening, workspace }
     }
 
+    /// What the pass was over, and where its results are.
+    pub(crate) fn into_parts(self) -> (Batch<'b>, &'w mut Workspace) {
+        (self.batch, self.workspace)
+    }
+
     /// The loss, and what it is made of.
     #[must_use]
     pub fn loss(&self) -> Loss {

@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side, check_length};
 use crate::forward::Forward;
 use crate::gradient::{GradientPlan, Gradients};
-use crate::mine::{self, MinePlan, Mined};
+use crate::mine::{self, MeasurePlan, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
 use crate::row_stats::{Negatives, RowStats};
@@ -156,14 +156,63 @@ impl TripletLoss {
         rows: &[RowStats],
         workspace: &'w mut Workspace,
     ) -> Result<Forward<'w, 'b>, Error> {
+        self.complete_row_stats(batch, rows, false, workspace)
+    }
+
+    /// [`TripletLoss::forward_from_row_stats`] after a pass with the same candidates, in its workspace: where they are
+    /// the very slice of that pass they are not measured again.
+    ///
+    /// For anchors that are in several places. Each place computes the rows of its own anchors, here the first two, and
+    /// then takes the statistics of all for its gradients:
+    ///
+    /// ```
+    /// use hardneg::{Batch, Gradients, Positives, TripletLoss, Workspace};
+    ///
+    /// let (rows, others) = ([1.0, 0.0, 0.6, 0.8, 0.8, 0.6], [0.9, 0.1, 0.1, 0.9, 0.7, 0.7]);
+    /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+    /// let whole = Batch::paired(&rows, &others, 2)?;
+    /// let stats = loss.forward(whole, &mut workspace)?.row_stats().to_vec();
+    ///
+    /// let own = loss.forward(Batch::new(&rows[..4], &others, 2, Positives::Identity)?, &mut workspace)?;
+    /// assert_eq!(own.row_stats(), &stats[..2]);
+    /// let (mut by_rows, mut by_others) = ([0.0; 4], [0.0; 4]);
+    /// let mut forward = loss.continue_from_row_stats(own, whole, &stats)?;
+    /// forward.backward(Gradients::new(&mut by_rows, &mut by_others).rows(0..2, 0..2))?;
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`TripletLoss::forward_from_row_stats`].
+    ///
+    /// # Allocation
+    /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
+    pub fn continue_from_row_stats<'w, 'b>(
+        &self,
+        forward: Forward<'w, 'b>,
+        batch: Batch<'b>,
+        rows: &[RowStats],
+    ) -> Result<Forward<'w, 'b>, Error> {
+        let (earlier, workspace) = forward.into_parts();
+        // Both batches have borrowed the candidates since before they were measured, so that they have not changed.
+        self.complete_row_stats(batch, rows, batch.is_measured_by(earlier), workspace)
+    }
+
+    /// [`TripletLoss::forward_from_row_stats`]. `measured` says that the workspace holds the norms and the sum of the
+    /// batch's candidates.
+    fn complete_row_stats<'w, 'b>(
+        &self,
+        batch: Batch<'b>,
+        rows: &[RowStats],
+        measured: bool,
+        workspace: &'w mut Workspace,
+    ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         check_length(Side::RowStats, batch.rows(), rows.len())?;
         let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
         prepared.check_stats(rows)?;
-        let measured = in_default_environment(|| {
-            mine::measure(self.backend, self.threads, batch, prepared, rows, &mut workspace.mining)
-        })?;
-        Ok(in_default_environment(|| self.complete(batch, measured, workspace)))
+        let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
+        let mined = in_default_environment(|| mine::measure(plan, batch, prepared, rows, &mut workspace.mining))?;
+        Ok(in_default_environment(|| self.complete(batch, mined, workspace)))
     }
 
     /// The result of a pass over `batch` that has left its statistics and norms in the workspace.

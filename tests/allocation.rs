@@ -402,6 +402,9 @@ fn statistics_and_sums_from_several_places() {
         let mut call = || {
             let gradients = Gradients::new(&mut by_anchors, &mut by_candidates).rows(200..230, 370..420);
             plan.forward_from_row_stats(batch, &stats, &mut workspace).unwrap().backward(gradients).unwrap();
+            let gradients = Gradients::new(&mut by_anchors, &mut by_candidates).rows(200..230, 370..420);
+            let forward = plan.forward(batch, &mut workspace).unwrap();
+            plan.continue_from_row_stats(forward, batch, &stats).unwrap().backward(gradients).unwrap();
         };
         call();
         assert_eq!(allocations(&mut call), 0);

@@ -4,7 +4,7 @@ use hardneg::{Positives, Side, TripletLoss};
 
 use crate::error::{Error, Setting};
 use crate::ranks::{Link, PAYLOAD, Records, SideCounts};
-use crate::shard::{Shard, ShardGradients};
+use crate::shard::{Shard, ShardGradients, kind_of, listed};
 
 /// What a rank says of its call. The settings come first, in this order, and must be the same everywhere.
 pub(crate) struct Call {
@@ -23,11 +23,13 @@ const SETTINGS: [Setting; 9] = [
     Setting::Margin,
     Setting::Negatives,
     Setting::Reduction,
-    Setting::Labels,
+    Setting::Exclusions,
 ];
 /// The places of the numbers of rows.
 const ANCHORS: usize = SETTINGS.len();
 const CANDIDATES: usize = ANCHORS + 1;
+/// And of the candidates that lists exclude.
+const LISTED: usize = CANDIDATES + 1;
 
 /// The calls that may meet.
 const FORWARD: u64 = 1;
@@ -43,11 +45,12 @@ impl Call {
         let call = if gradients.is_some() { FORWARD_BACKWARD } else { FORWARD };
         let [kind, offset] = positives(shard.positives);
         let (margin, negatives, reduction) = (plan.margin.to_bits(), plan.negatives as u64, plan.reduction as u64);
-        let (dim, labels) = (shard.dim as u64, shard.labels.is_some().into());
-        let settings = [call, dim, kind, offset, wanted(gradients), margin.into(), negatives, reduction, labels];
+        let (dim, exclusions) = (shard.dim as u64, kind_of(shard.exclusions));
+        let settings = [call, dim, kind, offset, wanted(gradients), margin.into(), negatives, reduction, exclusions];
         let mut payload = [0; PAYLOAD];
         payload[..SETTINGS.len()].copy_from_slice(&settings);
         (payload[ANCHORS], payload[CANDIDATES]) = (shard.rows() as u64, shard.candidate_rows() as u64);
+        payload[LISTED] = listed(shard.exclusions).len() as u64;
         Call { payload, dim: shard.dim, outside: shard.outside().is_some() }
     }
 
@@ -69,6 +72,7 @@ impl Call {
         compare(records, &SETTINGS)?;
         rows_of.anchors.set(records.column(ANCHORS)).map_err(too_many(Side::Anchors, self.dim))?;
         rows_of.candidates.set(records.column(CANDIDATES)).map_err(too_many(Side::Candidates, self.dim))?;
+        rows_of.listed.set(records.column(LISTED)).map_err(too_many(Side::Exclusions, 1))?;
         self.check_shape(rows_of)
     }
 
@@ -126,6 +130,7 @@ fn positives(positives: Positives<'_>) -> [u64; 2] {
 /// Which gradients are wanted.
 fn wanted(gradients: Option<&ShardGradients<'_>>) -> u64 {
     gradients.map_or(0, |gradients| {
-        1 + 2 * u64::from(gradients.candidates.is_some()) + 4 * u64::from(gradients.positives.is_some())
+        let options = [gradients.candidates.is_some(), gradients.positives.is_some(), gradients.weights.is_some()];
+        options.iter().fold(1, |bits, &option| 2 * bits + u64::from(option))
     })
 }

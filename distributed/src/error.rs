@@ -49,8 +49,8 @@ pub enum Setting {
     Positives,
     /// Which gradients are asked for.
     Gradients,
-    /// Whether there are labels.
-    Labels,
+    /// How candidates are excluded: not at all, by labels or by lists.
+    Exclusions,
     /// How many negatives a query gets, and which qualify.
     Miner,
     /// Whether a function excludes candidates.
@@ -69,7 +69,7 @@ impl fmt::Display for Setting {
             Setting::Reduction => "reduction",
             Setting::Positives => "kind of positives",
             Setting::Gradients => "choice of gradients",
-            Setting::Labels => "choice of labels",
+            Setting::Exclusions => "choice of exclusions",
             Setting::Miner => "choice of negatives to mine",
             Setting::Predicate => "choice of a predicate",
             Setting::Corpus => "corpus",
@@ -97,7 +97,8 @@ pub(crate) const STATUS_WORDS: usize = 6;
 const FINE: u64 = 0;
 
 /// The sides that errors of this package's calls name, in the order of their codes.
-const SIDES: [Side; 12] = [
+const SIDES: [Side; 14] = [
+    Side::Weights,
     Side::Anchors,
     Side::Candidates,
     Side::Positives,
@@ -109,6 +110,7 @@ const SIDES: [Side; 12] = [
     Side::KnownPositives,
     Side::AnchorLabels,
     Side::CandidateLabels,
+    Side::Exclusions,
     Side::Output,
 ];
 
@@ -124,14 +126,16 @@ mod code {
     pub(super) const SIZE_OVERFLOW: u64 = 4;
     pub(super) const OFFSETS: u64 = 5;
     pub(super) const POSITIVE_OUT_OF_RANGE: u64 = 6;
-    pub(super) const MARGIN_NOT_FINITE: u64 = 7;
-    pub(super) const ZERO_K: u64 = 8;
-    pub(super) const THRESHOLD_NOT_FINITE: u64 = 9;
-    pub(super) const OUTPUT_LENGTH: u64 = 10;
-    pub(super) const NOT_FINITE: u64 = 11;
-    pub(super) const OUT_OF_MEMORY: u64 = 12;
+    /// Offsets of lists of excluded candidates, or one that does not exist: whichever row is the first.
+    pub(super) const EXCLUDED: u64 = 7;
+    pub(super) const MARGIN_NOT_FINITE: u64 = 8;
+    pub(super) const ZERO_K: u64 = 9;
+    pub(super) const THRESHOLD_NOT_FINITE: u64 = 10;
+    pub(super) const OUTPUT_LENGTH: u64 = 11;
+    pub(super) const NOT_FINITE: u64 = 12;
+    pub(super) const OUT_OF_MEMORY: u64 = 13;
     /// An error that has no code of its own.
-    pub(super) const UNNAMED: u64 = 13;
+    pub(super) const UNNAMED: u64 = 14;
 }
 
 /// Writes what a rank has to say.
@@ -154,6 +158,11 @@ pub(crate) fn encode(status: Result<(), hardneg::Error>) -> [u64; STATUS_WORDS] 
         }
         E::SizeOverflow { side, rows, columns } => {
             write(code::SIZE_OVERFLOW, &[side_code(side), rows as u64, columns as u64]);
+        }
+        E::Offsets { side: Side::Exclusions, row } => write(code::EXCLUDED, &[row as u64]),
+        E::ExcludedOutOfRange { row, index, candidates } => {
+            // There is at least one candidate, which tells the two errors apart.
+            write(code::EXCLUDED, &[row as u64, candidates as u64, index as u64, (index >> 64) as u64]);
         }
         E::Offsets { side, row } => write(code::OFFSETS, &[side_code(side), row as u64]),
         E::PositiveOutOfRange { row, index, candidates } => {
@@ -188,6 +197,11 @@ fn decode(rank: usize, words: &[u64]) -> Error {
         code::POSITIVE_OUT_OF_RANGE => {
             let index = (i128::from(words[3] as i64) << 64) | i128::from(words[2]);
             E::PositiveOutOfRange { row: number(1), index, candidates: number(4) }
+        }
+        code::EXCLUDED if number(2) == 0 => E::Offsets { side: Side::Exclusions, row: number(1) },
+        code::EXCLUDED => {
+            let index = (i128::from(words[4] as i64) << 64) | i128::from(words[3]);
+            E::ExcludedOutOfRange { row: number(1), index, candidates: number(2) }
         }
         code::MARGIN_NOT_FINITE => E::MarginNotFinite { margin: f32::from_bits(words[1] as u32) },
         code::ZERO_K => E::ZeroK,
@@ -244,6 +258,9 @@ mod tests {
             E::NotFinite { side, row: 17 },
             E::OutOfMemory { bytes: 1 << 40 },
             E::Offsets { side: Side::KnownPositives, row: 3 },
+            E::Offsets { side: Side::Exclusions, row: 4 },
+            E::ExcludedOutOfRange { row: 7, index: 1 << 40, candidates: 3 },
+            E::NotFinite { side: Side::Weights, row: 5 },
             E::ZeroK,
             E::ThresholdNotFinite { threshold: f64::NEG_INFINITY },
         ] {

@@ -24,6 +24,7 @@ mod corpus;
 mod error;
 mod loss;
 mod mining;
+mod piece;
 mod queries;
 mod ranks;
 mod shard;

@@ -7,13 +7,15 @@
 use std::fmt;
 use std::ops::Range;
 
-use hardneg::{Backend, KnownPositives, Mined, Miner, MiningBatch, Neighbour, Predicate, Screening, Side, Workspace};
+use hardneg::{Backend, Exclusions, KnownPositives, Mined, Miner, MiningBatch, Neighbour, Screening, Side, Workspace};
 
 use crate::agreement::{MINE, compare, too_many};
 use crate::corpus::Corpus;
 use crate::error::{Error, Setting};
+use crate::piece::{Lists, NO_CANDIDATE, Piece};
 use crate::queries::Queries;
 use crate::ranks::{Link, PAYLOAD, Ranks, resize};
+use crate::shard::kind_of;
 use crate::stats::{screening_of_words, screening_words};
 use crate::transport::RowCounts;
 
@@ -22,14 +24,13 @@ const PIECE: usize = 1024;
 
 /// The words of a neighbour: its index, and the bits of its similarity.
 const NEIGHBOUR_WORDS: usize = 2;
-/// The index of no candidate: what follows the last neighbour of a list, and a known positive that is no candidate.
-const NO_CANDIDATE: u64 = u64::MAX;
 
 /// The numbers that must be the same on all ranks.
-const SETTINGS: [Setting; 10] = [
+const SETTINGS: [Setting; 11] = [
     Setting::Call,
     Setting::Corpus,
     Setting::Predicate,
+    Setting::Exclusions,
     Setting::Miner,
     Setting::Miner,
     Setting::Miner,
@@ -51,24 +52,6 @@ pub(crate) struct MiningMemory {
     /// The list that was merged so far, the one after, and the next one of a rank.
     merged: [Vec<Neighbour>; 3],
     results: Results,
-}
-
-/// The queries of a piece, and what is known of them.
-#[derive(Default)]
-struct Piece {
-    rows: Vec<f32>,
-    /// How many known positives each has.
-    lengths: Vec<u64>,
-    /// The known positives of all.
-    entries: Vec<u64>,
-    /// The similarities of those whose candidates this rank has, and of all.
-    own_similarities: Vec<f32>,
-    similarities: Vec<f32>,
-    /// The smallest similarity of each query.
-    smallest: Vec<Option<f32>>,
-    /// The known positives that this rank has, as compressed lists of indices into its part.
-    offsets: Vec<usize>,
-    indices: Vec<usize>,
 }
 
 /// What was found for the queries of this rank.
@@ -123,7 +106,7 @@ impl Ranks {
         // No more can be found than there are.
         let kept = miner.k.saturating_add(miner.skip).min(corpus.len());
         let places = miner.k.min(corpus.len());
-        let ready = queries.check(dim, own.start, corpus.len()).and_then(|()| {
+        let ready = queries.check(corpus, own.start).and_then(|()| {
             memory.mining.grow(link.transport.size(), memory.rows_of.anchors.total().min(PIECE), dim, kept)?;
             memory.mining.results.grow(own.len(), places)
         });
@@ -167,6 +150,7 @@ fn agree(
         MINE,
         corpus.len() as u64,
         queries.predicate.is_some().into(),
+        kind_of(queries.exclusions),
         miner.k as u64,
         miner.skip as u64,
         miner.negatives as u64,
@@ -187,11 +171,7 @@ impl MiningMemory {
     /// Gets the memory for pieces of `queries` queries, but for their known positives.
     fn grow(&mut self, ranks: usize, queries: usize, dim: usize, kept: usize) -> Result<(), hardneg::Error> {
         let (side, words) = (Side::Output, kept.saturating_mul(NEIGHBOUR_WORDS));
-        let piece = &mut self.piece;
-        resize(&mut piece.rows, Side::Anchors, queries, dim, 0.0)?;
-        resize(&mut piece.lengths, Side::KnownPositives, queries, 1, 0)?;
-        resize(&mut piece.smallest, Side::KnownPositives, queries, 1, None)?;
-        resize(&mut piece.offsets, Side::KnownPositives, queries + 1, 1, 0)?;
+        self.piece.grow(queries, dim)?;
         resize(&mut self.own_lists, side, queries, words, 0)?;
         resize(&mut self.lists, side, queries.saturating_mul(ranks), words, 0)?;
         for merged in &mut self.merged {
@@ -235,7 +215,7 @@ impl Task<'_> {
         self.share_queries(link, &mut memory.piece, queries)?;
         let (words, ranks) = (self.kept * NEIGHBOUR_WORDS, link.transport.size());
         let own_lists = &mut memory.own_lists[..count * words];
-        let mined = self.mine(&memory.piece, workspace, queries.predicate, own_lists);
+        let mined = self.mine(&memory.piece, workspace, queries, own_lists);
         let screening = *mined.as_ref().unwrap_or(&Screening::default());
         let records = link.exchange(mined.map(|_| ()), screening_words(screening))?;
         let screening = records.iter().map(screening_of_words).fold(Screening::default(), |mut sum, more| {
@@ -257,32 +237,40 @@ impl Task<'_> {
         let is_root = link.transport.rank() == self.root;
         // The first query of the root's, by its number over all ranks.
         let first = self.range.start - self.on_root.start;
-        let (rows, lengths) = (&mut piece.rows[..count * dim], &mut piece.lengths[..count]);
+        let by_labels = matches!(queries.exclusions, Exclusions::Labels { .. });
+        let by_lists = matches!(queries.exclusions, Exclusions::Lists { .. });
         if is_root {
-            rows.copy_from_slice(queries.rows(self.on_root.clone(), dim));
-            for (row, length) in self.on_root.clone().zip(&mut *lengths) {
-                let outside = usize::from(queries.outside(row, dim).is_some());
-                *length = (queries.positives(row, first).count() + outside) as u64;
+            let on_root = self.on_root.clone();
+            piece.rows[..count * dim].copy_from_slice(queries.rows(on_root.clone(), dim));
+            piece.known.set_lengths(on_root.clone(), |row| queries.known(row, first, dim));
+            piece.excluded.set_lengths(on_root.clone(), |row| queries.excluded(row));
+            if let Exclusions::Labels { anchors, .. } = queries.exclusions {
+                piece.labels[..count].copy_from_slice(&anchors[on_root]);
             }
         }
-        link.transport.broadcast_rows(self.root, dim, rows);
-        link.transport.broadcast_rows(self.root, 1, lengths);
-        let known = lengths.iter().fold(0, |sum: usize, &length| sum.saturating_add(length as usize));
-        link.exchange(piece.grow_known(known), [0; PAYLOAD])?;
-        if known > 0 {
-            if is_root {
-                let of_row = |row| {
-                    let outside = queries.outside(row, dim).map(|_| NO_CANDIDATE);
-                    outside.into_iter().chain(queries.positives(row, first).map(|index| index as u64))
-                };
-                let entries = self.on_root.clone().flat_map(of_row);
-                piece.entries.iter_mut().zip(entries).for_each(|(place, entry)| *place = entry);
+        link.transport.broadcast_rows(self.root, dim, &mut piece.rows[..count * dim]);
+        link.transport.broadcast_rows(self.root, 1, &mut piece.known.lengths[..count]);
+        if by_labels {
+            link.transport.broadcast_rows(self.root, 1, &mut piece.labels[..count]);
+        }
+        if by_lists {
+            link.transport.broadcast_rows(self.root, 1, &mut piece.excluded.lengths[..count]);
+        } else {
+            piece.excluded.lengths.fill(0);
+        }
+        link.exchange(piece.grow_lists(count), [0; PAYLOAD])?;
+        if is_root {
+            piece.known.set_entries(self.on_root.clone(), |row| queries.known(row, first, dim));
+            piece.excluded.set_entries(self.on_root.clone(), |row| queries.excluded(row));
+        }
+        for lists in [&mut piece.known, &mut piece.excluded] {
+            if !lists.entries.is_empty() {
+                link.transport.broadcast_rows(self.root, 1, &mut lists.entries);
             }
-            link.transport.broadcast_rows(self.root, 1, &mut piece.entries);
         }
         let similarities = self.own_similarities(piece, is_root.then_some(queries));
         link.exchange(similarities, [0; PAYLOAD])?;
-        if known > 0 {
+        if !piece.known.entries.is_empty() {
             link.transport.smallest(&piece.own_similarities, &mut piece.similarities);
         }
         piece.complete(count, self.corpus.own());
@@ -294,7 +282,7 @@ impl Task<'_> {
     fn own_similarities(&self, piece: &mut Piece, root: Option<&Queries<'_>>) -> Result<(), hardneg::Error> {
         let (backend, bank, own) = (Backend::detect(), self.corpus.bank(), self.corpus.own());
         let dim = bank.dim();
-        let Piece { rows, lengths, entries, own_similarities, .. } = piece;
+        let Piece { rows, known: Lists { lengths, entries, .. }, own_similarities, .. } = piece;
         let mut places = entries.iter().zip(own_similarities);
         for (row, (query, &length)) in rows.chunks_exact(dim).zip(&lengths[..self.range.len()]).enumerate() {
             for (&entry, similarity) in places.by_ref().take(length as usize) {
@@ -318,7 +306,7 @@ impl Task<'_> {
         &self,
         piece: &Piece,
         workspace: &mut Workspace,
-        predicate: Option<Predicate<'_>>,
+        queries: &Queries<'_>,
         lists: &mut [u64],
     ) -> Result<Screening, hardneg::Error> {
         let (bank, first) = (self.corpus.bank(), self.corpus.own().start);
@@ -326,11 +314,20 @@ impl Task<'_> {
             lists.fill(NO_CANDIDATE);
             return Ok(Screening::default());
         }
-        let count = self.range.len();
-        let (offsets, indices) = (&piece.offsets[..=count], &piece.indices[..]);
+        let (count, predicate) = (self.range.len(), queries.predicate);
+        let (offsets, indices) = (&piece.known.offsets[..=count], &piece.known.indices[..]);
+        let exclusions = match queries.exclusions {
+            Exclusions::Labels { candidates, .. } => Exclusions::Labels { anchors: &piece.labels[..count], candidates },
+            Exclusions::Lists { .. } => {
+                let Lists { offsets, indices, .. } = &piece.excluded;
+                Exclusions::Lists { offsets: &offsets[..=count], indices }
+            }
+            _ => Exclusions::Nothing,
+        };
         let batch = MiningBatch::against(&piece.rows[..count * bank.dim()], bank)?
             .known_positives(KnownPositives::Lists { offsets, indices })?
-            .positive_similarities(&piece.smallest[..count])?;
+            .positive_similarities(&piece.smallest[..count])?
+            .excluding(exclusions)?;
         let of_whole = |query: usize, candidate: usize| {
             predicate.is_some_and(|predicate| predicate(self.range.start + query, first + candidate))
         };
@@ -359,41 +356,6 @@ impl Task<'_> {
             results.found[own] = chosen.len();
             results.smallest[own] = piece.smallest[query];
         }
-    }
-}
-
-impl Piece {
-    /// Gets the memory for `known` known positives.
-    fn grow_known(&mut self, known: usize) -> Result<(), hardneg::Error> {
-        let side = Side::KnownPositives;
-        if i32::try_from(known).is_err() {
-            // More than MPI counts.
-            return Err(hardneg::Error::SizeOverflow { side, rows: known, columns: 1 });
-        }
-        resize(&mut self.entries, side, known, 1, 0)?;
-        resize(&mut self.own_similarities, side, known, 1, 0.0)?;
-        resize(&mut self.similarities, side, known, 1, 0.0)?;
-        resize(&mut self.indices, side, known, 1, 0)
-    }
-
-    /// Finds the smallest similarity of each query, and the known positives among candidates `own`.
-    fn complete(&mut self, count: usize, own: Range<usize>) {
-        let Piece { lengths, entries, similarities, smallest, offsets, indices, .. } = self;
-        let (mut entry, mut end) = (0, 0);
-        for query in 0..count {
-            let of_query = entry..entry + lengths[query] as usize;
-            entry = of_query.end;
-            // Of equal ones the first, which may differ in the sign of a zero.
-            smallest[query] = similarities[of_query.clone()].iter().copied().reduce(|a, b| if a <= b { a } else { b });
-            for index in entries[of_query].iter().filter_map(|&index| usize::try_from(index).ok()) {
-                if own.contains(&index) {
-                    indices[end] = index - own.start;
-                    end += 1;
-                }
-            }
-            offsets[query + 1] = end;
-        }
-        indices.truncate(end);
     }
 }
 

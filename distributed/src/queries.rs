@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use hardneg::{KnownPositives, Positives, Predicate, Side};
+use hardneg::{Exclusions, KnownPositives, Positives, Predicate, Side};
 
+use crate::corpus::Corpus;
 use crate::error::check_length;
+use crate::piece::NO_CANDIDATE;
+use crate::shard::check_exclusions;
 
 /// The queries of one rank, any number, none too, and what is known of them. Candidates are numbered over all ranks,
 /// and so are queries where they are numbers: by [`Positives::Identity`] and [`Positives::Offset`], and for a
@@ -25,18 +28,26 @@ use crate::error::check_length;
 pub struct Queries<'a> {
     pub(crate) rows: &'a [f32],
     pub(crate) known: KnownPositives<'a>,
+    pub(crate) exclusions: Exclusions<'a>,
     pub(crate) predicate: Option<Predicate<'a>>,
 }
 
 impl<'a> Queries<'a> {
     /// Some queries, as long as the rows of the corpus, none of which has a known positive.
     pub fn new(rows: &'a [f32]) -> Queries<'a> {
-        Queries { rows, known: KnownPositives::None, predicate: None }
+        Queries { rows, known: KnownPositives::None, exclusions: Exclusions::Nothing, predicate: None }
     }
 
     /// Sets the known positives of each of these queries. [`Positives::Outside`] has one row for each of them.
     pub fn known_positives(self, known: KnownPositives<'a>) -> Queries<'a> {
         Queries { known, ..self }
+    }
+
+    /// Excludes candidates of any rank: by a label for each of these queries and for each candidate of this rank's part
+    /// of the corpus, or by lists for each of these queries, which name candidates by their number over all ranks. Every
+    /// rank excludes in the same way, a rank without rows too.
+    pub fn excluding(self, exclusions: Exclusions<'a>) -> Queries<'a> {
+        Queries { exclusions, ..self }
     }
 
     /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
@@ -51,10 +62,11 @@ impl<'a> Queries<'a> {
         &self.rows[range.start * dim..range.end * dim]
     }
 
-    /// Checks the queries, of `dim` elements each, and that their known positives are among `candidates`. The first
+    /// Checks the queries of a corpus, and that their known positives and what is excluded for them are in it. The first
     /// query is query `first` of all ranks.
-    pub(crate) fn check(&self, dim: usize, first: usize, candidates: usize) -> Result<(), hardneg::Error> {
+    pub(crate) fn check(&self, corpus: &Corpus<'_>, first: usize) -> Result<(), hardneg::Error> {
         use hardneg::Error as E;
+        let (dim, candidates) = (corpus.bank().dim(), corpus.len());
         let (side, rows) = (Side::PositiveIndices, self.rows.len() / dim);
         match self.known {
             KnownPositives::One(Positives::Indices(indices)) => check_length(side, rows, indices.len())?,
@@ -63,7 +75,9 @@ impl<'a> Queries<'a> {
             KnownPositives::One(Positives::Outside(outside)) => {
                 check_length(Side::Positives, self.rows.len(), outside.len())?;
             }
-            KnownPositives::Lists { offsets, indices } => check_offsets(offsets, indices.len(), rows, first)?,
+            KnownPositives::Lists { offsets, indices } => {
+                check_offsets(Side::KnownPositives, offsets, indices.len(), rows, first)?;
+            }
             _ => {}
         }
         for row in 0..rows {
@@ -71,6 +85,15 @@ impl<'a> Queries<'a> {
                 if !usize::try_from(index).is_ok_and(|index| index < candidates) {
                     return Err(E::PositiveOutOfRange { row: first + row, index, candidates });
                 }
+            }
+        }
+        check_exclusions(self.exclusions, rows, corpus.own().len())?;
+        if let Exclusions::Lists { offsets, indices } = self.exclusions {
+            check_offsets(Side::Exclusions, offsets, indices.len(), rows, first)?;
+        }
+        for row in 0..rows {
+            if let Some(index) = self.excluded(row).find(|&index| index >= candidates as u64) {
+                return Err(E::ExcludedOutOfRange { row: first + row, index: index.into(), candidates });
             }
         }
         check_finite(Side::Anchors, self.rows, dim, first)?;
@@ -96,6 +119,21 @@ impl<'a> Queries<'a> {
         one.into_iter().chain(list.iter().map(|&index| index as i128))
     }
 
+    /// The known positives of a query as they travel: its own row as no candidate, and the candidates by their index.
+    pub(crate) fn known(&self, row: usize, first: usize, dim: usize) -> impl Iterator<Item = u64> + use<'a> {
+        let outside = self.outside(row, dim).map(|_| NO_CANDIDATE);
+        outside.into_iter().chain(self.positives(row, first).map(|index| index as u64))
+    }
+
+    /// The candidates that a list excludes for a query.
+    pub(crate) fn excluded(&self, row: usize) -> impl Iterator<Item = u64> + use<'a> {
+        let list = match self.exclusions {
+            Exclusions::Lists { offsets, indices } => &indices[offsets[row]..offsets[row + 1]],
+            _ => &[],
+        };
+        list.iter().map(|&index| index as u64)
+    }
+
     /// The row of its own that is the positive of a query.
     pub(crate) fn outside(&self, row: usize, dim: usize) -> Option<&'a [f32]> {
         match self.known {
@@ -106,8 +144,7 @@ impl<'a> Queries<'a> {
 }
 
 /// Checks that there is an offset for each query and one more, and that they ascend from 0 to `end`.
-fn check_offsets(offsets: &[usize], end: usize, rows: usize, first: usize) -> Result<(), hardneg::Error> {
-    let side = Side::KnownPositives;
+fn check_offsets(side: Side, offsets: &[usize], end: usize, rows: usize, first: usize) -> Result<(), hardneg::Error> {
     check_length(side, rows + 1, offsets.len())?;
     let bad = |row| Err(hardneg::Error::Offsets { side, row: first + row });
     if offsets[0] != 0 {

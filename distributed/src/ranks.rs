@@ -1,6 +1,6 @@
 //! `Ranks`: the processes of a communicator, and the memory of their calls.
 
-use hardneg::{RowStats, Side, Workspace};
+use hardneg::{Exclusions, RowStats, Side, Workspace};
 use mpi::topology::Communicator;
 
 use crate::agreement::{GATHER, compare, too_many};
@@ -44,26 +44,43 @@ pub(crate) struct Memory {
     /// The rows of all ranks.
     pub(crate) rows_of: SideCounts,
     pub(crate) candidates: Vec<f32>,
-    pub(crate) anchors: Vec<f32>,
-    pub(crate) positives: Vec<f32>,
-    /// The positives of this rank's anchors and of all, where they are given one by one.
-    pub(crate) own_indices: Vec<i64>,
-    pub(crate) indices: Vec<i64>,
-    /// The labels of all rows, where there are labels.
+    /// The labels of all candidates, where there are labels.
     pub(crate) candidate_labels: Vec<u64>,
-    pub(crate) anchor_labels: Vec<u64>,
     /// The statistics of this rank's anchors, and of all, as they travel.
     pub(crate) own_words: Vec<u64>,
     pub(crate) words: Vec<u64>,
     /// The statistics of all anchors.
     pub(crate) stats: Vec<RowStats>,
+    /// The weights of all anchors, where there are weights.
+    pub(crate) weights: Vec<f32>,
+    pub(crate) gathered: Gathered,
     pub(crate) mining: MiningMemory,
+}
+
+/// What a backward pass needs to know of the anchors of all ranks.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    pub(crate) anchors: Vec<f32>,
+    /// The rows of their positives, where these are no candidates.
+    pub(crate) positives: Vec<f32>,
+    /// The positives of this rank's anchors and of all, where they are given one by one.
+    own_indices: Vec<i64>,
+    pub(crate) indices: Vec<i64>,
+    /// Their labels, where there are labels.
+    pub(crate) labels: Vec<u64>,
+    /// Where there are lists of excluded candidates: how many this rank's anchors have; where those of each anchor
+    /// begin, and where the last ones end; and the candidates of all.
+    own_lengths: Vec<usize>,
+    pub(crate) list_offsets: Vec<usize>,
+    pub(crate) listed: Vec<usize>,
 }
 
 /// How many rows of each side the ranks have.
 pub(crate) struct SideCounts {
     pub(crate) anchors: RowCounts,
     pub(crate) candidates: RowCounts,
+    /// The candidates that lists exclude, each for one anchor.
+    pub(crate) listed: RowCounts,
 }
 
 impl Ranks {
@@ -71,20 +88,17 @@ impl Ranks {
     pub fn new(communicator: &impl Communicator) -> Ranks {
         let transport = Transport::new(communicator);
         let counts = || RowCounts::with_capacity(transport.size());
-        let rows_of = SideCounts { anchors: counts(), candidates: counts() };
+        let rows_of = SideCounts { anchors: counts(), candidates: counts(), listed: counts() };
         let memory = Memory {
             workspace: Workspace::new(),
             rows_of,
             candidates: Vec::new(),
-            anchors: Vec::new(),
-            positives: Vec::new(),
-            own_indices: Vec::new(),
-            indices: Vec::new(),
             candidate_labels: Vec::new(),
-            anchor_labels: Vec::new(),
             own_words: Vec::new(),
             words: Vec::new(),
             stats: Vec::new(),
+            weights: Vec::new(),
+            gathered: Gathered::default(),
             mining: MiningMemory::default(),
         };
         Ranks { link: Link { records: vec![0; transport.size() * RECORD], transport }, memory }
@@ -172,9 +186,9 @@ impl<'a> Records<'a> {
 impl Memory {
     /// Gets the memory for the rows and statistics of a forward pass.
     pub(crate) fn grow_forward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
-        let SideCounts { anchors, candidates } = &self.rows_of;
+        let SideCounts { anchors, candidates, .. } = &self.rows_of;
         resize(&mut self.candidates, Side::Candidates, candidates.total(), shard.dim, 0.0)?;
-        if shard.labels.is_some() {
+        if let Exclusions::Labels { .. } = shard.exclusions {
             resize(&mut self.candidate_labels, Side::CandidateLabels, candidates.total(), 1, 0)?;
         }
         resize(&mut self.own_words, Side::RowStats, anchors.of(rank).len(), STATS_WORDS, 0)?;
@@ -182,23 +196,59 @@ impl Memory {
         self.stats.clear();
         reserve(&mut self.stats, Side::RowStats, anchors.total(), 1)
     }
+}
 
-    /// Gets the memory for the rows of a backward pass.
-    pub(crate) fn grow_backward(&mut self, rank: usize, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
-        let anchors = self.rows_of.anchors.total();
+impl Gathered {
+    /// Gets the memory for what [`Gathered::gather`] leaves in it.
+    pub(crate) fn grow(&mut self, rank: usize, rows_of: &SideCounts, shard: &Shard<'_>) -> Result<(), hardneg::Error> {
+        let (anchors, own) = (rows_of.anchors.total(), rows_of.anchors.of(rank).len());
         resize(&mut self.anchors, Side::Anchors, anchors, shard.dim, 0.0)?;
         if shard.outside().is_some() {
             resize(&mut self.positives, Side::Positives, anchors, shard.dim, 0.0)?;
         }
-        if shard.labels.is_some() {
-            resize(&mut self.anchor_labels, Side::AnchorLabels, anchors, 1, 0)?;
+        match shard.exclusions {
+            Exclusions::Labels { .. } => resize(&mut self.labels, Side::AnchorLabels, anchors, 1, 0)?,
+            Exclusions::Lists { .. } => {
+                resize(&mut self.own_lengths, Side::Exclusions, own, 1, 0)?;
+                resize(&mut self.list_offsets, Side::Exclusions, anchors + 1, 1, 0)?;
+                resize(&mut self.listed, Side::Exclusions, rows_of.listed.total(), 1, 0)?;
+            }
+            _ => {}
         }
         if shard.has_indices() {
-            let own = self.rows_of.anchors.of(rank).len();
             resize(&mut self.own_indices, Side::PositiveIndices, own, 1, 0)?;
             resize(&mut self.indices, Side::PositiveIndices, anchors, 1, 0)?;
         }
         Ok(())
+    }
+
+    /// Gathers the anchors of all ranks, their positives where these are not known from the pairing, and what is
+    /// excluded for them.
+    pub(crate) fn gather(&mut self, transport: &Transport, rows_of: &SideCounts, shard: &Shard<'_>) {
+        let counts = &rows_of.anchors;
+        transport.gather_rows(shard.anchors, shard.dim, counts, &mut self.anchors);
+        if let Some(outside) = shard.outside() {
+            transport.gather_rows(outside, shard.dim, counts, &mut self.positives);
+        }
+        match shard.exclusions {
+            Exclusions::Labels { anchors: labels, .. } => transport.gather_rows(labels, 1, counts, &mut self.labels),
+            Exclusions::Lists { offsets, indices } => {
+                for (length, ends) in self.own_lengths.iter_mut().zip(offsets.windows(2)) {
+                    *length = ends[1] - ends[0];
+                }
+                transport.gather_rows(&self.own_lengths, 1, counts, &mut self.list_offsets[1..]);
+                self.list_offsets[0] = 0;
+                for row in 1..self.list_offsets.len() {
+                    self.list_offsets[row] += self.list_offsets[row - 1];
+                }
+                transport.gather_rows(indices, 1, &rows_of.listed, &mut self.listed);
+            }
+            _ => {}
+        }
+        if shard.has_indices() {
+            shard.write_indices(&mut self.own_indices);
+            transport.gather_rows(&self.own_indices, 1, counts, &mut self.indices);
+        }
     }
 }
 

@@ -25,14 +25,7 @@ pub struct Shard<'a> {
     pub(crate) dim: usize,
     pub(crate) positives: Positives<'a>,
     pub(crate) paired: bool,
-    pub(crate) labels: Option<Labels<'a>>,
-}
-
-/// Labels of the rows of one rank.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Labels<'a> {
-    pub(crate) anchors: &'a [u64],
-    pub(crate) candidates: &'a [u64],
+    pub(crate) exclusions: Exclusions<'a>,
 }
 
 impl<'a> Shard<'a> {
@@ -48,26 +41,23 @@ impl<'a> Shard<'a> {
     /// [`Positives::Identity`] and [`Positives::Offset`] count from the first anchor of rank 0, and indices may name
     /// the candidates of any rank. [`Positives::Outside`] has one row for each anchor of this rank.
     pub fn new(anchors: &'a [f32], candidates: &'a [f32], dim: usize, positives: Positives<'a>) -> Shard<'a> {
-        Shard { anchors, candidates, dim, positives, paired: false, labels: None }
+        Shard { anchors, candidates, dim, positives, paired: false, exclusions: Exclusions::Nothing }
     }
 
-    /// Excludes candidates by labels, as [`Exclusions::Labels`] does: a label for each anchor and for each candidate of
-    /// this rank. A candidate of any rank is no negative of an anchor with the same label. Every rank passes labels if
-    /// one does; a rank without rows passes none.
-    pub fn labels(self, anchors: &'a [u64], candidates: &'a [u64]) -> Shard<'a> {
-        Shard { labels: Some(Labels { anchors, candidates }), ..self }
+    /// Excludes candidates of any rank: by a label for each anchor and for each candidate of this rank, or by lists for
+    /// each anchor of this rank, which name candidates by their number over all ranks. Every rank excludes in the same
+    /// way, a rank without rows too: by no labels, or by no lists, whose only offset is 0.
+    pub fn excluding(self, exclusions: Exclusions<'a>) -> Shard<'a> {
+        Shard { exclusions, ..self }
     }
 
     /// Checks the lengths of the slices.
     pub(crate) fn check(&self) -> Result<(), hardneg::Error> {
-        let Shard { anchors, candidates, dim, positives, paired, labels } = *self;
+        let Shard { anchors, candidates, dim, positives, paired, exclusions } = *self;
         check_rows(Side::Anchors, anchors, dim)?;
         check_rows(Side::Candidates, candidates, dim)?;
         let rows = anchors.len() / dim;
-        if let Some(labels) = labels {
-            check_length(Side::AnchorLabels, rows, labels.anchors.len())?;
-            check_length(Side::CandidateLabels, candidates.len() / dim, labels.candidates.len())?;
-        }
+        check_exclusions(exclusions, rows, candidates.len() / dim)?;
         match positives {
             _ if paired => check_length(Side::Positives, anchors.len(), candidates.len()),
             Positives::Indices(indices) => check_length(Side::PositiveIndices, rows, indices.len()),
@@ -123,24 +113,27 @@ impl<'a> Shard<'a> {
         } else {
             Batch::new(anchors, candidates, dim, positives)
         };
-        excluding(batch?, self.labels)
+        batch?.excluding(self.exclusions)
     }
 
     /// The batch of this rank's anchors, the first of which is anchor `first` of the whole, and all candidates, which
-    /// have these labels if this rank's have some.
-    pub(crate) fn batch<'b>(
-        &'b self,
+    /// have these labels if there are labels.
+    pub(crate) fn batch(
+        self,
         first: usize,
-        candidates: &'b [f32],
-        labels: &'b [u64],
-    ) -> Result<Batch<'b>, hardneg::Error> {
+        candidates: &'a [f32],
+        labels: &'a [u64],
+    ) -> Result<Batch<'a>, hardneg::Error> {
         let positives = match self.positives {
             Positives::Identity => Positives::Offset(first),
             Positives::Offset(offset) => Positives::Offset(offset.saturating_add(first)),
             positives => positives,
         };
-        let labels = self.labels.map(|own| Labels { anchors: own.anchors, candidates: labels });
-        excluding(Batch::new(self.anchors, candidates, self.dim, positives)?, labels)
+        let exclusions = match self.exclusions {
+            Exclusions::Labels { anchors, .. } => Exclusions::Labels { anchors, candidates: labels },
+            others => others,
+        };
+        Batch::new(self.anchors, candidates, self.dim, positives)?.excluding(exclusions)
     }
 
     /// An error of a call with this rank's anchors, the first of which is anchor `first` of the whole, as a call with
@@ -155,17 +148,47 @@ impl<'a> Shard<'a> {
             E::PositiveOutOfRange { row, index, candidates } => {
                 E::PositiveOutOfRange { row: first + row, index, candidates }
             }
+            E::ExcludedOutOfRange { row, index, candidates } => {
+                E::ExcludedOutOfRange { row: first + row, index, candidates }
+            }
+            E::Offsets { side, row } => E::Offsets { side, row: first + row },
             error => error,
         }
     }
 }
 
-/// A batch from which candidates with the label of an anchor are excluded, if there are labels.
-pub(crate) fn excluding<'a>(batch: Batch<'a>, labels: Option<Labels<'a>>) -> Result<Batch<'a>, hardneg::Error> {
-    match labels {
-        Some(Labels { anchors, candidates }) => batch.excluding(Exclusions::Labels { anchors, candidates }),
-        None => Ok(batch),
+/// Checks that there are as many labels as rows, or an offset for each row and one more. What the lists hold is checked
+/// with the batch, which a rank without rows has none of.
+pub(crate) fn check_exclusions(
+    exclusions: Exclusions<'_>,
+    rows: usize,
+    candidates: usize,
+) -> Result<(), hardneg::Error> {
+    match exclusions {
+        Exclusions::Labels { anchors, candidates: labels } => {
+            check_length(Side::AnchorLabels, rows, anchors.len())?;
+            check_length(Side::CandidateLabels, candidates, labels.len())
+        }
+        Exclusions::Lists { offsets, indices } => {
+            check_length(Side::Exclusions, rows + 1, offsets.len())?;
+            if rows == 0 { check_length(Side::Exclusions, 0, indices.len()) } else { Ok(()) }
+        }
+        _ => Ok(()),
     }
+}
+
+/// How candidates are excluded, as a number.
+pub(crate) fn kind_of(exclusions: Exclusions<'_>) -> u64 {
+    match exclusions {
+        Exclusions::Labels { .. } => 1,
+        Exclusions::Lists { .. } => 2,
+        _ => 0,
+    }
+}
+
+/// The candidates of all lists.
+pub(crate) fn listed(exclusions: Exclusions<'_>) -> &[usize] {
+    if let Exclusions::Lists { indices, .. } = exclusions { indices } else { &[] }
 }
 
 /// Where the gradients of one rank's rows go: the caller's buffers, of the shapes of its own slices.
@@ -175,6 +198,7 @@ pub struct ShardGradients<'a> {
     pub(crate) anchors: &'a mut [f32],
     pub(crate) candidates: Option<&'a mut [f32]>,
     pub(crate) positives: Option<&'a mut [f32]>,
+    pub(crate) weights: Option<&'a [f32]>,
     pub(crate) accumulate: bool,
 }
 
@@ -187,12 +211,18 @@ impl<'a> ShardGradients<'a> {
 
     /// Gradients with respect to this rank's anchors alone, to be overwritten: for candidates that are not trained.
     pub fn of_anchors(anchors: &'a mut [f32]) -> ShardGradients<'a> {
-        ShardGradients { anchors, candidates: None, positives: None, accumulate: false }
+        ShardGradients { anchors, candidates: None, positives: None, weights: None, accumulate: false }
     }
 
     /// Gradients with respect to this rank's positives that are no candidates as well, to be overwritten.
     pub fn positives(self, positives: &'a mut [f32]) -> ShardGradients<'a> {
         ShardGradients { positives: Some(positives), ..self }
+    }
+
+    /// A factor for each of this rank's anchors, by which its loss counts, as [`hardneg::Gradients::weights`] has it.
+    /// Every rank passes weights if one does; a rank without anchors passes none.
+    pub fn weights(self, weights: &'a [f32]) -> ShardGradients<'a> {
+        ShardGradients { weights: Some(weights), ..self }
     }
 
     /// Adds to what the buffers hold, as [`hardneg::Gradients::accumulate`] does.
@@ -210,12 +240,23 @@ impl<'a> ShardGradients<'a> {
             let expected = shard.outside().map_or(0, <[f32]>::len);
             check_length(Side::PositiveGradients, expected, self.positives.as_ref().map_or(0, |rows| rows.len()))?;
         }
-        Ok(())
+        self.weights.map_or(Ok(()), |weights| check_length(Side::Weights, shard.rows(), weights.len()))
     }
 
-    /// The buffers as a call of one process takes them.
-    pub(crate) fn into_gradients(self) -> hardneg::Gradients<'a> {
-        let ShardGradients { anchors, candidates, positives, accumulate } = self;
+    /// Fails with the first weight that is not finite; the first one is that of anchor `first` of the whole.
+    pub(crate) fn check_weights(&self, first: usize) -> Result<(), hardneg::Error> {
+        match self.weights.unwrap_or_default().iter().position(|weight| !weight.is_finite()) {
+            Some(row) => Err(hardneg::Error::NotFinite { side: Side::Weights, row: first + row }),
+            None => Ok(()),
+        }
+    }
+
+    /// The buffers as a call of one process takes them, with the weights of all its anchors.
+    pub(crate) fn into_gradients<'b>(self, weights: Option<&'b [f32]>) -> hardneg::Gradients<'b>
+    where
+        'a: 'b,
+    {
+        let ShardGradients { anchors, candidates, positives, accumulate, .. } = self;
         let gradients = match candidates {
             Some(candidates) => hardneg::Gradients::new(anchors, candidates),
             None => hardneg::Gradients::of_anchors(anchors),
@@ -224,6 +265,7 @@ impl<'a> ShardGradients<'a> {
             Some(positives) => gradients.positives(positives),
             None => gradients,
         };
+        let gradients = if let Some(weights) = weights { gradients.weights(weights) } else { gradients };
         if accumulate { gradients.accumulate() } else { gradients }
     }
 }

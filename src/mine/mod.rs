@@ -37,7 +37,7 @@ pub(crate) use neighbours::QueryState;
 use neighbours::{NeighbourTask, OpenQueries, QueryLimits};
 use pass::PassContext;
 use plan::zeros;
-pub(crate) use plan::{MinePlan, Mined, NeighbourPlan};
+pub(crate) use plan::{MeasurePlan, MinePlan, Mined, NeighbourPlan};
 use source::Source;
 use task::{StatsTask, Task};
 
@@ -98,13 +98,13 @@ fn mine_stats<E: RowExclusions>(
 /// Leaves in the memory what [`mine()`] does, with statistics that were computed elsewhere: norms and the candidates'
 /// sum are computed, no pair is.
 pub(crate) fn measure(
-    backend: Backend,
-    threads: Threads,
+    plan: MeasurePlan,
     batch: Batch<'_>,
     prepared: Prepared<'_>,
     rows: &[RowStats],
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
+    let MeasurePlan { backend, threads, measured } = plan;
     let (anchors, candidates) = (batch.anchor_rows(), batch.candidate_rows());
     let elements = anchors.data().len().saturating_add(candidates.data().len());
     let join = threads.join(elements as f64 * NANOSECONDS_MEASURED);
@@ -115,8 +115,10 @@ pub(crate) fn measure(
         check_norms(Side::Anchors, anchor_norms)?;
         let zero_candidates = match (buffers, batch.bank()) {
             (Some((norms, sums)), _) => {
-                measure_rows(backend, join, candidates, norms, sums);
-                check_norms(batch.candidate_side(), norms)?;
+                if !measured {
+                    measure_rows(backend, join, candidates, norms, sums);
+                    check_norms(batch.candidate_side(), norms)?;
+                }
                 zeros(norms)
             }
             (None, bank) => bank.map_or(0, Bank::zero_rows),

@@ -15,6 +15,15 @@ pub(crate) struct MinePlan {
     pub(crate) threads: Threads,
 }
 
+/// How a batch is measured whose statistics are there. Nothing affects the result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MeasurePlan {
+    pub(crate) backend: Backend,
+    pub(crate) threads: Threads,
+    /// Whether the norms and the sum of the candidates are in the memory.
+    pub(crate) measured: bool,
+}
+
 /// How queries are mined. Only `kept` and `thresholds` affect the result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NeighbourPlan {

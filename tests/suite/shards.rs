@@ -179,6 +179,50 @@ fn gradients_of_some_rows_from_statistics_of_elsewhere() {
     }
 }
 
+/// After passes with the same candidates, with others in as many rows, and with a bank that lends out its rows.
+#[test]
+fn statistics_of_elsewhere_after_another_pass() {
+    let (mut random, mut workspace) = (Random(6), Workspace::new());
+    for (number, (rows, candidates, dim)) in
+        [(2, 2, 3), (40, 50, 16), (200, 193, 9), (450, 700, 33)].into_iter().cycle().take(16).enumerate()
+    {
+        let data = |seed: usize| ALL_DATA[number % ALL_DATA.len()].batch(seed as u64, rows, candidates, dim);
+        let (batch, other) = (data(number).with_random_positives(&mut random), data(number + 100));
+        let indices = batch.positives();
+        let excluding = ALL_KINDS[number % 8].of(&mut random, rows, candidates, &batch.pairing);
+        let plan = TripletLoss::new().negatives(ALL_NEGATIVES[number % 3]).reduction(ALL_REDUCTIONS[number % 2]);
+        let bank = Bank::new(&batch.candidates, dim).unwrap();
+        let some = random.below(rows) + 1;
+        let some_of = |candidates| {
+            Batch::new(&batch.anchors[..some * dim], candidates, dim, Positives::Indices(&indices[..some])).unwrap()
+        };
+        let against =
+            Batch::against(&batch.anchors[..some * dim], &bank, Positives::Indices(&indices[..some])).unwrap();
+        let weights = vec![1.0; rows];
+        for (earlier, candidates) in [
+            (some_of(&batch.candidates), &batch.candidates[..]),
+            (some_of(&other.candidates), &batch.candidates),
+            (some_of(bank.rows()), bank.rows()),
+            (against, bank.rows()),
+        ] {
+            let batch = Batch::new(&batch.anchors, candidates, dim, Positives::Indices(&indices)).unwrap();
+            let batch = batch.excluding(excluding.exclusions()).unwrap();
+            let (stats, expected) = whole(batch, plan, &weights, 0);
+            let loss = plan.forward(batch, &mut Workspace::new()).unwrap().loss();
+            // What is in the memory beforehand is of other candidates.
+            plan.forward(some_of(&other.candidates), &mut workspace).unwrap();
+            let forward = plan.forward(earlier, &mut workspace).unwrap();
+            let mut forward = plan.continue_from_row_stats(forward, batch, &stats).unwrap();
+            assert_loss(&loss, &forward.loss(), "after another pass");
+            assert_rows(&stats, forward.row_stats(), "after another pass");
+            let [mut by_anchors, mut by_candidates] = [&expected[0], &expected[1]].map(|rows| vec![9.0; rows.len()]);
+            forward.backward(Gradients::new(&mut by_anchors, &mut by_candidates)).unwrap();
+            assert_eq!(bits(&by_anchors), bits(&expected[0]), "{batch:?} after {earlier:?}");
+            assert_eq!(bits(&by_candidates), bits(&expected[1]), "{batch:?} after {earlier:?}");
+        }
+    }
+}
+
 #[test]
 fn statistics_and_ranges_that_do_not_belong_to_the_batch() {
     let rows = [1.0, 0.0, 0.6, 0.8, 0.0, 1.0];

@@ -1,5 +1,7 @@
 //! Candidates that are no negatives of some anchors, from files of labels or of pairs.
 
+use std::iter;
+use std::ops::Range;
 use std::path::Path;
 
 use hardneg::Exclusions;
@@ -42,9 +44,11 @@ impl Excluded {
     /// Reads the files that the options name.
     pub fn read(args: &Args, anchors: usize, candidates: usize) -> Result<Excluded, String> {
         if let Some(path) = &args.labels {
-            // Anchor `i` belongs to row `i` of the second file. That there is one is checked elsewhere.
+            // Anchor `i` belongs to row `i` of the second file. That there is one is checked elsewhere: an anchor
+            // without one is refused whatever its label.
             let candidates = read_labels(path, candidates, &args.positives)?;
-            return Ok(Excluded::Labels { anchors: candidates.iter().copied().take(anchors).collect(), candidates });
+            let anchors = candidates.iter().copied().chain(iter::repeat(0)).take(anchors).collect();
+            return Ok(Excluded::Labels { anchors, candidates });
         }
         if let Some((of_anchors, of_candidates)) = args.anchor_labels.as_ref().zip(args.positive_labels.as_ref()) {
             let anchors = read_labels(of_anchors, anchors, &args.anchors)?;
@@ -57,6 +61,31 @@ impl Excluded {
             let (offsets, indices) = pairs::read(path, anchors, candidates)?;
             Ok(Excluded::Lists { offsets, indices })
         })
+    }
+
+    /// What a process with some of the anchors and some of the candidates knows of it: their labels, or the anchors'
+    /// lists of any candidates.
+    pub fn shard(&self, anchors: Range<usize>, candidates: Range<usize>) -> Excluded {
+        match self {
+            Excluded::Nothing => Excluded::Nothing,
+            Excluded::Labels { anchors: of_anchors, candidates: of_candidates } => Excluded::Labels {
+                anchors: of_anchors[anchors].to_vec(),
+                candidates: of_candidates[candidates].to_vec(),
+            },
+            Excluded::Lists { offsets, indices } => Excluded::Lists {
+                offsets: self.part(anchors.start, anchors.len()).offsets,
+                indices: indices[offsets[anchors.start]..offsets[anchors.end]].to_vec(),
+            },
+        }
+    }
+
+    /// All of it, as the library takes it.
+    pub fn exclusions(&self) -> Exclusions<'_> {
+        match self {
+            Excluded::Nothing => Exclusions::Nothing,
+            Excluded::Labels { anchors, candidates } => Exclusions::Labels { anchors, candidates },
+            Excluded::Lists { offsets, indices } => Exclusions::Lists { offsets, indices },
+        }
     }
 
     /// What is excluded of `rows` anchors from `first` on.

@@ -62,8 +62,7 @@ struct Part {
     candidates: Vec<f32>,
     /// The positives of the anchors, where they are no candidates.
     positives: Option<Vec<f32>>,
-    /// The labels of the anchors and of the candidates.
-    labels: Option<[Vec<u64>; 2]>,
+    excluded: Excluded,
     dim: usize,
     /// The anchors, the candidates, and the positives that are no candidates of all ranks.
     in_all: [usize; 3],
@@ -81,9 +80,6 @@ struct Scored {
 
 impl Part {
     fn read(ranks: &Ranks, args: &Args) -> Result<Part, String> {
-        if args.exclude.is_some() {
-            return Err("--exclude is an option of the program for one process; there are labels here".to_owned());
-        }
         let (anchors, candidates) = (RowFile::open(&args.anchors, false)?, RowFile::open(&args.positives, false)?);
         let outside = args.positive_rows.as_deref().map(|path| RowFile::open(path, false)).transpose()?;
         let others = [Some((&candidates, &args.positives)), outside.as_ref().zip(args.positive_rows.as_ref())];
@@ -97,18 +93,12 @@ impl Part {
             return Err(describe(args, hardneg::Error::Length { side, expected, actual }, in_all));
         }
         let own = in_all.map(|rows| part(rows, ranks));
-        let labels = match Excluded::read(args, anchors.rows, candidates.rows)? {
-            // Fewer than anchors where these have no positives, which is found elsewhere.
-            Excluded::Labels { anchors: a, candidates: c } if a.len() == anchors.rows => {
-                Some([a[own[0].clone()].to_vec(), c[own[1].clone()].to_vec()])
-            }
-            _ => None,
-        };
+        let excluded = Excluded::read(args, anchors.rows, candidates.rows)?;
         Ok(Part {
             anchors: anchors.read_range(own[0].clone())?,
             candidates: candidates.read_range(own[1].clone())?,
             positives: outside.map(|outside| outside.read_range(own[2].clone())).transpose()?,
-            labels,
+            excluded: excluded.shard(own[0].clone(), own[1].clone()),
             dim: anchors.dim,
             in_all,
         })
@@ -116,11 +106,7 @@ impl Part {
 
     fn shard(&self) -> Shard<'_> {
         let positives = self.positives.as_deref().map_or(Positives::Identity, Positives::Outside);
-        let shard = Shard::new(&self.anchors, &self.candidates, self.dim, positives);
-        match &self.labels {
-            Some([anchors, candidates]) => shard.labels(anchors, candidates),
-            None => shard,
-        }
+        Shard::new(&self.anchors, &self.candidates, self.dim, positives).excluding(self.excluded.exclusions())
     }
 
     fn repeat(&self, ranks: &mut Ranks, plan: &TripletLoss, args: &Args) -> Result<Scored, Error> {

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use hardneg::{BankOptions, KnownPositives, Miner, Positives, TripletLoss};
+use hardneg::{BankOptions, Exclusions, KnownPositives, Miner, Positives, TripletLoss};
 use hardneg_mpi::{Queries, Ranks, Shard, ShardGradients};
 
 use crate::data::{Cut, pairs, part};
@@ -59,7 +59,10 @@ pub(crate) fn none_after_the_first_call(ranks: &mut Ranks) {
     let own = Cut::Random(4).part(rows, ranks.rank(), ranks.size());
     let (a, p) = (part(&anchors, own.clone(), dim), part(&positives, own.clone(), dim));
     let outside = part(&positives, own.clone(), dim);
-    let indices: Vec<u32> = own.map(|row| (row as u32 + 1) % rows as u32).collect();
+    let indices: Vec<u32> = own.clone().map(|row| (row as u32 + 1) % rows as u32).collect();
+    let (offsets, weights): (Vec<usize>, Vec<f32>) = ((0..=own.len()).collect(), vec![0.5; own.len()]);
+    let excluded: Vec<usize> = own.clone().map(|row| (row * row) % rows).collect();
+    let lists = Exclusions::Lists { offsets: &offsets, indices: &excluded };
     let corpus = ranks.corpus(BankOptions::new(), p, dim).unwrap();
     let (plan, miner) = (TripletLoss::new(), Miner::new().k(5).relative_margin(0.1));
     let known = KnownPositives::One(Positives::Identity);
@@ -72,7 +75,9 @@ pub(crate) fn none_after_the_first_call(ranks: &mut Ranks) {
             ranks.forward_backward(&plan, Shard::new(a, p, dim, Positives::Outside(outside)), gradients).unwrap();
             let by_index = ShardGradients::new(&mut by_anchors, &mut by_candidates);
             ranks.forward_backward(&plan, Shard::new(a, p, dim, Positives::IndicesU32(&indices)), by_index).unwrap();
-            ranks.mine(&miner, &corpus, Queries::new(a).known_positives(known)).unwrap().found()
+            let weighted = ShardGradients::new(&mut by_anchors, &mut by_candidates).weights(&weights);
+            ranks.forward_backward(&plan, Shard::paired(a, p, dim).excluding(lists), weighted).unwrap();
+            ranks.mine(&miner, &corpus, Queries::new(a).known_positives(known).excluding(lists)).unwrap().found()
         });
         assert!(allocated == 0 || turn == 0, "{allocated} allocations in turn {turn}");
     }

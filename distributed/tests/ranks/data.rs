@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use hardneg::Exclusions;
+
 /// Numbers in -1..1 from a seed (splitmix64).
 pub(crate) struct Random(pub u64);
 
@@ -88,6 +90,35 @@ impl Cut {
 /// The elements of rows `range`.
 pub(crate) fn part(rows: &[f32], range: Range<usize>, dim: usize) -> &[f32] {
     &rows[range.start * dim..range.end * dim]
+}
+
+/// The offsets of the lists of `anchors`, if there are lists.
+pub(crate) fn part_offsets(exclusions: Exclusions<'_>, anchors: Range<usize>) -> Vec<usize> {
+    match exclusions {
+        Exclusions::Lists { offsets, .. } => {
+            offsets[anchors.start..=anchors.end].iter().map(|offset| offset - offsets[anchors.start]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What is excluded, as the rank with `anchors` and `candidates` says it.
+pub(crate) fn part_exclusions<'a>(
+    exclusions: Exclusions<'a>,
+    part_offsets: &'a [usize],
+    anchors: Range<usize>,
+    candidates: Range<usize>,
+) -> Exclusions<'a> {
+    match exclusions {
+        Exclusions::Labels { anchors: of_anchors, candidates: of_candidates } => {
+            Exclusions::Labels { anchors: &of_anchors[anchors], candidates: &of_candidates[candidates] }
+        }
+        Exclusions::Lists { offsets, indices } => {
+            let indices = &indices[offsets[anchors.start]..offsets[anchors.end]];
+            Exclusions::Lists { offsets: part_offsets, indices }
+        }
+        others => others,
+    }
 }
 
 /// The same numbers, so that -0 and 0 differ.

@@ -1,6 +1,6 @@
 //! A call that one rank must refuse ends on all ranks with the same error, and the next call works.
 
-use hardneg::{Negatives, Positives, Side, TripletLoss};
+use hardneg::{Exclusions, Negatives, Positives, Side, TripletLoss};
 use hardneg_mpi::{Error, Ranks, Setting, Shard, ShardGradients};
 
 use crate::data::{Cut, pairs, part};
@@ -50,7 +50,9 @@ pub(crate) fn errors(ranks: &mut Ranks) {
 
     let labels = vec![1; own.len()];
     let short = if is_last { &labels[1..] } else { &labels };
-    let error = ranks.forward(&plan, Shard::paired(a, p, DIM).labels(&labels, short)).unwrap_err();
+    let error = ranks
+        .forward(&plan, Shard::paired(a, p, DIM).excluding(Exclusions::Labels { anchors: &labels, candidates: short }))
+        .unwrap_err();
     assert!(
         matches!(error, Error::OnRank { rank, error: E::Length { side: Side::CandidateLabels, .. } } if rank == last)
     );
@@ -64,6 +66,28 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     assert_eq!(error, Error::Call(E::PositiveOutOfRange { row: ROWS - 1, index: -1, candidates: ROWS }));
     let error = ranks.forward(&plan, Shard::new(a, p, DIM, Positives::Offset(1))).unwrap_err();
     assert_eq!(error, Error::Call(E::PositiveOutOfRange { row: ROWS - 1, index: ROWS as i128, candidates: ROWS }));
+
+    // Lists of excluded candidates: one that no rank has, and offsets that do not ascend.
+    let last_row = (0..own.len()).map(|_| 0).chain([1]).collect::<Vec<_>>();
+    let none = vec![0; own.len() + 1];
+    let lists = |last: usize| match is_last {
+        true => {
+            Exclusions::Lists { offsets: &last_row, indices: std::slice::from_ref(if last == 0 { &0 } else { &ROWS }) }
+        }
+        false => Exclusions::Lists { offsets: &none, indices: &[] },
+    };
+    assert_eq!(ranks.forward(&plan, Shard::paired(a, p, DIM).excluding(lists(0))).unwrap().loss().rows, ROWS);
+    let error = ranks.forward(&plan, Shard::paired(a, p, DIM).excluding(lists(1))).unwrap_err();
+    let expected = E::ExcludedOutOfRange { row: ROWS - 1, index: ROWS as i128, candidates: ROWS };
+    assert_eq!(error, Error::Call(expected));
+    let bad = vec![1; own.len() + 1];
+    let offsets = Exclusions::Lists { offsets: if is_last { &bad } else { &none }, indices: &[] };
+    let error = ranks.forward(&plan, Shard::paired(a, p, DIM).excluding(offsets)).unwrap_err();
+    let first = Cut::Even.part(ROWS, last, ranks.size()).start;
+    assert_eq!(error, Error::Call(E::Offsets { side: Side::Exclusions, row: first }));
+    let short = Exclusions::Lists { offsets: if is_last { &none[1..] } else { &none }, indices: &[] };
+    let error = ranks.forward(&plan, Shard::paired(a, p, DIM).excluding(short)).unwrap_err();
+    assert!(matches!(error, Error::OnRank { rank, error: E::Length { side: Side::Exclusions, .. } } if rank == last));
 
     // The shape of the whole.
     let empty = Shard::paired(&[], &[], DIM);
@@ -106,7 +130,17 @@ fn gradient_errors(ranks: &mut Ranks, anchors: &[f32], positives: &[f32]) {
     let gradients = ShardGradients::new(&mut by_anchors[..length], &mut by_positives);
     let error = forward.backward(gradients).unwrap_err();
     assert!(is_expected(error), "{error:?}");
+    let mut weights = vec![1.0; anchors.len() / DIM];
+    if is_last {
+        *weights.last_mut().unwrap() = f32::NAN;
+    }
+    let gradients = ShardGradients::new(&mut by_anchors, &mut by_positives).weights(&weights);
+    let not_finite = Error::Call(E::NotFinite { side: Side::Weights, row: ROWS - 1 });
+    assert_eq!(forward.backward(gradients).unwrap_err(), not_finite);
+    let gradients = ShardGradients::new(&mut by_anchors, &mut by_positives).weights(&weights);
+    assert_eq!(ranks.forward_backward(&plan, shard, gradients).unwrap_err(), not_finite);
     assert!(by_anchors.iter().chain(&by_positives).all(|&value| value == 7.0));
+    let mut forward = ranks.forward(&plan, shard).unwrap();
     // The forward pass stands.
     forward.backward(ShardGradients::new(&mut by_anchors, &mut by_positives)).unwrap();
     assert!(by_anchors.iter().all(|&value| value != 7.0));
@@ -129,15 +163,15 @@ pub(crate) fn settings(ranks: &mut Ranks) {
         _ => plan,
     };
     for setting in
-        [Setting::Margin, Setting::Negatives, Setting::Reduction, Setting::Dim, Setting::Positives, Setting::Labels]
+        [Setting::Margin, Setting::Negatives, Setting::Reduction, Setting::Dim, Setting::Positives, Setting::Exclusions]
     {
         let plan = if is_last { other(setting) } else { plan };
         let dim = if is_last && setting == Setting::Dim { DIM / 2 } else { DIM };
         let positives =
             if is_last && setting == Setting::Positives { Positives::Outside(&rows) } else { Positives::Identity };
         let mut shard = Shard::new(&rows, &rows, dim, positives);
-        if is_last && setting == Setting::Labels {
-            shard = shard.labels(&[1, 2], &[2, 3]);
+        if is_last && setting == Setting::Exclusions {
+            shard = shard.excluding(Exclusions::Labels { anchors: &[1, 2], candidates: &[2, 3] });
         }
         let error = ranks.forward(&plan, shard).unwrap_err();
         assert_eq!(error, Error::Settings { rank: last, setting });

@@ -3,7 +3,7 @@
 use hardneg::{Batch, Exclusions, Gradients, Negatives, Positives, Reduction, Screen, TripletLoss, Workspace};
 use hardneg_mpi::{Ranks, Shard, ShardGradients};
 
-use crate::data::{CUTS, Cut, Random, bits, pairs, part};
+use crate::data::{CUTS, Cut, Random, bits, pairs, part, part_exclusions, part_offsets};
 
 /// Pairs and elements. From one block of the sums, 192 rows, to several, and fewer rows than ranks.
 const SHAPES: [(usize, usize); 6] = [(2, 3), (4, 16), (17, 33), (191, 24), (400, 40), (900, 64)];
@@ -154,35 +154,68 @@ fn check(
 
 /// Labels of a few rows each, of many, one for all, and none that is shared.
 pub(crate) fn labels(ranks: &mut Ranks) {
-    let (rows, candidates, dim) = (260, 430, 24);
-    let (anchors, _) = pairs(12, rows, dim);
-    let (_, others) = pairs(13, candidates, dim);
     for (number, kinds) in [90, 3, 1, u64::MAX].into_iter().enumerate() {
         let mut random = Random(number as u64);
         let mut some = |rows: usize| (0..rows).map(|_| random.next() % kinds).collect::<Vec<u64>>();
-        let (of_anchors, of_candidates) = (some(rows), some(candidates));
-        let plan = plans()[number];
+        let (of_anchors, of_candidates) = (some(ANCHORS), some(CANDIDATES));
         let labels = Exclusions::Labels { anchors: &of_anchors, candidates: &of_candidates };
-        let batch = Batch::new(&anchors, &others, dim, Positives::Offset(7)).unwrap().excluding(labels).unwrap();
+        check_excluding(ranks, plans()[number], labels);
+    }
+}
+
+/// Lists of no candidates for any anchor, of some for most, with repeats and the positive, and of all for some.
+pub(crate) fn lists(ranks: &mut Ranks) {
+    for (number, longest) in [1, 2, 9, 3].into_iter().enumerate() {
+        let (mut random, mut offsets, mut indices) = (Random(number as u64), vec![0], Vec::new());
+        for row in 0..ANCHORS {
+            indices.extend((0..random.below(longest)).map(|_| random.below(CANDIDATES)));
+            if longest == 9 && row % 7 == 0 {
+                indices.extend([row + FIRST_POSITIVE, row + FIRST_POSITIVE]);
+            }
+            if longest == 3 && row % 50 == 3 {
+                indices.extend((0..CANDIDATES).rev());
+            }
+            offsets.push(indices.len());
+        }
+        check_excluding(ranks, plans()[number], Exclusions::Lists { offsets: &offsets, indices: &indices });
+    }
+}
+
+const ANCHORS: usize = 260;
+const CANDIDATES: usize = 430;
+/// The candidate that is the positive of the first anchor.
+const FIRST_POSITIVE: usize = 7;
+
+/// A batch whose sides are cut at different places, with weights for every other cut.
+fn check_excluding(ranks: &mut Ranks, plan: TripletLoss, exclusions: Exclusions<'_>) {
+    let dim = 24;
+    let (anchors, _) = pairs(12, ANCHORS, dim);
+    let (_, others) = pairs(13, CANDIDATES, dim);
+    let positives = Positives::Offset(FIRST_POSITIVE);
+    let batch = Batch::new(&anchors, &others, dim, positives).unwrap().excluding(exclusions).unwrap();
+    let weights = Random(14).rows(ANCHORS, 1);
+    let mut workspace = Workspace::new();
+    for (number, (cut, other)) in CUTS.into_iter().zip(CUTS.into_iter().rev()).enumerate() {
         let mut whole = [vec![0.0; anchors.len()], vec![0.0; others.len()]];
         let [by_anchors, by_candidates] = &mut whole;
-        let mut workspace = Workspace::new();
-        let expected = plan.forward_backward(batch, Gradients::new(by_anchors, by_candidates), &mut workspace).unwrap();
-        for (cut, other) in CUTS.into_iter().zip(CUTS.into_iter().rev()) {
-            let [a, c] =
-                [(cut, rows), (other, candidates)].map(|(cut, rows)| cut.part(rows, ranks.rank(), ranks.size()));
-            let shard =
-                Shard::new(part(&anchors, a.clone(), dim), part(&others, c.clone(), dim), dim, Positives::Offset(7));
-            let shard = shard.labels(&of_anchors[a.clone()], &of_candidates[c.clone()]);
-            let mut spread = [vec![0.0; a.len() * dim], vec![0.0; c.len() * dim]];
-            let [by_anchors, by_candidates] = &mut spread;
-            let gradients = ShardGradients::new(by_anchors, by_candidates);
-            let forward = ranks.forward_backward(&plan, shard, gradients).unwrap();
-            let what = format!("{kinds} labels, {cut:?}, {other:?}");
-            assert_eq!(forward.loss(), expected.loss(), "{what}");
-            assert_eq!(forward.all_row_stats(), expected.row_stats(), "{what}");
-            assert_eq!(bits(&spread[0]), bits(part(&whole[0], a, dim)), "anchors, {what}");
-            assert_eq!(bits(&spread[1]), bits(part(&whole[1], c, dim)), "candidates, {what}");
-        }
+        let gradients = Gradients::new(by_anchors, by_candidates);
+        let gradients = if number % 2 == 0 { gradients } else { gradients.weights(&weights) };
+        let expected = plan.forward_backward(batch, gradients, &mut workspace).unwrap();
+
+        let [a, c] =
+            [(cut, ANCHORS), (other, CANDIDATES)].map(|(cut, rows)| cut.part(rows, ranks.rank(), ranks.size()));
+        let shard = Shard::new(part(&anchors, a.clone(), dim), part(&others, c.clone(), dim), dim, positives);
+        let offsets = part_offsets(exclusions, a.clone());
+        let shard = shard.excluding(part_exclusions(exclusions, &offsets, a.clone(), c.clone()));
+        let mut spread = [vec![0.0; a.len() * dim], vec![0.0; c.len() * dim]];
+        let [by_anchors, by_candidates] = &mut spread;
+        let gradients = ShardGradients::new(by_anchors, by_candidates);
+        let gradients = if number % 2 == 0 { gradients } else { gradients.weights(&weights[a.clone()]) };
+        let forward = ranks.forward_backward(&plan, shard, gradients).unwrap();
+        let what = format!("{exclusions:?}, {cut:?}, {other:?}");
+        assert_eq!(forward.loss(), expected.loss(), "{what}");
+        assert_eq!(forward.all_row_stats(), expected.row_stats(), "{what}");
+        assert_eq!(bits(&spread[0]), bits(part(&whole[0], a, dim)), "anchors, {what}");
+        assert_eq!(bits(&spread[1]), bits(part(&whole[1], c, dim)), "candidates, {what}");
     }
 }

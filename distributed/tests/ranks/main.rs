@@ -26,6 +26,7 @@ fn main() {
     run("backward", &mut ranks, loss::backward);
     run("positives of all kinds", &mut ranks, loss::positives_of_all_kinds);
     run("labels", &mut ranks, loss::labels);
+    run("lists", &mut ranks, loss::lists);
     run("errors", &mut ranks, failures::errors);
     run("settings", &mut ranks, failures::settings);
     run("mining", &mut ranks, mining::mining);

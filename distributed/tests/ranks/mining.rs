@@ -1,9 +1,9 @@
 //! Mining of a corpus that is cut over the ranks.
 
-use hardneg::{BankOptions, KnownPositives, Miner, MiningBatch, Negatives, Positives, Side, Workspace};
+use hardneg::{BankOptions, Exclusions, KnownPositives, Miner, MiningBatch, Negatives, Positives, Side, Workspace};
 use hardneg_mpi::{Error, Queries, Ranks, Setting};
 
-use crate::data::{CUTS, Cut, Random, pairs, part};
+use crate::data::{CUTS, Cut, Random, pairs, part, part_exclusions, part_offsets};
 
 /// Miners whose thresholds keep some of the candidates.
 fn miners() -> Vec<Miner> {
@@ -18,9 +18,9 @@ fn miners() -> Vec<Miner> {
     ]
 }
 
-/// Lists of known positives: none for some queries, several for others, some of them twice.
-fn lists(queries: usize, candidates: usize) -> (Vec<usize>, Vec<usize>) {
-    let (mut random, mut offsets, mut indices) = (Random(5), vec![0], Vec::new());
+/// Lists of candidates: of none for some queries, of several for others, some of them twice.
+fn lists(seed: u64, queries: usize, candidates: usize) -> (Vec<usize>, Vec<usize>) {
+    let (mut random, mut offsets, mut indices) = (Random(seed), vec![0], Vec::new());
     for _ in 0..queries {
         for _ in 0..random.below(4) {
             indices.push(random.below(candidates));
@@ -35,12 +35,21 @@ fn lists(queries: usize, candidates: usize) -> (Vec<usize>, Vec<usize>) {
 
 pub(crate) fn mining(ranks: &mut Ranks) {
     // One of several pieces, and one of fewer candidates than ranks.
-    for (queries, candidates, dim) in [(1, 2, 3), (37, 200, 24), (300, 700, 40), (2300, 60, 8)] {
+    for (shape, (queries, candidates, dim)) in
+        [(1, 2, 3), (37, 200, 24), (300, 700, 40), (2300, 60, 8)].into_iter().enumerate()
+    {
         let (rows, _) = pairs(21, queries, dim);
         let (_, corpus) = pairs(22, candidates, dim);
         let outside = Random(23).rows(queries, dim);
         let one: Vec<u32> = (0..queries).map(|query| (query * 7 % candidates) as u32).collect();
-        let (offsets, indices) = lists(queries, candidates);
+        let (offsets, indices) = lists(5, queries, candidates);
+        let [of_queries, of_candidates] = [queries, candidates].map(|rows| {
+            let mut random = Random(rows as u64);
+            (0..rows).map(|_| random.next() % 9).collect::<Vec<u64>>()
+        });
+        let labels = Exclusions::Labels { anchors: &of_queries, candidates: &of_candidates };
+        let (ends, excluded) = lists(6, queries, candidates);
+        let lists = Exclusions::Lists { offsets: &ends, indices: &excluded };
         let known = [
             KnownPositives::None,
             KnownPositives::One(Positives::IndicesU32(&one)),
@@ -50,7 +59,17 @@ pub(crate) fn mining(ranks: &mut Ranks) {
         for (number, miner) in miners().into_iter().enumerate() {
             let (cut, other) = (CUTS[number % CUTS.len()], CUTS[(number + 2) % CUTS.len()]);
             for (kind, known) in known.into_iter().enumerate() {
-                let case = Case { rows: &rows, corpus: &corpus, dim, known, with_predicate: (number + kind) % 3 == 0 };
+                // Some of the cases, others for each number of ranks: ranks without a core wait long for each other.
+                if (number + kind + shape) % ranks.size() != 0 {
+                    continue;
+                }
+                let exclusions = match (number + 2 * kind) % 3 {
+                    0 => labels,
+                    1 => lists,
+                    _ => Exclusions::Nothing,
+                };
+                let with_predicate = (number + kind) % 4 == 0;
+                let case = Case { rows: &rows, corpus: &corpus, dim, known, exclusions, with_predicate };
                 case.check(ranks, &miner, [cut, other]);
             }
         }
@@ -63,14 +82,16 @@ struct Case<'a> {
     corpus: &'a [f32],
     dim: usize,
     known: KnownPositives<'a>,
+    exclusions: Exclusions<'a>,
     with_predicate: bool,
 }
 
 impl Case<'_> {
     fn check(&self, ranks: &mut Ranks, miner: &Miner, cuts: [Cut; 2]) {
-        let Case { rows, corpus, dim, known, with_predicate } = *self;
+        let Case { rows, corpus, dim, known, exclusions, with_predicate } = *self;
         let predicate = |query: usize, candidate: usize| (query + 3 * candidate).is_multiple_of(5);
         let batch = MiningBatch::new(rows, corpus, dim).unwrap().known_positives(known).unwrap();
+        let batch = batch.excluding(exclusions).unwrap();
         let batch = if with_predicate { batch.exclude_where(&predicate) } else { batch };
         let mut workspace = Workspace::new();
         let whole = miner.mine(batch, &mut workspace).unwrap();
@@ -92,8 +113,10 @@ impl Case<'_> {
             }
             known => known,
         };
+        let part_offsets = part_offsets(exclusions, q.clone());
+        let exclusions = part_exclusions(exclusions, &part_offsets, q.clone(), c.clone());
         let spread = ranks.corpus(BankOptions::new(), part(corpus, c, dim), dim).unwrap();
-        let queries = Queries::new(part(rows, q.clone(), dim)).known_positives(known);
+        let queries = Queries::new(part(rows, q.clone(), dim)).known_positives(known).excluding(exclusions);
         let queries = if with_predicate { queries.exclude_where(&predicate) } else { queries };
         let mined = ranks.mine(miner, &spread, queries).unwrap();
         let what = format!("{batch:?}, {miner:?}, {cuts:?}");
@@ -170,7 +193,25 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     let lists = KnownPositives::Lists { offsets: &offsets, indices: if is_last { &[3] } else { &[] } };
     let error = E::Offsets { side: Side::KnownPositives, row: Cut::Even.part(rows, last, ranks.size()).start };
     assert_eq!(refuse(ranks, miner, good.known_positives(lists)), Error::Call(error));
+    let beyond = Exclusions::Lists { offsets: &offsets, indices: if is_last { &[rows] } else { &[] } };
+    let error = E::Offsets { side: Side::Exclusions, row: Cut::Even.part(rows, last, ranks.size()).start };
+    assert_eq!(refuse(ranks, miner, good.excluding(beyond)), Error::Call(error));
+    let mut offsets = vec![0; own.len() + 1];
+    offsets[own.len()] = usize::from(is_last);
+    let beyond = Exclusions::Lists { offsets: &offsets, indices: if is_last { &[rows] } else { &[] } };
+    let error = E::ExcludedOutOfRange { row: rows - 1, index: rows as i128, candidates: rows };
+    assert_eq!(refuse(ranks, miner, good.excluding(beyond)), Error::Call(error));
+    let labels = vec![1; own.len() + 1];
+    let labels = Exclusions::Labels { anchors: &labels[1..], candidates: &labels[usize::from(!is_last)..] };
+    let error = refuse(ranks, miner, good.excluding(labels));
+    assert!(
+        matches!(error, Error::OnRank { rank, error: E::Length { side: Side::CandidateLabels, .. } } if rank == last)
+    );
     if ranks.size() > 1 {
+        let exclusions =
+            if is_last { Exclusions::Labels { anchors: &[], candidates: &[] } } else { Exclusions::Nothing };
+        let error = refuse(ranks, miner, good.excluding(exclusions));
+        assert_eq!(error, Error::Settings { rank: last, setting: Setting::Exclusions });
         let other = if is_last { miner.skip(1) } else { miner };
         assert_eq!(refuse(ranks, other, good), Error::Settings { rank: last, setting: Setting::Miner });
     }
