@@ -13,7 +13,7 @@ use crate::memory::{AlignedVec, grow};
 use crate::row_stats::Search;
 use crate::screen::{
     AnchorConstants, Format, MAX_LANES, NeighbourList, PairLimits, PanelWriter, Precision, RawRows, RowList,
-    ScreenUnits, Shortlist, TileBounds, Window, scratch_len,
+    ScreenUnits, Screening, Shortlist, TileBounds, Window, scratch_len,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -103,10 +103,8 @@ pub(super) struct BlockState {
     /// What it is to be screened in.
     pub(super) precision: Precision,
     pub(super) done: bool,
-    /// The pairs that were computed exactly.
-    pub(super) scored: usize,
-    /// The rows all of whose pairs were computed exactly.
-    pub(super) exact_rows: usize,
+    /// The counts of all that was done for it. Its rows are counted when they are complete.
+    pub(super) screening: Screening,
 }
 
 /// One block of anchors with its thread's scratch.
@@ -162,10 +160,17 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(OpenBlock(&mut self, PhantomData::<F>));
         let screened = backend.run(ScreenBlock(&mut self, PhantomData::<F>));
-        let outcome = if screened == Outcome::Screened { backend.run(FinishBlock(&mut self)) } else { screened };
+        let outcome = if screened == Outcome::Screened { backend.run(FinishBlock(&mut self, F::PRECISION)) } else { screened };
+        self.count_lists();
         if outcome == Outcome::Hopeless {
             self.search_all(backend);
         }
+    }
+
+    /// Counts the pairs of its lists that were computed exactly, also those of a screen that was given up.
+    fn count_lists(&mut self) {
+        let scored: usize = self.lists[..self.norms.len()].iter().map(RowList::scored).sum();
+        self.state.screening.single_pairs += scored;
     }
 
     /// Computes all pairs exactly, and completes the block's results.
@@ -177,7 +182,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     /// Computes all pairs exactly.
     fn search_all(mut self, backend: Backend) {
         let rows = 0..self.norms.len();
-        *self.state = BlockState { precision: Precision::Exact, done: true, ..BlockState::default() };
+        self.state.done = true;
         backend.run(SearchBlock(&mut self, rows));
     }
 }
@@ -196,7 +201,7 @@ pub(super) enum Outcome {
 // The steps of a block, each compiled as a function of its own.
 struct OpenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
 struct ScreenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
-struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
+struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Precision);
 struct MeasureBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
 struct SearchBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Range<usize>);
 
@@ -224,7 +229,7 @@ impl<T: Task> WithSimd for FinishBlock<'_, '_, T> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
-        self.0.finish_rows(simd)
+        self.0.finish_rows(simd, self.1)
     }
 }
 
@@ -301,7 +306,7 @@ impl<T: Task> AnchorBlock<'_, T> {
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
     /// left, each while the next row's are fetched; then the rows without hope.
     #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
+    fn finish_rows<S: Simd>(&mut self, simd: S, precision: Precision) -> Outcome {
         let (rows, candidates) = (self.norms.len(), self.context.candidates.rows);
         let (limits, mut long_lists) = (self.pair_limits::<S>(), 0);
         for row in 0..rows {
@@ -320,6 +325,7 @@ impl<T: Task> AnchorBlock<'_, T> {
         if 2 * long_lists > rows {
             return Outcome::Hopeless;
         }
+        let (mut finished, mut survivors) = (0, 0);
         for row in 0..rows {
             if let Some(next) = self.lists[..rows].get(row + 1) {
                 next.prefetch(simd, candidates);
@@ -329,9 +335,11 @@ impl<T: Task> AnchorBlock<'_, T> {
             if !list.is_hopeless() {
                 list.finish(simd, &exact, &mut self.windows[row]);
                 self.context.task.keep(&mut self.results, row, list);
-                self.state.scored += list.scored();
+                survivors += list.scored();
+                finished += 1;
             }
         }
+        self.state.screening.count(precision, finished, survivors);
         self.search_hopeless_rows(simd);
         self.state.done = true;
         Outcome::Screened
@@ -365,8 +373,9 @@ impl<T: Task> AnchorBlock<'_, T> {
         for row in rows.clone() {
             task.keep(&mut self.results, row, &mut self.lists[row]);
         }
-        self.state.exact_rows += rows.len();
-        self.state.scored += rows.len() * candidates.rows.count().saturating_sub(1);
+        let (rows, count) = (rows.len(), candidates.rows.count());
+        self.state.screening.count(Precision::Exact, rows, rows.saturating_mul(count - 1));
+        self.state.screening.count_pairs(Precision::Exact, rows.saturating_mul(count));
     }
 }
 

@@ -26,6 +26,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
             self.screen_panel::<S, F>(simd, words, panel * width, prefetch, limits);
+            let present = width.min(self.context.candidates.rows.count() - panel * width);
+            self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
             if 2 * self.crowded > self.norms.len() {
                 return Outcome::Hopeless;
             }

@@ -259,20 +259,20 @@ pub(crate) trait RowLimits: RowExclusions {
 }
 
 /// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample, if there are
-/// limits.
+/// limits; and how many pairs the sample has.
 pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
     sides: Sides<'_>,
     limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
     precisions: Precisions,
-) -> Precision {
+) -> (Precision, usize) {
     let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
     match limits {
         Some(limits) if coarsest < finest && coarsest < Precision::Float32 => {
             backend.run(Sample { sides, limits, center, precisions, float_bound })
         }
-        _ => coarsest,
+        _ => (coarsest, 0),
     }
 }
 
@@ -287,9 +287,9 @@ struct Sample<'a, L> {
 }
 
 impl<L: RowLimits> WithSimd for Sample<'_, L> {
-    type Output = Precision;
+    type Output = (Precision, usize);
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Precision {
+    fn run<S: Simd>(self, simd: S) -> (Precision, usize) {
         let Self { sides: Sides { candidates, .. }, precisions, .. } = self;
         let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
@@ -313,7 +313,7 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,
         };
-        model.cheapest(precisions)
+        (model.cheapest(precisions), self.sampled_anchors().count() * candidates.spread(SAMPLE).count())
     }
 }
 
