@@ -12,7 +12,7 @@ use crate::exact::{ExactRow, NormedRows, PairSink};
 use crate::memory::{AlignedVec, grow};
 use crate::row_stats::Search;
 use crate::screen::{
-    AnchorConstants, Format, MAX_LANES, NeighbourList, PairLimits, PanelWriter, Precision, RawRows, RowList,
+    AnchorConstants, ExactCosts, Format, MAX_LANES, NeighbourList, PanelWriter, Precision, RawRows, RowList,
     ScreenUnits, Screening, Shortlist, TileBounds, Window, scratch_len,
 };
 
@@ -120,8 +120,8 @@ pub(super) struct AnchorBlock<'a, T: Task> {
     pub(super) windows: [Window; MAX_BLOCK],
     pub(super) constants: [AnchorConstants; MAX_BLOCK],
     pub(super) bounds: TileBounds,
-    /// The rows of which many pairs were computed exactly, as their shortlists were full.
-    pub(super) crowded: usize,
+    /// The rows all of whose pairs are to be computed in tiles.
+    pub(super) hopeless: usize,
     pub(super) words: &'a mut [u32],
     pub(super) scratch: &'a mut [f32],
     pub(super) lists: &'a mut [T::List],
@@ -148,7 +148,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             windows: [Window::CLOSED; MAX_BLOCK],
             constants: [AnchorConstants::default(); MAX_BLOCK],
             bounds: TileBounds::ZERO,
-            crowded: 0,
+            hopeless: 0,
             words: scratch.words.aligned(),
             scratch: scratch.rows.aligned(),
             lists: T::lists(&mut scratch.lists),
@@ -160,7 +160,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(OpenBlock(&mut self, PhantomData::<F>));
         let screened = backend.run(ScreenBlock(&mut self, PhantomData::<F>));
-        let outcome = if screened == Outcome::Screened { backend.run(FinishBlock(&mut self, F::PRECISION)) } else { screened };
+        let outcome =
+            if screened == Outcome::Screened { backend.run(FinishBlock(&mut self, F::PRECISION)) } else { screened };
         self.count_lists();
         if outcome == Outcome::Hopeless {
             self.search_all(backend);
@@ -292,15 +293,12 @@ impl<T: Task> AnchorBlock<'_, T> {
         }
     }
 
-    /// How many pairs of a row may be computed one by one; any number where the block must keep its screen.
+    /// What computing pairs exactly costs; nothing where the block must keep its screen.
     #[inline(always)]
-    pub(super) fn pair_limits<S: Simd>(&self) -> PairLimits {
+    pub(super) fn exact_costs<S: Simd>(&self) -> Option<ExactCosts> {
         let PassContext { candidates, precisions, .. } = *self.context;
-        if !precisions.contains(Precision::Exact) {
-            return PairLimits::NONE;
-        }
-        let wanted = self.lists.first().map_or(0, RowList::wanted);
-        PairLimits::new(candidates.rows.count(), candidates.rows.dim(), wanted, S::DOT_COST)
+        let costs = || ExactCosts::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST);
+        precisions.contains(Precision::Exact).then(costs)
     }
 
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
@@ -308,7 +306,6 @@ impl<T: Task> AnchorBlock<'_, T> {
     #[inline(always)]
     fn finish_rows<S: Simd>(&mut self, simd: S, precision: Precision) -> Outcome {
         let (rows, candidates) = (self.norms.len(), self.context.candidates.rows);
-        let (limits, mut long_lists) = (self.pair_limits::<S>(), 0);
         for row in 0..rows {
             if row == 0 {
                 self.lists[0].close(simd, &mut self.windows[0]);
@@ -320,9 +317,12 @@ impl<T: Task> AnchorBlock<'_, T> {
             let exact = exact_row(self.context, self.rows, self.norms, row);
             let list = &mut self.lists[row];
             list.score_best(simd, &exact, &mut self.windows[row]);
-            long_lists += usize::from(list.length() > limits.long_list);
         }
-        if 2 * long_lists > rows {
+        let lists = &self.lists[..rows];
+        let (listed, runs) =
+            (lists.iter().map(RowList::length).sum(), lists.chunk_by(|x, y| x.is_hopeless() == y.is_hopeless()));
+        let runs = runs.filter(|run| run[0].is_hopeless()).map(<[T::List]>::len);
+        if self.exact_costs::<S>().is_some_and(|costs| costs.tiles_pay(rows, listed, runs)) {
             return Outcome::Hopeless;
         }
         let (mut finished, mut survivors) = (0, 0);

@@ -260,7 +260,7 @@ impl<'a> Call<'a> {
         let Run { backend, sides, bank, screens, .. } = self.run;
         let limits = limits.filter(|_| bank.is_none());
         let (precision, sampled) = first_precision(backend, sides, limits, self.params, screens.precisions);
-        self.screening.single_pairs += sampled;
+        self.screening.count_pairs(Precision::Exact, sampled);
         self.anchors.states.fill(BlockState { precision, ..BlockState::default() });
     }
 

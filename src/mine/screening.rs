@@ -7,8 +7,8 @@ use super::pass::PassContext;
 use super::task::Task;
 use crate::arch::Simd;
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, PairLimits, Precision, Prefetch, PrefetchPlan, RowList,
-    ScreenTile, Tile, Window, is_checkpoint,
+    AnchorConstants, CostModel, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch, PrefetchPlan,
+    RowList, ScreenTile, Tile, Window, is_checkpoint,
 };
 
 impl<'a, T: Task> AnchorBlock<'a, T> {
@@ -17,7 +17,9 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let limits = self.pair_limits::<S>();
+        let wanted = self.lists.first().map_or(0, RowList::wanted);
+        let mut budget =
+            self.exact_costs::<S>().map_or(PairBudget::UNLIMITED, |costs| costs.budget(self.norms.len(), wanted));
         if self.windows[..self.norms.len()].iter().all(|window| window.is_closed()) {
             return Outcome::Screened;
         }
@@ -25,10 +27,10 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
-            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, limits);
+            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, &mut budget);
             let present = width.min(self.context.candidates.rows.count() - panel * width);
             self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
-            if 2 * self.crowded > self.norms.len() {
+            if 2 * self.hopeless > self.norms.len() {
                 return Outcome::Hopeless;
             }
             let seen = panel + 1;
@@ -80,6 +82,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             precision: F::PRECISION,
             dim: dim as f64,
             screened,
+            done: self.state.screening,
+            rows: rows as f64,
             candidates: count,
             doubtful: mean(doubtful) * count / screened,
             scored: mean(scored),
@@ -109,7 +113,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         panel: &[u32],
         first_candidate: usize,
         prefetch: PrefetchPlan<'_>,
-        limits: PairLimits,
+        budget: &mut PairBudget,
     ) {
         let dim = self.context.candidates.rows.dim();
         let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
@@ -128,8 +132,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
-                limits,
-                crowded: &mut self.crowded,
+                budget: &mut *budget,
+                hopeless: &mut self.hopeless,
             };
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
@@ -151,9 +155,9 @@ struct ListSink<'a, 'b, S, T: Task> {
     windows: &'b mut [Window],
     constants: &'b [AnchorConstants],
     first_candidate: usize,
-    limits: PairLimits,
-    /// The crowded rows.
-    crowded: &'b mut usize,
+    budget: &'b mut PairBudget,
+    /// The rows without hope.
+    hopeless: &'b mut usize,
 }
 
 impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
@@ -166,15 +170,9 @@ impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
     fn take(&mut self, row: usize, intervals: Intervals<'_>) {
         let exact = exact_row(self.context, self.rows, self.norms, row);
         let (window, list) = (&mut self.windows[row], &mut self.lists[row]);
-        let before = list.scored();
         let exclusion = self.context.task.of(self.row + row);
-        list.add(self.simd, &exact, window, self.first_candidate, intervals, exclusion);
-        let (scored, PairLimits { crowded, hopeless, .. }) = (list.scored(), self.limits);
-        if scored > before {
-            *self.crowded += usize::from(before <= crowded && scored > crowded);
-            if scored > hopeless {
-                *window = list.give_up();
-            }
-        }
+        let row = OpenRow { exact: &exact, window, budget: self.budget };
+        list.add(self.simd, row, self.first_candidate, intervals, exclusion);
+        *self.hopeless += usize::from(list.is_hopeless());
     }
 }

@@ -14,7 +14,7 @@
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::{Precision, Precisions};
+use super::precision::{Precision, Precisions, Screening};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::exact::{cosine, dot_rows, dots, inverse, norm_row};
@@ -71,38 +71,74 @@ pub(crate) fn is_checkpoint(panels: usize) -> bool {
     panels.is_power_of_two() || panels.is_multiple_of(8)
 }
 
-/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of
-/// a product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that
-/// many are, little time is lost beside what computing all pairs takes.
-const CROWDED_SHARE: f64 = 0.25;
+/// The pairs of a block that may be computed one by one before all candidates were screened, as full lists need it: they
+/// may take this share of what a product in `f32` takes. What is given up then has cost little beside computing all pairs.
+const SINGLE_SHARE: f64 = 0.25;
 
-/// How many times as long the pairs of a row alone take in tiles as those of a row among several.
-const ROW_ALONE: f64 = 3.0;
+/// How much screening there may be of a block in all precisions together, in multiples of screening it once in `f32`: all
+/// of it in one precision and the first panels of the others. Any block may yet be one that no screen pays for.
+const SCREENING: f64 = 1.25;
 
-/// How many pairs of a row may be computed exactly one by one.
+/// How many rows of a block take as long alone, in tiles, as one of them.
+const ROWS_ALONE: usize = 3;
+
+/// What computing pairs of a block exactly costs, one by one and in tiles.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PairLimits {
-    /// Beyond it the row is crowded.
-    pub(crate) crowded: usize,
-    /// Beyond it all pairs of the row, alone, are computed in tiles, which would have taken no longer.
-    pub(crate) hopeless: usize,
-    /// Beyond it the pairs on a shortlist take longer than all pairs of a row among several in tiles.
-    pub(crate) long_list: usize,
+pub(crate) struct ExactCosts {
+    /// A pair by itself.
+    single: f64,
+    /// All pairs of a row among several, in tiles.
+    row: f64,
+    /// Screening a row in `f32`.
+    screened_row: f64,
 }
 
-impl PairLimits {
-    /// Any number.
-    pub(crate) const NONE: PairLimits = PairLimits { crowded: usize::MAX, hopeless: usize::MAX, long_list: usize::MAX };
+impl ExactCosts {
+    /// The costs for rows with so many candidates of `dim` elements, where a pair in a tile costs `exact_cost`.
+    pub(crate) fn new(candidates: usize, dim: usize, exact_cost: f64) -> ExactCosts {
+        let screened_row = candidates as f64;
+        ExactCosts { single: survivor_cost(dim as f64), row: exact_cost * screened_row, screened_row }
+    }
 
-    /// The limits of a row with so many candidates of `dim` elements, of which `wanted` must be computed in any case,
-    /// where a pair in an exact tile costs `exact_cost`.
-    pub(crate) fn new(candidates: usize, dim: usize, wanted: usize, exact_cost: f64) -> PairLimits {
-        let pairs = |pair_cost: f64| wanted + (pair_cost * candidates as f64 / survivor_cost(dim as f64)) as usize;
-        PairLimits {
-            crowded: pairs(CROWDED_SHARE),
-            hopeless: pairs(ROW_ALONE * exact_cost),
-            long_list: pairs(exact_cost),
+    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
+    /// must be computed in any case.
+    pub(crate) fn budget(self, rows: usize, wanted: usize) -> PairBudget {
+        let pairs = |cost: f64| (cost / self.single) as usize;
+        PairBudget {
+            of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
+            left: rows * wanted + pairs(SINGLE_SHARE * self.screened_row * rows as f64),
         }
+    }
+
+    /// Whether all pairs of `rows` rows are computed sooner in tiles than `listed` pairs one by one and, in tiles, those of
+    /// the rows without hope, which come in runs of these lengths.
+    pub(crate) fn tiles_pay(self, rows: usize, listed: usize, hopeless: impl Iterator<Item = usize>) -> bool {
+        let searched: usize = hopeless.map(|run| run.max(ROWS_ALONE)).sum();
+        listed as f64 * self.single + searched as f64 * self.row > rows as f64 * self.row
+    }
+}
+
+/// How many pairs may be computed exactly one by one, as lists are full: a row that needs more is computed in tiles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairBudget {
+    /// Of a row: as many as take as long as all of its pairs, alone, in tiles.
+    of_row: usize,
+    /// Of all rows, from now on.
+    left: usize,
+}
+
+impl PairBudget {
+    /// Any number.
+    pub(crate) const UNLIMITED: PairBudget = PairBudget { of_row: usize::MAX, left: usize::MAX };
+
+    /// Whether a row of which `scored` pairs were computed may have more of them computed.
+    pub(super) fn allows(self, scored: usize) -> bool {
+        scored < self.of_row && self.left > 0
+    }
+
+    /// Takes pairs that were computed off the budget.
+    pub(super) fn spend(&mut self, pairs: usize) {
+        self.left = self.left.saturating_sub(pairs);
     }
 }
 
@@ -115,6 +151,10 @@ pub(crate) struct CostModel {
     pub(crate) dim: f64,
     /// The candidates that were screened.
     pub(crate) screened: f64,
+    /// What was done by all screens of the block.
+    pub(crate) done: Screening,
+    /// The block's rows.
+    pub(crate) rows: f64,
     /// All candidates.
     pub(crate) candidates: f64,
     /// The pairs, of all candidates, that will probably reach over the positive.
@@ -134,6 +174,7 @@ impl CostModel {
     pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
+        let spent = screening_cost(self.done) / self.rows;
         let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
         for (finer, survivors) in [
@@ -141,13 +182,22 @@ impl CostModel {
             (Precision::Float32, 1.0 + doubtful * self.float32_share),
             (Precision::Exact, 0.0),
         ] {
-            let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && precisions.contains(finer) && cost < best.1 {
+            let screening = candidates * finer.cost(exact_cost);
+            let may_screen = finer == Precision::Exact || spent + screening <= SCREENING * candidates;
+            let cost = screening + survivors * survivor;
+            if finer > precision && precisions.contains(finer) && may_screen && cost < best.1 {
                 best = (finer, cost);
             }
         }
         best.0
     }
+}
+
+/// What the screens cost that were counted.
+fn screening_cost(done: Screening) -> f64 {
+    let counts =
+        [(Precision::Int8, done.i8_pairs), (Precision::Int16, done.i16_pairs), (Precision::Float32, done.f32_pairs)];
+    counts.into_iter().map(|(precision, pairs)| pairs as f64 * precision.cost(0.0)).sum()
 }
 
 /// About how long a forward call takes on one thread: what it multiplies in this precision, the ends of the tiles, and
@@ -306,6 +356,8 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
             precision: coarsest,
             dim: candidates.dim() as f64,
             screened: 0.0,
+            done: Screening::default(),
+            rows: 1.0,
             candidates: count,
             doubtful: count * here / CAUTION,
             scored: 0.0,

@@ -114,7 +114,7 @@ mod tests;
 mod tile;
 
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, PREPARATION, PairLimits, RowLimits, first_precision, is_checkpoint};
+pub(crate) use cost::{CostModel, ExactCosts, PREPARATION, PairBudget, RowLimits, first_precision, is_checkpoint};
 pub(crate) use float::{Float32, bound as float_bound};
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
@@ -126,5 +126,5 @@ pub use precision::Screening;
 pub(crate) use precision::{Precision, Precisions};
 pub(crate) use prefetch::{Prefetch, PrefetchPlan, prefetch_row};
 pub(crate) use quantize::scratch_len;
-pub(crate) use shortlist::{RowList, ScreenUnits, Shortlist};
+pub(crate) use shortlist::{OpenRow, RowList, ScreenUnits, Shortlist};
 pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};

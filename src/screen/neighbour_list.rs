@@ -1,8 +1,9 @@
 //! The list of a row of which the k closest negatives are wanted.
 
+use super::cost::PairBudget;
 use super::lower_ends::LowerEnds;
 use super::prefetch::prefetch_row;
-use super::shortlist::{CertainLimits, RowList, ScreenUnits, raise};
+use super::shortlist::{CertainLimits, OpenRow, RowList, ScreenUnits, raise};
 use super::tile::{Intervals, Window};
 use crate::arch::{Simd, WithSimd};
 use crate::error::{Error, Side};
@@ -104,12 +105,6 @@ impl RowList for NeighbourList {
         window
     }
 
-    fn give_up(&mut self) -> Window {
-        (self.first, self.end) = (0, 0);
-        self.hopeless = true;
-        Window::CLOSED
-    }
-
     fn is_hopeless(&self) -> bool {
         self.hopeless
     }
@@ -118,12 +113,12 @@ impl RowList for NeighbourList {
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
     ) {
+        let OpenRow { exact, window, budget } = row;
         let Intervals { upper, lower, width } = intervals;
         let present = width.min(exact.others.count() - first);
         let mut hits = window.hits(simd, upper) & (u64::MAX >> (64 - present));
@@ -142,7 +137,10 @@ impl RowList for NeighbourList {
                 raise(window, self.lower.add(lower));
             }
             if self.end == self.room {
-                simd.run(MakeRoom { list: self, exact, window });
+                simd.run(MakeRoom { list: self, exact, window, budget });
+                if self.hopeless {
+                    return;
+                }
             }
             self.pairs[self.end] = Pair { upper, candidate: first + lane };
             self.end += 1;
@@ -279,25 +277,33 @@ impl NeighbourList {
 }
 
 /// Makes room on a full list: drops the pairs below the bound and, while that leaves less than half of the room free,
-/// computes those exactly that may be the most similar, which raises the bound.
+/// computes those exactly that may be the most similar, which raises the bound; or gives the row up, if the budget is
+/// spent.
 struct MakeRoom<'a> {
     list: &'a mut NeighbourList,
     exact: &'a ExactRow<'a>,
     window: &'a mut Window,
+    budget: &'a mut PairBudget,
 }
 
 impl WithSimd for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { list, exact, window } = self;
+        let Self { list, exact, window, budget } = self;
         list.raise_to_bound(window);
-        while list.end > list.room / 2 {
+        while list.end > list.room / 2 && budget.allows(list.scored) {
             let count = list.end.div_ceil(4);
             list.select(count);
             list.score(simd, exact, window, count);
+            budget.spend(count);
             list.pairs.copy_within(list.first..list.end, 0);
             (list.first, list.end) = (0, list.end - list.first);
+        }
+        if list.end == list.room {
+            (list.first, list.end) = (0, 0);
+            list.hopeless = true;
+            *window = Window::CLOSED;
         }
     }
 }

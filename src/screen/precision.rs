@@ -102,10 +102,10 @@ pub struct Screening {
     pub i16_pairs: usize,
     /// The pairs that were screened in `f32`.
     pub f32_pairs: usize,
-    /// The pairs that were computed exactly one by one: those that a screen left, and the sample by which
-    /// [`Screen::Auto`](crate::Screen::Auto) begins.
+    /// The pairs that were computed exactly one by one, as a screen left them.
     pub single_pairs: usize,
-    /// The pairs that were computed exactly in tiles, several rows by several rows.
+    /// The pairs that were computed exactly in tiles, several rows by several rows; and those of the sample by which
+    /// [`Screen::Auto`](crate::Screen::Auto) chooses its first screen.
     pub tile_pairs: usize,
     /// The rows of both sides that were packed for a screen, once for each precision; candidates in a bank are packed
     /// already.

@@ -1,5 +1,6 @@
 //! `RowList`: what is kept of a row while its candidates are screened; and the list for one closest negative.
 
+use super::cost::PairBudget;
 use super::prefetch::prefetch_row;
 use super::tile::{Intervals, MAX_WIDTH, Window};
 use crate::arch::{Simd, WithSimd};
@@ -13,6 +14,14 @@ const CAPACITY: usize = 32;
 
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
 const FEW: u32 = 2;
+
+/// A row that is screened: what its pairs are computed exactly with, its window, and how many pairs of its block may be
+/// computed.
+pub(crate) struct OpenRow<'a, 'b> {
+    pub(crate) exact: &'b ExactRow<'a>,
+    pub(crate) window: &'b mut Window,
+    pub(crate) budget: &'b mut PairBudget,
+}
 
 /// What is kept of a row while its candidates are screened: the pairs that may still matter, and what was found among
 /// those that were computed exactly.
@@ -41,18 +50,15 @@ pub(crate) trait RowList: Default + Send {
         Window::CLOSED
     }
 
-    /// Ends a row of which the screen leaves so many pairs that computing all of them in tiles is cheaper.
-    fn give_up(&mut self) -> Window;
-
     /// Whether the row's pairs are all to be computed in tiles.
     fn is_hopeless(&self) -> bool;
 
-    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`.
+    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`. A row whose
+    /// list is full while the budget is spent is without hope from then on, and its window closed.
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
@@ -202,13 +208,6 @@ impl RowList for Shortlist {
         window
     }
 
-    #[inline(always)]
-    fn give_up(&mut self) -> Window {
-        self.length = 0;
-        self.hopeless = true;
-        Window::CLOSED
-    }
-
     fn is_hopeless(&self) -> bool {
         self.hopeless
     }
@@ -217,12 +216,12 @@ impl RowList for Shortlist {
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
     ) {
+        let OpenRow { exact, window, budget } = row;
         let Intervals { upper, lower, width } = intervals;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
         let present = width.min(exact.others.count() - first);
@@ -251,7 +250,15 @@ impl RowList for Shortlist {
             } else {
                 self.doubtful += 1;
             }
-            self.push(simd, exact, window, first + lane, upper[lane]);
+            if self.length == CAPACITY {
+                simd.run(MakeRoom { shortlist: self, exact, window, budget });
+                if self.hopeless {
+                    return;
+                }
+            }
+            self.candidates[self.length] = first + lane;
+            self.upper[self.length] = upper[lane];
+            self.length += 1;
         }
     }
 
@@ -313,17 +320,6 @@ impl RowList for Shortlist {
 }
 
 impl Shortlist {
-    /// Adds a pair, after making room if there is none.
-    #[inline(always)]
-    fn push<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, candidate: usize, upper: f32) {
-        if self.length == CAPACITY {
-            simd.run(MakeRoom { shortlist: self, exact, window });
-        }
-        self.candidates[self.length] = candidate;
-        self.upper[self.length] = upper;
-        self.length += 1;
-    }
-
     /// Offers an exact similarity to the search.
     #[inline(always)]
     fn offer(&mut self, candidate: usize, similarity: f32) {
@@ -390,21 +386,29 @@ impl Shortlist {
 }
 
 /// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
-/// the best two pairs exactly, which raise the window the most.
+/// the best two pairs exactly, which raise the window the most; or gives the row up, if the budget is spent.
 struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
     exact: &'a ExactRow<'a>,
     window: &'a mut Window,
+    budget: &'a mut PairBudget,
 }
 
 impl WithSimd for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { shortlist, exact, window } = self;
+        let Self { shortlist, exact, window, budget } = self;
         shortlist.prune(simd, window.low);
-        while shortlist.length > CAPACITY / 2 {
+        while shortlist.length > CAPACITY / 2 && budget.allows(shortlist.scored) {
+            let before = shortlist.scored;
             shortlist.score_best(simd, exact, window);
+            budget.spend(shortlist.scored - before);
+        }
+        if shortlist.length == CAPACITY {
+            shortlist.length = 0;
+            shortlist.hopeless = true;
+            *window = Window::CLOSED;
         }
     }
 }

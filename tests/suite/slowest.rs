@@ -28,7 +28,8 @@ impl Search {
     fn slowest(&mut self, steps: usize) -> (f64, Genome) {
         let mut best = (0.0, Genome::random(&mut self.random));
         for step in 0..steps {
-            let next = if step < steps / 4 { Genome::random(&mut self.random) } else { best.1.mutated(&mut self.random) };
+            let next =
+                if step < steps / 4 { Genome::random(&mut self.random) } else { best.1.mutated(&mut self.random) };
             let work = self.work(next);
             if work >= best.0 {
                 best = (work, next);
@@ -45,7 +46,12 @@ fn search_for_long() {
     let only = std::env::var("ONLY").unwrap_or_default();
     for backend in Backend::available().filter(|b| only.is_empty() || b.name() == only) {
         for shape in SHAPES {
-            let mut search = Search { backend, shape, workspace: Workspace::new(), random: Random(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64) };
+            let mut search = Search {
+                backend,
+                shape,
+                workspace: Workspace::new(),
+                random: Random(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64),
+            };
             let start = std::time::Instant::now();
             let mut best = (0.0, Genome([0; 20]));
             let mut count = 0;
@@ -58,7 +64,14 @@ fn search_for_long() {
             }
             let case = best.1.case(shape);
             let screening = case.screening(backend, &mut Workspace::new());
-            println!("{backend} {shape:?} after {count}: {:.3} of {:.2}\n  {:?}\n  {screening:?} {:?} {:?}", best.0, ceiling(backend), best.1, case.negatives, case.bank);
+            println!(
+                "{backend} {shape:?} after {count}: {:.3} of {:.2}\n  {:?}\n  {screening:?} {:?} {:?}",
+                best.0,
+                ceiling(backend),
+                best.1,
+                case.negatives,
+                case.bank
+            );
         }
     }
 }
