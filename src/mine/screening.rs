@@ -30,7 +30,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             self.screen_panel::<S, F>(simd, words, panel * width, prefetch, &mut budget);
             let present = width.min(self.context.candidates.rows.count() - panel * width);
             self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
-            if 2 * self.hopeless > self.norms.len() {
+            self.covered = panel * width + present;
+            if 2 * self.given_up > self.norms.len() {
                 return Outcome::Hopeless;
             }
             let seen = panel + 1;
@@ -133,7 +134,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
                 budget: &mut *budget,
-                hopeless: &mut self.hopeless,
+                given_up: &mut self.given_up,
             };
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
@@ -156,8 +157,8 @@ struct ListSink<'a, 'b, S, T: Task> {
     constants: &'b [AnchorConstants],
     first_candidate: usize,
     budget: &'b mut PairBudget,
-    /// The rows without hope.
-    hopeless: &'b mut usize,
+    /// The rows that were given up.
+    given_up: &'b mut usize,
 }
 
 impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
@@ -173,6 +174,6 @@ impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
         let exclusion = self.context.task.of(self.row + row);
         let row = OpenRow { exact: &exact, window, budget: self.budget };
         list.add(self.simd, row, self.first_candidate, intervals, exclusion);
-        *self.hopeless += usize::from(list.is_hopeless());
+        *self.given_up += usize::from(list.is_hopeless());
     }
 }

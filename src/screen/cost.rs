@@ -77,7 +77,7 @@ const SINGLE_SHARE: f64 = 0.25;
 
 /// How much screening there may be of a block in all precisions together, in multiples of screening it once in `f32`: all
 /// of it in one precision and the first panels of the others. Any block may yet be one that no screen pays for.
-const SCREENING: f64 = 1.25;
+const SCREENING: f64 = 1.1;
 
 /// How many rows of a block take as long alone, in tiles, as one of them.
 const ROWS_ALONE: usize = 3;
@@ -89,15 +89,16 @@ pub(crate) struct ExactCosts {
     single: f64,
     /// All pairs of a row among several, in tiles.
     row: f64,
-    /// Screening a row in `f32`.
-    screened_row: f64,
+    candidates: usize,
 }
+
+/// How many parts the candidates of a block are divided into, to find out where the tiles should begin.
+pub(crate) const PARTS: usize = 32;
 
 impl ExactCosts {
     /// The costs for rows with so many candidates of `dim` elements, where a pair in a tile costs `exact_cost`.
     pub(crate) fn new(candidates: usize, dim: usize, exact_cost: f64) -> ExactCosts {
-        let screened_row = candidates as f64;
-        ExactCosts { single: survivor_cost(dim as f64), row: exact_cost * screened_row, screened_row }
+        ExactCosts { single: survivor_cost(dim as f64), row: exact_cost * candidates as f64, candidates }
     }
 
     /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
@@ -106,7 +107,7 @@ impl ExactCosts {
         let pairs = |cost: f64| (cost / self.single) as usize;
         PairBudget {
             of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
-            left: rows * wanted + pairs(SINGLE_SHARE * self.screened_row * rows as f64),
+            left: rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64),
         }
     }
 
@@ -115,6 +116,28 @@ impl ExactCosts {
     pub(crate) fn tiles_pay(self, rows: usize, listed: usize, hopeless: impl Iterator<Item = usize>) -> bool {
         let searched: usize = hopeless.map(|run| run.max(ROWS_ALONE)).sum();
         listed as f64 * self.single + searched as f64 * self.row > rows as f64 * self.row
+    }
+
+    /// The part of the candidates that one belongs to.
+    pub(crate) fn part_of(self, candidate: usize) -> usize {
+        candidate / self.candidates.div_ceil(PARTS)
+    }
+
+    /// From which candidate on, at most `latest`, all pairs of `rows` rows should be computed in tiles, if so many pairs
+    /// of each part are left and those before are computed one by one.
+    pub(crate) fn first_in_tiles(self, rows: usize, latest: usize, listed: &[usize; PARTS]) -> usize {
+        let all = rows as f64 * self.row;
+        let (mut best, mut before) = ((f64::INFINITY, 0), 0);
+        for (part, &listed) in listed.iter().enumerate() {
+            let first = part * self.candidates.div_ceil(PARTS);
+            if first > latest || first >= self.candidates {
+                break;
+            }
+            let cost = before as f64 * self.single + all * (1.0 - first as f64 / self.candidates as f64);
+            best = if cost < best.0 { (cost, first) } else { best };
+            before += listed;
+        }
+        best.1
     }
 }
 
@@ -180,14 +203,19 @@ impl CostModel {
         for (finer, survivors) in [
             (Precision::Int16, 1.0 + doubtful * self.int16_share),
             (Precision::Float32, 1.0 + doubtful * self.float32_share),
-            (Precision::Exact, 0.0),
         ] {
             let screening = candidates * finer.cost(exact_cost);
-            let may_screen = finer == Precision::Exact || spent + screening <= SCREENING * candidates;
+            let may_screen = spent + screening <= SCREENING * candidates;
             let cost = screening + survivors * survivor;
             if finer > precision && precisions.contains(finer) && may_screen && cost < best.1 {
                 best = (finer, cost);
             }
+        }
+        // Tiles take the rest, and what is left of the candidates that were screened.
+        let left = (doubtful * screened / candidates - scored).max(0.0) * survivor;
+        let tiles = (candidates - screened) * exact_cost + left.min(screened * exact_cost);
+        if precisions.contains(Precision::Exact) && tiles < best.1 {
+            best.0 = Precision::Exact;
         }
         best.0
     }

@@ -114,7 +114,9 @@ mod tests;
 mod tile;
 
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, ExactCosts, PREPARATION, PairBudget, RowLimits, first_precision, is_checkpoint};
+pub(crate) use cost::{
+    CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, first_precision, is_checkpoint,
+};
 pub(crate) use float::{Float32, bound as float_bound};
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};

@@ -47,7 +47,7 @@ pub(crate) struct NeighbourList {
     lower: LowerEnds,
     scored: usize,
     doubtful: usize,
-    hopeless: bool,
+    given_up_at: usize,
 }
 
 /// A pair that may matter.
@@ -71,7 +71,7 @@ impl Default for NeighbourList {
             lower: LowerEnds::default(),
             scored: 0,
             doubtful: 0,
-            hopeless: false,
+            given_up_at: usize::MAX,
         }
     }
 }
@@ -101,12 +101,25 @@ impl RowList for NeighbourList {
         self.lower.open(self.k);
         self.scored = 0;
         self.doubtful = 0;
-        self.hopeless = false;
+        self.given_up_at = usize::MAX;
         window
     }
 
-    fn is_hopeless(&self) -> bool {
-        self.hopeless
+    fn given_up_at(&self) -> usize {
+        self.given_up_at
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = usize> {
+        self.pairs[self.first..self.end].iter().map(|pair| pair.candidate)
+    }
+
+    fn leave_to_tiles<S: Simd>(&mut self, _simd: S, first: usize) {
+        self.search.forget_from(first);
+        self.keep(|pair| pair.candidate < first);
+    }
+
+    fn raise_to_found(&mut self, window: &mut Window) {
+        raise(window, self.units.of(self.search.bar()));
     }
 
     #[inline(always)]
@@ -138,7 +151,9 @@ impl RowList for NeighbourList {
             }
             if self.end == self.room {
                 simd.run(MakeRoom { list: self, exact, window, budget });
-                if self.hopeless {
+                if self.end == self.room {
+                    self.given_up_at = first + lane;
+                    window.close();
                     return;
                 }
             }
@@ -208,11 +223,16 @@ impl NeighbourList {
 
     /// Drops the pairs below the window.
     fn prune(&mut self, low: f32) {
+        self.keep(|pair| pair.upper >= low);
+    }
+
+    /// Drops the pairs that are not wanted.
+    fn keep(&mut self, is_wanted: impl Fn(Pair) -> bool) {
         let pairs = &mut self.pairs[self.first..self.end];
         let mut kept = 0;
         for at in 0..pairs.len() {
             pairs[kept] = pairs[at];
-            kept += usize::from(pairs[at].upper >= low);
+            kept += usize::from(is_wanted(pairs[at]));
         }
         self.end = self.first + kept;
     }
@@ -237,7 +257,7 @@ impl NeighbourList {
         while self.first < last {
             self.score_group(simd, exact, GROUP.min(last - self.first), last);
         }
-        raise(window, self.units.of(self.search.bar()));
+        self.raise_to_found(window);
         self.prune(window.low);
     }
 
@@ -251,7 +271,7 @@ impl NeighbourList {
                 break;
             }
             self.score_group(simd, exact, wanted, self.end);
-            raise(window, self.units.of(self.search.bar()));
+            self.raise_to_found(window);
         }
         self.end = self.first;
     }
@@ -277,8 +297,8 @@ impl NeighbourList {
 }
 
 /// Makes room on a full list: drops the pairs below the bound and, while that leaves less than half of the room free,
-/// computes those exactly that may be the most similar, which raises the bound; or gives the row up, if the budget is
-/// spent.
+/// computes those exactly that may be the most similar, which raises the bound. Where the budget is spent, the list may
+/// stay full.
 struct MakeRoom<'a> {
     list: &'a mut NeighbourList,
     exact: &'a ExactRow<'a>,
@@ -299,11 +319,6 @@ impl WithSimd for MakeRoom<'_> {
             budget.spend(count);
             list.pairs.copy_within(list.first..list.end, 0);
             (list.first, list.end) = (0, list.end - list.first);
-        }
-        if list.end == list.room {
-            (list.first, list.end) = (0, 0);
-            list.hopeless = true;
-            *window = Window::CLOSED;
         }
     }
 }

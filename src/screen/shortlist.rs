@@ -50,11 +50,27 @@ pub(crate) trait RowList: Default + Send {
         Window::CLOSED
     }
 
-    /// Whether the row's pairs are all to be computed in tiles.
-    fn is_hopeless(&self) -> bool;
+    /// Whether the row was given up, as its list was full and no budget was left: the window was closed, and tiles are to
+    /// take over.
+    fn is_hopeless(&self) -> bool {
+        self.given_up_at() < usize::MAX
+    }
+
+    /// The first candidate that is not on the list of a row that was given up, though it may matter; `usize::MAX` for
+    /// other rows.
+    fn given_up_at(&self) -> usize;
+
+    /// The candidates that are on the list.
+    fn candidates(&self) -> impl Iterator<Item = usize>;
+
+    /// Forgets all pairs with candidates from `first` on, which are computed in tiles.
+    fn leave_to_tiles<S: Simd>(&mut self, simd: S, first: usize);
+
+    /// Raises the window to what was found.
+    fn raise_to_found(&mut self, window: &mut Window);
 
     /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`. A row whose
-    /// list is full while the budget is spent is without hope from then on, and its window closed.
+    /// list is full while the budget is spent is given up, and its window closed.
     fn add<S: Simd>(
         &mut self,
         simd: S,
@@ -105,8 +121,7 @@ pub(crate) struct Shortlist {
     scored: usize,
     /// The pairs that were added although they may not qualify.
     doubtful: usize,
-    /// Whether the row's pairs are all to be computed in tiles.
-    hopeless: bool,
+    given_up_at: usize,
 }
 
 /// How an exact similarity is compared with the ends of intervals: `similarity * unit - shift`.
@@ -155,7 +170,7 @@ impl Default for Shortlist {
             length: 0,
             scored: 0,
             doubtful: 0,
-            hopeless: false,
+            given_up_at: usize::MAX,
         }
     }
 }
@@ -204,12 +219,32 @@ impl RowList for Shortlist {
         self.length = 0;
         self.scored = 0;
         self.doubtful = 0;
-        self.hopeless = false;
+        self.given_up_at = usize::MAX;
         window
     }
 
-    fn is_hopeless(&self) -> bool {
-        self.hopeless
+    fn given_up_at(&self) -> usize {
+        self.given_up_at
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = usize> {
+        self.candidates[..self.length].iter().copied()
+    }
+
+    #[inline(always)]
+    fn leave_to_tiles<S: Simd>(&mut self, simd: S, first: usize) {
+        self.search.forget_from(first);
+        for (upper, &candidate) in self.upper.iter_mut().zip(&self.candidates[..self.length]) {
+            *upper = if candidate < first { *upper } else { f32::NEG_INFINITY };
+        }
+        self.prune(simd, f32::MIN);
+    }
+
+    #[inline(always)]
+    fn raise_to_found(&mut self, window: &mut Window) {
+        if let Some(found) = self.search.found() {
+            raise(window, self.units.of(found.similarity()));
+        }
     }
 
     #[inline(always)]
@@ -252,7 +287,9 @@ impl RowList for Shortlist {
             }
             if self.length == CAPACITY {
                 simd.run(MakeRoom { shortlist: self, exact, window, budget });
-                if self.hopeless {
+                if self.length == CAPACITY {
+                    self.given_up_at = first + lane;
+                    window.close();
                     return;
                 }
             }
@@ -286,9 +323,7 @@ impl RowList for Shortlist {
             let [similarity] = exact.cosines(simd, [first]);
             self.offer(first, similarity);
         }
-        if let Some(found) = self.search.found() {
-            raise(window, self.units.of(found.similarity()));
-        }
+        self.raise_to_found(window);
         self.prune(simd, window.low);
     }
 
@@ -386,7 +421,7 @@ impl Shortlist {
 }
 
 /// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
-/// the best two pairs exactly, which raise the window the most; or gives the row up, if the budget is spent.
+/// the best two pairs exactly, which raise the window the most. Where the budget is spent, the list may stay full.
 struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
     exact: &'a ExactRow<'a>,
@@ -404,11 +439,6 @@ impl WithSimd for MakeRoom<'_> {
             let before = shortlist.scored;
             shortlist.score_best(simd, exact, window);
             budget.spend(shortlist.scored - before);
-        }
-        if shortlist.length == CAPACITY {
-            shortlist.length = 0;
-            shortlist.hopeless = true;
-            *window = Window::CLOSED;
         }
     }
 }
