@@ -326,11 +326,9 @@ impl<T: Task> AnchorBlock<'_, T> {
             let list = &mut self.lists[row];
             list.score_best(simd, &exact, &mut self.windows[row]);
         }
-        let lists = &self.lists[..rows];
-        let (listed, runs) =
-            (lists.iter().map(RowList::length).sum(), lists.chunk_by(|x, y| x.is_hopeless() == y.is_hopeless()));
-        let runs = runs.filter(|run| run[0].is_hopeless()).map(<[T::List]>::len);
-        if self.exact_costs::<S>().is_some_and(|costs| costs.tiles_pay(rows, listed, runs)) {
+        let listed = self.lists[..rows].iter().map(RowList::length).sum();
+        let costs = self.exact_costs::<S>();
+        if costs.is_some_and(|costs| costs.lists_lose(rows, listed, self.runs_given_up())) {
             return Outcome::Hopeless;
         }
         let (mut finished, mut survivors) = (0, 0);
@@ -351,6 +349,13 @@ impl<T: Task> AnchorBlock<'_, T> {
         self.search_given_up_rows(simd);
         self.state.done = true;
         Outcome::Screened
+    }
+
+    /// The rows that were given up: how many follow each other, and from which candidate on they were.
+    pub(super) fn runs_given_up(&self) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let runs = self.lists[..self.norms.len()].chunk_by(|one, next| one.is_hopeless() == next.is_hopeless());
+        let runs = runs.filter(|run| run[0].is_hopeless());
+        runs.map(|run| (run.len(), run.iter().map(RowList::given_up_at).min().unwrap_or(usize::MAX)))
     }
 
     /// Searches the rows that were given up, those that follow each other together.

@@ -7,8 +7,8 @@ use super::pass::PassContext;
 use super::task::Task;
 use crate::arch::Simd;
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch, PrefetchPlan,
-    RowList, ScreenTile, Tile, Window, is_checkpoint,
+    AnchorConstants, CostModel, ExactCosts, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch,
+    PrefetchPlan, RowList, ScreenTile, Tile, Window, is_checkpoint,
 };
 
 impl<'a, T: Task> AnchorBlock<'a, T> {
@@ -18,11 +18,15 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
         let wanted = self.lists.first().map_or(0, RowList::wanted);
-        let mut budget =
-            self.exact_costs::<S>().map_or(PairBudget::UNLIMITED, |costs| costs.budget(self.norms.len(), wanted));
+        let costs = self.exact_costs::<S>();
+        let mut budget = costs.map_or(PairBudget::UNLIMITED, |costs| {
+            costs.budget(self.norms.len(), wanted, self.state.screening.single_pairs)
+        });
         if self.windows[..self.norms.len()].iter().all(|window| window.is_closed()) {
             return Outcome::Screened;
         }
+        // The rows given up when the number of screened panels was a power of two.
+        let mut given_up = 0;
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
@@ -31,10 +35,14 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             let present = width.min(self.context.candidates.rows.count() - panel * width);
             self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
             self.covered = panel * width + present;
-            if 2 * self.given_up > self.norms.len() {
+            let recent = if panel == 0 { 0 } else { self.given_up - given_up };
+            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses::<F>(costs, recent)) {
                 return Outcome::Hopeless;
             }
             let seen = panel + 1;
+            if seen.is_power_of_two() {
+                given_up = self.given_up;
+            }
             if is_checkpoint(seen) {
                 let outcome = self.compare_costs::<S, F>(seen * width);
                 if outcome != Outcome::Screened {
@@ -43,6 +51,12 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             }
         }
         Outcome::Screened
+    }
+
+    /// Whether so many rows were given up that tiles are the better end, `recent` of them since about half as many
+    /// candidates were screened.
+    fn screen_loses<F: Format>(&self, costs: ExactCosts, recent: usize) -> bool {
+        costs.screen_loses(self.norms.len(), self.covered, F::PRECISION, recent, self.runs_given_up())
     }
 
     /// What the tiles on one panel fetch.
@@ -71,6 +85,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
+        let listed: usize = self.lists[..rows].iter().map(RowList::length).sum();
         let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
         for list in self.lists[..rows].iter().filter(|list| !list.is_hopeless()) {
             doubtful += list.doubtful();
@@ -88,6 +103,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             candidates: count,
             doubtful: mean(doubtful) * count / screened,
             scored: mean(scored),
+            listed: listed as f64 / rows as f64,
             int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, dim),
             float32_share: F::float32_share(
                 &self.constants[..rows],

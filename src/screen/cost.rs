@@ -102,20 +102,46 @@ impl ExactCosts {
     }
 
     /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
-    /// must be computed in any case.
-    pub(crate) fn budget(self, rows: usize, wanted: usize) -> PairBudget {
+    /// must be computed in any case, and `spent` were computed while it was screened more coarsely.
+    pub(crate) fn budget(self, rows: usize, wanted: usize, spent: usize) -> PairBudget {
         let pairs = |cost: f64| (cost / self.single) as usize;
         PairBudget {
             of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
-            left: rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64),
+            left: (rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
         }
     }
 
-    /// Whether all pairs of `rows` rows are computed sooner in tiles than `listed` pairs one by one and, in tiles, those of
-    /// the rows without hope, which come in runs of these lengths.
-    pub(crate) fn tiles_pay(self, rows: usize, listed: usize, hopeless: impl Iterator<Item = usize>) -> bool {
-        let searched: usize = hopeless.map(|run| run.max(ROWS_ALONE)).sum();
-        listed as f64 * self.single + searched as f64 * self.row > rows as f64 * self.row
+    /// What the tiles cost for so many rows with the candidates from `first` on.
+    fn tiles(self, rows: usize, first: usize) -> f64 {
+        rows as f64 * self.row * (1.0 - first as f64 / self.candidates as f64)
+    }
+
+    /// What the tiles cost for rows that were given up, which come in `runs` of these lengths, each from a candidate on.
+    fn runs(self, runs: impl Iterator<Item = (usize, usize)>) -> f64 {
+        runs.map(|(rows, first)| self.tiles(rows.max(ROWS_ALONE), first)).sum()
+    }
+
+    /// Whether the rest of a block of `rows` rows, of which so many candidates were screened in `precision`, takes less
+    /// time in tiles than by its screen, and by tiles for the rows that were given up. While the screened candidates doubled
+    /// in number, `recent` of the rows were given up: as many are expected each time that they do so again.
+    pub(crate) fn screen_loses(
+        self,
+        rows: usize,
+        screened: usize,
+        precision: Precision,
+        recent: usize,
+        runs: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> bool {
+        let first = runs.clone().map(|(_, first)| first).min().unwrap_or(screened);
+        let ahead = rows as f64 * (self.candidates - screened) as f64 * precision.cost(0.0);
+        let expected = recent * (self.candidates / screened).ilog2() as usize * ROWS_ALONE;
+        ahead + self.runs(runs) + self.tiles(expected, screened) > self.tiles(rows, first)
+    }
+
+    /// Whether all pairs of `rows` rows take less time in tiles than `listed` pairs one by one, and tiles for the rows that
+    /// were given up.
+    pub(crate) fn lists_lose(self, rows: usize, listed: usize, runs: impl Iterator<Item = (usize, usize)>) -> bool {
+        listed as f64 * self.single + self.runs(runs) > self.tiles(rows, 0)
     }
 
     /// The part of the candidates that one belongs to.
@@ -126,14 +152,13 @@ impl ExactCosts {
     /// From which candidate on, at most `latest`, all pairs of `rows` rows should be computed in tiles, if so many pairs
     /// of each part are left and those before are computed one by one.
     pub(crate) fn first_in_tiles(self, rows: usize, latest: usize, listed: &[usize; PARTS]) -> usize {
-        let all = rows as f64 * self.row;
         let (mut best, mut before) = ((f64::INFINITY, 0), 0);
         for (part, &listed) in listed.iter().enumerate() {
             let first = part * self.candidates.div_ceil(PARTS);
             if first > latest || first >= self.candidates {
                 break;
             }
-            let cost = before as f64 * self.single + all * (1.0 - first as f64 / self.candidates as f64);
+            let cost = before as f64 * self.single + self.tiles(rows, first);
             best = if cost < best.0 { (cost, first) } else { best };
             before += listed;
         }
@@ -184,6 +209,8 @@ pub(crate) struct CostModel {
     pub(crate) doubtful: f64,
     /// The pairs that were computed exactly already.
     pub(crate) scored: f64,
+    /// The pairs that are on the list.
+    pub(crate) listed: f64,
     /// The share of the doubtful pairs that 16-bit integers would leave.
     pub(crate) int16_share: f64,
     /// The share of the doubtful pairs that `f32` would leave.
@@ -198,7 +225,8 @@ impl CostModel {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
         let spent = screening_cost(self.done) / self.rows;
-        let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
+        let ahead = (candidates - screened) * precision.cost(exact_cost);
+        let here = ahead + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
         for (finer, survivors) in [
             (Precision::Int16, 1.0 + doubtful * self.int16_share),
@@ -211,10 +239,12 @@ impl CostModel {
                 best = (finer, cost);
             }
         }
-        // Tiles take the rest, and what is left of the candidates that were screened.
-        let left = (doubtful * screened / candidates - scored).max(0.0) * survivor;
-        let tiles = (candidates - screened) * exact_cost + left.min(screened * exact_cost);
-        if precisions.contains(Precision::Exact) && tiles < best.1 {
+        // Tiles take the rest, and what is left of the candidates that were screened. Of the pairs on a list some will fall
+        // to better ones that come, so that the list does not speak for a finer screen, but so many are no good sign.
+        let listed = self.listed * survivor;
+        let tiles = (candidates - screened) * exact_cost + listed.min(screened * exact_cost);
+        let best_screen = if best.0 == precision { best.1.max(ahead + listed) } else { best.1 };
+        if precisions.contains(Precision::Exact) && tiles < best_screen {
             best.0 = Precision::Exact;
         }
         best.0
@@ -389,6 +419,7 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
             candidates: count,
             doubtful: count * here / CAUTION,
             scored: 0.0,
+            listed: 0.0,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,

@@ -1,6 +1,6 @@
 //! `Genome`: a batch of a fixed shape, made of a few numbers, for searches for the slowest one; and the work of a call.
 
-use hardneg::{Backend, Bank, BankOptions, Batch, Negatives, Screen, Screening, TripletLoss, Workspace};
+use hardneg::{Backend, BankOptions, Batch, Negatives, Screen, Screening, TripletLoss, Workspace};
 
 use super::{ALL_NEGATIVES, OwnedBatch, Pairing, Random};
 
@@ -26,6 +26,14 @@ pub struct BatchShape {
     /// The length of a row.
     pub dim: usize,
 }
+
+/// Shapes for which every screen is open, of few panels and of many, and one that is screened in `f32` alone.
+pub const SHAPES: [BatchShape; 4] = [
+    BatchShape { rows: 192, candidates: 192, dim: 64 },
+    BatchShape { rows: 192, candidates: 192, dim: 192 },
+    BatchShape { rows: 96, candidates: 768, dim: 64 },
+    BatchShape { rows: 40, candidates: 1600, dim: 33 },
+];
 
 /// What each number of a [`Genome`] says.
 #[derive(Clone, Copy)]
@@ -80,6 +88,15 @@ pub struct Case {
 const KEPT: [&[Screen]; 3] = [&[Screen::I8], &[Screen::I8, Screen::I16, Screen::F32], &[Screen::I8, Screen::F32]];
 
 impl Genome {
+    /// Independent rows, each anchor near its positive, under [`Negatives::Below`].
+    #[must_use]
+    pub fn ordinary() -> Genome {
+        let mut genome = [0; GENES];
+        genome[Gene::EasySpread as usize] = 224; // A tenth.
+        genome[Gene::Whole as usize] = 255;
+        Genome(genome)
+    }
+
     /// Any.
     pub fn random(random: &mut Random) -> Genome {
         Genome(core::array::from_fn(|_| random.below(256) as u8))
@@ -234,7 +251,7 @@ impl Case {
             return plan.forward(self.batch.batch(), workspace).expect("finite rows").screening();
         };
         let options = BankOptions::new().backend(backend).screens(kept);
-        let bank: Bank<'_> = options.build(&candidates[..], *dim).expect("finite rows");
+        let bank = options.build(&candidates[..], *dim).expect("finite rows");
         let batch = Batch::against(anchors, &bank, pairing.positives()).expect("rows of the bank");
         plan.forward(batch, workspace).expect("finite rows").screening()
     }
@@ -251,10 +268,14 @@ fn exact_tile_cost(backend: Backend) -> f64 {
     }
 }
 
-/// The work on the pairs of a call, in pairs of a product in `f32` at the speed of its multiply-add units. A pair of
-/// bytes takes a fourth, and one of 16-bit integers a half, by the throughput of their instructions. A pair that is
-/// computed exactly by itself takes as long as 30 pairs, and as 3000 elements, for fetching its row and for its list,
-/// as measured for the library's own cost model.
+/// What a pair that is computed exactly by itself costs, in pairs of a product in `f32`: as much as 30 pairs, and 3000
+/// elements, for fetching its row and for its list, as measured for the library's own cost model.
+fn single_cost(dim: usize) -> f64 {
+    30.0 + 3000.0 / dim as f64
+}
+
+/// The work on the pairs of a call, in pairs of a product in `f32` at the speed of the multiply-add units. A pair of bytes
+/// takes a fourth, and one of 16-bit integers a half, by the throughput of their instructions.
 #[must_use]
 pub fn work(backend: Backend, screening: Screening, dim: usize) -> f64 {
     let Screening { i8_pairs, i16_pairs, f32_pairs, single_pairs, tile_pairs, .. } = screening;
@@ -263,14 +284,22 @@ pub fn work(backend: Backend, screening: Screening, dim: usize) -> f64 {
         (i16_pairs, 0.5),
         (f32_pairs, 1.0),
         (tile_pairs, exact_tile_cost(backend)),
-        (single_pairs, 30.0 + 3000.0 / dim as f64),
+        (single_pairs, single_cost(dim)),
     ];
     costs.into_iter().map(|(pairs, cost)| pairs as f64 * cost).sum()
 }
 
-/// Up to how much work the pairs of a call take, in products in `f32`: the exact tile for all of them, as for data on
-/// which no screen helps, and what was done in vain before.
+/// The most work that a call of this shape may take, whatever its rows hold: all pairs in exact tiles, as where no screen
+/// helps; before that, what is done in vain: all screens together as much as one in `f32`, and a fourth of a product on
+/// pairs one by one; and what does not grow with the pairs: the best pairs of each row, twice, a full list in each block
+/// of rows, and the sample of pairs by which a call begins.
 #[must_use]
-pub fn ceiling(backend: Backend) -> f64 {
-    exact_tile_cost(backend) + 0.7
+pub fn ceiling(backend: Backend, shape: BatchShape) -> f64 {
+    const IN_VAIN: f64 = 1.1 + 0.25;
+    const SAMPLE: usize = 64 * 32;
+    let BatchShape { rows, candidates, dim } = shape;
+    let singles = 4 * rows + 32 * rows.div_ceil(16);
+    let pairs = (rows * candidates) as f64 * (exact_tile_cost(backend) + IN_VAIN);
+    let sample = SAMPLE.min(rows.min(8) * 32) as f64 * exact_tile_cost(backend);
+    pairs + singles as f64 * single_cost(dim) + sample
 }
