@@ -6,6 +6,8 @@
 
 mod block;
 mod direct;
+#[cfg(test)]
+mod forced_plans;
 mod memory;
 mod neighbours;
 mod pass;

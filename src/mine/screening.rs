@@ -86,6 +86,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         }
         let rows = self.norms.len();
         let listed: usize = self.lists[..rows].iter().map(RowList::length).sum();
+        let costs = self.exact_costs::<S>().filter(|_| self.given_up > 0);
+        let given_up = costs.map(|costs| costs.runs(self.runs_given_up()));
         let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
         for list in self.lists[..rows].iter().filter(|list| !list.is_hopeless()) {
             doubtful += list.doubtful();
@@ -104,6 +106,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             doubtful: mean(doubtful) * count / screened,
             scored: mean(scored),
             listed: listed as f64 / rows as f64,
+            given_up: given_up.map(|cost| cost / rows as f64),
             int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, dim),
             float32_share: F::float32_share(
                 &self.constants[..rows],

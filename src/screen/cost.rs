@@ -29,13 +29,13 @@ fn survivor_cost(dim: f64) -> f64 {
 
 /// Batches with fewer rows on both sides are screened in `f32`: there, rounding rows to integers costs more than it
 /// saves.
-const LEAST_ROWS: usize = 128;
+pub(crate) const LEAST_ROWS: usize = 128;
 
 /// Batches with shorter rows are screened in `f32`.
-const LEAST_DIM: usize = 32;
+pub(crate) const LEAST_DIM: usize = 32;
 
 /// Batches with fewer elements on both sides are screened in `f32`.
-const LEAST_ELEMENTS: usize = 1 << 15;
+pub(crate) const LEAST_ELEMENTS: usize = 1 << 15;
 
 /// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
 /// these rows' are larger, the blocks will notice.
@@ -117,7 +117,7 @@ impl ExactCosts {
     }
 
     /// What the tiles cost for rows that were given up, which come in `runs` of these lengths, each from a candidate on.
-    fn runs(self, runs: impl Iterator<Item = (usize, usize)>) -> f64 {
+    pub(crate) fn runs(self, runs: impl Iterator<Item = (usize, usize)>) -> f64 {
         runs.map(|(rows, first)| self.tiles(rows.max(ROWS_ALONE), first)).sum()
     }
 
@@ -211,6 +211,8 @@ pub(crate) struct CostModel {
     pub(crate) scored: f64,
     /// The pairs that are on the list.
     pub(crate) listed: f64,
+    /// What the tiles of the rows that were given up cost, and none where there are none.
+    pub(crate) given_up: Option<f64>,
     /// The share of the doubtful pairs that 16-bit integers would leave.
     pub(crate) int16_share: f64,
     /// The share of the doubtful pairs that `f32` would leave.
@@ -242,8 +244,11 @@ impl CostModel {
         // Tiles take the rest, and what is left of the candidates that were screened. Of the pairs on a list some will fall
         // to better ones that come, so that the list does not speak for a finer screen, but so many are no good sign.
         let listed = self.listed * survivor;
-        let tiles = (candidates - screened) * exact_cost + listed.min(screened * exact_cost);
-        let best_screen = if best.0 == precision { best.1.max(ahead + listed) } else { best.1 };
+        let screened_tiles = screened * exact_cost;
+        let behind = if self.given_up.is_some() { screened_tiles } else { listed.min(screened_tiles) };
+        let tiles = (candidates - screened) * exact_cost + behind;
+        let with_list = ahead + listed + self.given_up.unwrap_or(0.0);
+        let best_screen = if best.0 == precision { best.1.max(with_list) } else { best.1 };
         if precisions.contains(Precision::Exact) && tiles < best_screen {
             best.0 = Precision::Exact;
         }
@@ -420,6 +425,7 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
             doubtful: count * here / CAUTION,
             scored: 0.0,
             listed: 0.0,
+            given_up: None,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             exact_cost: S::DOT_COST,

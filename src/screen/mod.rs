@@ -117,6 +117,8 @@ pub(crate) use center::{Center, center_len};
 pub(crate) use cost::{
     CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, first_precision, is_checkpoint,
 };
+#[cfg(test)]
+pub(crate) use cost::{LEAST_DIM, LEAST_ELEMENTS, LEAST_ROWS};
 pub(crate) use float::{Float32, bound as float_bound};
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
