@@ -10,6 +10,9 @@
 //! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of
 //! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a
 //! finer screen if what is left of its work would cost less there.
+//!
+//! Every estimate can be wrong: what is left of a block may be unlike what was seen of it. So there is a limit to what a
+//! block may do in vain ([`ExactCosts`], [`SCREENING`]) before exact tiles take over, which no data makes slow.
 
 use super::center::Center;
 use super::format::Params;
