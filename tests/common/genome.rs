@@ -292,14 +292,14 @@ pub fn work(backend: Backend, screening: Screening, dim: usize) -> f64 {
 /// The most work that a call of this shape may take, whatever its rows hold: all pairs in exact tiles, as where no screen
 /// helps; before that, what is done in vain: all screens together as much as one in `f32`, and a fourth of a product on
 /// pairs one by one; and what does not grow with the pairs: the best pairs of each row, twice, a full list in each block
-/// of rows, and the sample of pairs by which a call begins.
+/// of 96 rows, and the sample of pairs by which a call begins.
 #[must_use]
 pub fn ceiling(backend: Backend, shape: BatchShape) -> f64 {
     const IN_VAIN: f64 = 1.1 + 0.25;
-    const SAMPLE: usize = 64 * 32;
+    const SAMPLE: usize = 8 * 32;
     let BatchShape { rows, candidates, dim } = shape;
-    let singles = 4 * rows + 32 * rows.div_ceil(16);
+    let singles = 4 * rows + 32 * rows.div_ceil(96);
     let pairs = (rows * candidates) as f64 * (exact_tile_cost(backend) + IN_VAIN);
-    let sample = SAMPLE.min(rows.min(8) * 32) as f64 * exact_tile_cost(backend);
+    let sample = SAMPLE as f64 * exact_tile_cost(backend);
     pairs + singles as f64 * single_cost(dim) + sample
 }
