@@ -8,7 +8,7 @@ use super::task::Task;
 use crate::arch::Simd;
 use crate::screen::{
     AnchorConstants, CostModel, ExactCosts, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch,
-    PrefetchPlan, RowList, ScreenTile, Tile, Window, is_checkpoint,
+    PrefetchPlan, RowList, ScreenTile, Tile, Window, exact_tile_cost, is_checkpoint,
 };
 
 impl<'a, T: Task> AnchorBlock<'a, T> {
@@ -113,7 +113,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
                 candidates.extremes,
                 candidates.params.float_bound,
             ),
-            exact_cost: S::DOT_COST,
+            exact_cost: exact_tile_cost(S::DOT_COST, dim),
         };
         match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,

@@ -118,7 +118,7 @@ mod tile;
 
 pub(crate) use center::{Center, center_len};
 pub(crate) use cost::{
-    CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, first_precision, is_checkpoint,
+    CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, exact_tile_cost, first_precision, is_checkpoint,
 };
 #[cfg(test)]
 pub(crate) use cost::{LEAST_DIM, LEAST_ELEMENTS, LEAST_ROWS};

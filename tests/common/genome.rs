@@ -1,6 +1,8 @@
 //! `Genome`: a batch of a fixed shape, made of a few numbers, for searches for the slowest one; and the work of a call.
 
-use hardneg::{Backend, BankOptions, Batch, Negatives, Screen, Screening, TripletLoss, Workspace};
+use hardneg::{
+    Backend, BankOptions, Batch, Error, Forward, Negatives, RowStats, Screen, Screening, TripletLoss, Workspace,
+};
 
 use super::{ALL_NEGATIVES, OwnedBatch, Pairing, Random};
 
@@ -240,32 +242,40 @@ impl Genome {
 }
 
 impl Case {
-    /// What a call on one thread did.
+    /// The statistics of a call on one thread, and what it did.
     ///
     /// # Panics
     /// The crate refuses the batch.
-    pub fn screening(&self, backend: Backend, workspace: &mut Workspace) -> Screening {
+    pub fn run(&self, backend: Backend, workspace: &mut Workspace) -> (Vec<RowStats>, Screening) {
         let plan = TripletLoss::new().negatives(self.negatives).backend(backend);
         let OwnedBatch { anchors, candidates, dim, pairing, .. } = &self.batch;
         let Some(kept) = self.bank else {
-            return plan.forward(self.batch.batch(), workspace).expect("finite rows").screening();
+            return results(plan.forward(self.batch.batch(), workspace));
         };
         let options = BankOptions::new().backend(backend).screens(kept);
         let bank = options.build(&candidates[..], *dim).expect("finite rows");
         let batch = Batch::against(anchors, &bank, pairing.positives()).expect("rows of the bank");
-        plan.forward(batch, workspace).expect("finite rows").screening()
+        results(plan.forward(batch, workspace))
     }
 }
 
+/// The statistics of a pass, and what it did.
+fn results(forward: Result<Forward<'_, '_>, Error>) -> (Vec<RowStats>, Screening) {
+    let forward = forward.expect("finite rows");
+    (forward.row_stats().to_vec(), forward.screening())
+}
+
 /// How many times as long as a pair in a tile of products in `f32` a pair takes in a tile of exact dot products: the
-/// value that each instruction set states, as measured.
-fn exact_tile_cost(backend: Backend) -> f64 {
-    match backend.name() {
+/// value that each instruction set states, as measured, and what a pair of short rows takes besides, as measured for the
+/// library's own cost model.
+fn exact_tile_cost(backend: Backend, dim: usize) -> f64 {
+    let long = match backend.name() {
         "avx512" => 2.8,
         "avx2" | "avx_vnni" => 3.8,
         "portable" => 2.0,
         _ => 3.0,
-    }
+    };
+    long + if dim.is_multiple_of(16) { 100.0 } else { 1100.0 } / dim as f64
 }
 
 /// What a pair that is computed exactly by itself costs, in pairs of a product in `f32`: as much as 30 pairs, and 3000
@@ -283,7 +293,7 @@ pub fn work(backend: Backend, screening: Screening, dim: usize) -> f64 {
         (i8_pairs, 0.25),
         (i16_pairs, 0.5),
         (f32_pairs, 1.0),
-        (tile_pairs, exact_tile_cost(backend)),
+        (tile_pairs, exact_tile_cost(backend, dim)),
         (single_pairs, single_cost(dim)),
     ];
     costs.into_iter().map(|(pairs, cost)| pairs as f64 * cost).sum()
@@ -299,7 +309,7 @@ pub fn ceiling(backend: Backend, shape: BatchShape) -> f64 {
     const SAMPLE: usize = 8 * 32;
     let BatchShape { rows, candidates, dim } = shape;
     let singles = 4 * rows + 32 * rows.div_ceil(96);
-    let pairs = (rows * candidates) as f64 * (exact_tile_cost(backend) + IN_VAIN);
-    let sample = SAMPLE as f64 * exact_tile_cost(backend);
+    let pairs = (rows * candidates) as f64 * (exact_tile_cost(backend, dim) + IN_VAIN);
+    let sample = SAMPLE as f64 * exact_tile_cost(backend, dim);
     pairs + singles as f64 * single_cost(dim) + sample
 }

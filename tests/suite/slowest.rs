@@ -32,7 +32,7 @@ impl Search {
     }
 
     fn screening(&mut self, genome: Genome) -> Screening {
-        genome.case(self.shape).screening(self.backend, &mut self.workspace)
+        genome.case(self.shape).run(self.backend, &mut self.workspace).1
     }
 
     /// The work of a genome's batch.
