@@ -73,7 +73,7 @@ impl<'w, 'b> Forward<'w, 'b> {
         self.workspace.mining.stats(self.batch.rows())
     }
 
-    /// Counts of the screens' work.
+    /// Counts of the work that the pass did.
     #[must_use]
     pub fn screening(&self) -> Screening {
         self.screening

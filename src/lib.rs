@@ -75,7 +75,7 @@
 //! | hard negatives of a corpus: the k closest that qualify | [`Miner`], with a [`MiningBatch`]; [`Mined`], [`Neighbour`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; several threads | [`Backend`]; [`Threads::Rayon`] |
-//! | a certain screen, or none; counts of the screens' work | [`Screen`]; [`Forward::screening`] |
+//! | a certain screen, or none; counts of the work done | [`Screen`]; [`Forward::screening`] |
 //! | options from text, and back | `FromStr` and `Display` of every option; [`ParseOptionError`] |
 //! | what can go wrong | [`Error`], [`Side`] |
 //! | the definition, as short and slow code | [`mod@reference`] |

@@ -253,7 +253,7 @@ impl<'w> Mined<'w> {
         self.rows().filter(|row| row.len() < self.k).count()
     }
 
-    /// Counts of the screens' work.
+    /// Counts of the work that the call did.
     #[must_use]
     pub fn screening(&self) -> Screening {
         self.screening

@@ -474,6 +474,9 @@ pub(crate) trait Search {
     /// Puts a candidate that qualifies among those found, if it precedes one of them or there are too few.
     fn put(&mut self, found: Neighbour);
 
+    /// Forgets those found from candidate `first` on, which will be offered again.
+    fn forget_from(&mut self, first: usize);
+
     /// The candidates found so far, the closest first. The search ends with it.
     fn sorted(&mut self) -> &[Neighbour];
 
@@ -548,6 +551,12 @@ impl Search for ClosestSearch {
     fn put(&mut self, found: Neighbour) {
         if found.precedes(self.closest) {
             self.closest = found;
+        }
+    }
+
+    fn forget_from(&mut self, first: usize) {
+        if self.closest.index >= first {
+            *self = ClosestSearch::new(self.admissible);
         }
     }
 
@@ -636,6 +645,16 @@ impl Search for ClosestList {
             self.rise(found);
         } else if found.precedes(self.heap[0]) {
             self.replace_root(found);
+        }
+    }
+
+    fn forget_from(&mut self, first: usize) {
+        let found = core::mem::take(&mut self.length);
+        for at in 0..found {
+            // What was kept so far stands before it.
+            if self.heap[at].index < first {
+                self.rise(self.heap[at]);
+            }
         }
     }
 

@@ -217,7 +217,7 @@ impl ShardForward<'_> {
         }
     }
 
-    /// Counts of the screens' work on all ranks.
+    /// Counts of the work done on all ranks.
     #[must_use]
     pub fn screening(&self) -> Screening {
         match &self.0 {

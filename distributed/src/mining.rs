@@ -437,7 +437,7 @@ impl<'r> ShardMined<'r> {
         self.found.iter().filter(|&&found| found < self.k).count()
     }
 
-    /// Counts of the screens' work on all ranks.
+    /// Counts of the work done on all ranks.
     #[must_use]
     pub fn screening(&self) -> Screening {
         self.screening

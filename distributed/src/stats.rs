@@ -1,4 +1,4 @@
-//! The statistics of a row, and the counts of the screens' work, as words, which is how they travel.
+//! The statistics of a row, and the counts of the work done, as words, which is how they travel.
 
 use hardneg::{ClosestNegative, RowStats, Screening};
 
@@ -47,14 +47,18 @@ fn apart(word: u64) -> (f32, u32) {
 }
 
 /// How many counts [`screening_words`] writes.
-pub(crate) const SCREENING_WORDS: usize = 5;
+pub(crate) const SCREENING_WORDS: usize = 11;
 
 /// Writes counts at the start of what a rank tells.
 pub(crate) fn screening_words(screening: Screening) -> [u64; PAYLOAD] {
     let Screening { i8_rows, i16_rows, f32_rows, exact_rows, survivors, .. } = screening;
+    let Screening { i8_pairs, i16_pairs, f32_pairs, single_pairs, tile_pairs, packed_rows, .. } = screening;
+    let rows = [i8_rows, i16_rows, f32_rows, exact_rows, survivors];
+    let work = [i8_pairs, i16_pairs, f32_pairs, single_pairs, tile_pairs, packed_rows];
     let mut words = [0; PAYLOAD];
-    words[..SCREENING_WORDS]
-        .copy_from_slice(&[i8_rows, i16_rows, f32_rows, exact_rows, survivors].map(|count| count as u64));
+    for (word, count) in words.iter_mut().zip(rows.into_iter().chain(work)) {
+        *word = count as u64;
+    }
     words
 }
 
@@ -67,5 +71,11 @@ pub(crate) fn screening_of_words(words: &[u64]) -> Screening {
     screening.f32_rows = count(2);
     screening.exact_rows = count(3);
     screening.survivors = count(4);
+    screening.i8_pairs = count(5);
+    screening.i16_pairs = count(6);
+    screening.f32_pairs = count(7);
+    screening.single_pairs = count(8);
+    screening.tile_pairs = count(9);
+    screening.packed_rows = count(10);
     screening
 }

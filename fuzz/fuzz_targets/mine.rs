@@ -2,7 +2,7 @@
 //! candidates: the reference's lists on every backend, screen and thread mode, against a bank, and merged from parts.
 #![no_main]
 
-use hardneg::{Bank, Exclusions, KnownPositives, Miner, MiningBatch, Neighbour, Screen, Workspace, reference};
+use hardneg::{BankOptions, Exclusions, KnownPositives, Miner, MiningBatch, Neighbour, Screen, Workspace, reference};
 use hardneg_fuzz::bytes::Bytes;
 use hardneg_fuzz::common::{assert_lists, miners};
 use hardneg_fuzz::input::{Input, Shape};
@@ -103,7 +103,9 @@ fuzz_target!(|data: &[u8]| {
     for (way, miner) in miners(miner) {
         assert_lists(&expected, &miner.mine(batch, &mut workspace).expect("finite rows"), &way);
     }
-    let bank = Bank::new(&candidates[..], dim).expect("finite rows");
+    let kept =
+        bytes.choose(&[&[Screen::Auto][..], &[Screen::I16], &[Screen::F32], &[Screen::I8, Screen::I16, Screen::F32]]);
+    let bank = BankOptions::new().screens(kept).build(&candidates[..], dim).expect("finite rows");
     let against = MiningBatch::against(rows, &bank).expect("rows").known_positives(known.lists()).expect("good lists");
     let against = against.excluding(exclusions).expect("good labels");
     for screen in Screen::all() {

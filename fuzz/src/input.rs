@@ -13,11 +13,13 @@ const EDGES: [usize; 18] = [7, 8, 9, 15, 16, 17, 23, 24, 25, 47, 48, 49, 95, 96,
 const WORK: usize = 6_000;
 
 /// Shapes that are divided over threads.
-const LARGE: [Shape; 4] = [
+const LARGE: [Shape; 5] = [
     Shape { rows: 49, candidates: 49, dim: 1121 },
     Shape { rows: 33, candidates: 193, dim: 420 },
     Shape { rows: 129, candidates: 40, dim: 513 },
     Shape { rows: 17, candidates: 385, dim: 401 },
+    // So few anchors that the candidates are divided.
+    Shape { rows: 3, candidates: 1153, dim: 800 },
 ];
 
 /// The shape of a batch.

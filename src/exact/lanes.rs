@@ -8,7 +8,7 @@ use crate::arch::Simd;
 /// Sapphire Rapids class). 8 leave AVX-512 waiting for its own additions (120 ns against 95 ns at dim 768); 32 gain
 /// nothing more, cost AVX2 and SSE2 registers they do not have, and make the incomplete block at the end of a row
 /// longer (27 ns against 22 ns at dim 100 on AVX2).
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// How far ahead of the row that it computes a pass over rows in memory asks for them, in elements: enough to hide the
 /// latency of memory, little beside a first-level cache. The hardware does it by itself for a loop that reads on and on;

@@ -17,7 +17,7 @@ mod sums;
 mod tile;
 mod vectors;
 
-pub(crate) use lanes::{add_scaled, add_scaled_rows, anchor_dots, dot_scaled, dot_sum, dots, sum_values};
+pub(crate) use lanes::{LANES, add_scaled, add_scaled_rows, anchor_dots, dot_scaled, dot_sum, dots, sum_values};
 pub(crate) use similarity::{
     ExactRow, check_norms, cosine, cosine_rows, dot_rows, inverse, mean_negative, norm_row, norm_rows,
     norm_rows_from_memory,

@@ -12,8 +12,8 @@ use crate::exact::{ExactRow, NormedRows, PairSink};
 use crate::memory::{AlignedVec, grow};
 use crate::row_stats::Search;
 use crate::screen::{
-    AnchorConstants, Format, MAX_LANES, NeighbourList, PairLimits, PanelWriter, Precision, RawRows, RowList,
-    ScreenUnits, Shortlist, TileBounds, Window, scratch_len,
+    AnchorConstants, ExactCosts, Format, MAX_LANES, NeighbourList, PARTS, PanelWriter, Precision, RawRows, RowList,
+    ScreenUnits, Screening, Shortlist, TileBounds, Window, scratch_len,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -103,10 +103,8 @@ pub(super) struct BlockState {
     /// What it is to be screened in.
     pub(super) precision: Precision,
     pub(super) done: bool,
-    /// The pairs that were computed exactly.
-    pub(super) scored: usize,
-    /// The rows all of whose pairs were computed exactly.
-    pub(super) exact_rows: usize,
+    /// The counts of all that was done for it. Its rows are counted when they are complete.
+    pub(super) screening: Screening,
 }
 
 /// One block of anchors with its thread's scratch.
@@ -122,8 +120,10 @@ pub(super) struct AnchorBlock<'a, T: Task> {
     pub(super) windows: [Window; MAX_BLOCK],
     pub(super) constants: [AnchorConstants; MAX_BLOCK],
     pub(super) bounds: TileBounds,
-    /// The rows of which many pairs were computed exactly, as their shortlists were full.
-    pub(super) crowded: usize,
+    /// The rows that were given up, for tiles.
+    pub(super) given_up: usize,
+    /// The candidates that were screened.
+    pub(super) covered: usize,
     pub(super) words: &'a mut [u32],
     pub(super) scratch: &'a mut [f32],
     pub(super) lists: &'a mut [T::List],
@@ -150,7 +150,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             windows: [Window::CLOSED; MAX_BLOCK],
             constants: [AnchorConstants::default(); MAX_BLOCK],
             bounds: TileBounds::ZERO,
-            crowded: 0,
+            given_up: 0,
+            covered: 0,
             words: scratch.words.aligned(),
             scratch: scratch.rows.aligned(),
             lists: T::lists(&mut scratch.lists),
@@ -158,27 +159,31 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     }
 
     /// Screens the block against all candidates, and completes its results; or sets the finer precision of the pass
-    /// that will complete it. Where the screen leaves too many pairs, all of them are computed exactly.
+    /// that will complete it. Where the screen leaves too many pairs, tiles take over.
     pub(super) fn mine<F: Format>(mut self, backend: Backend) {
         backend.run(OpenBlock(&mut self, PhantomData::<F>));
         let screened = backend.run(ScreenBlock(&mut self, PhantomData::<F>));
-        let outcome = if screened == Outcome::Screened { backend.run(FinishBlock(&mut self)) } else { screened };
+        let outcome =
+            if screened == Outcome::Screened { backend.run(FinishBlock(&mut self, F::PRECISION)) } else { screened };
         if outcome == Outcome::Hopeless {
-            self.search_all(backend);
+            let rows = 0..self.norms.len();
+            self.state.done = true;
+            backend.run(SearchRest(&mut self, rows));
         }
+        self.count_lists();
+    }
+
+    /// Counts the pairs of its lists that were computed exactly, also those of a screen that was given up.
+    fn count_lists(&mut self) {
+        let scored: usize = self.lists[..self.norms.len()].iter().map(RowList::scored).sum();
+        self.state.screening.single_pairs += scored;
     }
 
     /// Computes all pairs exactly, and completes the block's results.
     pub(super) fn mine_exactly(mut self, backend: Backend) {
         backend.run(MeasureBlock(&mut self));
-        self.search_all(backend);
-    }
-
-    /// Computes all pairs exactly.
-    fn search_all(mut self, backend: Backend) {
-        let rows = 0..self.norms.len();
-        *self.state = BlockState { precision: Precision::Exact, done: true, ..BlockState::default() };
-        backend.run(SearchBlock(&mut self, rows));
+        self.state.done = true;
+        backend.run(SearchAll(&mut self));
     }
 }
 
@@ -196,9 +201,10 @@ pub(super) enum Outcome {
 // The steps of a block, each compiled as a function of its own.
 struct OpenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
 struct ScreenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
-struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
+struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Precision);
 struct MeasureBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
-struct SearchBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Range<usize>);
+struct SearchAll<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
+struct SearchRest<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Range<usize>);
 
 impl<T: Task, F: Format> WithSimd for OpenBlock<'_, '_, T, F> {
     type Output = ();
@@ -224,7 +230,7 @@ impl<T: Task> WithSimd for FinishBlock<'_, '_, T> {
     type Output = Outcome;
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Outcome {
-        self.0.finish_rows(simd)
+        self.0.finish_rows(simd, self.1)
     }
 }
 
@@ -238,11 +244,19 @@ impl<T: Task> WithSimd for MeasureBlock<'_, '_, T> {
     }
 }
 
-impl<T: Task> WithSimd for SearchBlock<'_, '_, T> {
+impl<T: Task> WithSimd for SearchAll<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.0.search_exactly(simd, self.1);
+        self.0.search_all(simd);
+    }
+}
+
+impl<T: Task> WithSimd for SearchRest<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.0.search_rest(simd, self.1);
     }
 }
 
@@ -287,23 +301,19 @@ impl<T: Task> AnchorBlock<'_, T> {
         }
     }
 
-    /// How many pairs of a row may be computed one by one; any number where the block must keep its screen.
+    /// What computing pairs exactly costs; nothing where the block must keep its screen.
     #[inline(always)]
-    pub(super) fn pair_limits<S: Simd>(&self) -> PairLimits {
+    pub(super) fn exact_costs<S: Simd>(&self) -> Option<ExactCosts> {
         let PassContext { candidates, precisions, .. } = *self.context;
-        if !precisions.contains(Precision::Exact) {
-            return PairLimits::NONE;
-        }
-        let wanted = self.lists.first().map_or(0, RowList::wanted);
-        PairLimits::new(candidates.rows.count(), candidates.rows.dim(), wanted, S::DOT_COST)
+        let costs = || ExactCosts::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST);
+        precisions.contains(Precision::Exact).then(costs)
     }
 
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
-    /// left, each while the next row's are fetched; then the rows without hope.
+    /// left, each while the next row's are fetched; then the rows that were given up.
     #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S) -> Outcome {
+    fn finish_rows<S: Simd>(&mut self, simd: S, precision: Precision) -> Outcome {
         let (rows, candidates) = (self.norms.len(), self.context.candidates.rows);
-        let (limits, mut long_lists) = (self.pair_limits::<S>(), 0);
         for row in 0..rows {
             if row == 0 {
                 self.lists[0].close(simd, &mut self.windows[0]);
@@ -315,11 +325,13 @@ impl<T: Task> AnchorBlock<'_, T> {
             let exact = exact_row(self.context, self.rows, self.norms, row);
             let list = &mut self.lists[row];
             list.score_best(simd, &exact, &mut self.windows[row]);
-            long_lists += usize::from(list.length() > limits.long_list);
         }
-        if 2 * long_lists > rows {
+        let listed = self.lists[..rows].iter().map(RowList::length).sum();
+        let costs = self.exact_costs::<S>();
+        if costs.is_some_and(|costs| costs.lists_lose(rows, listed, self.runs_given_up())) {
             return Outcome::Hopeless;
         }
+        let (mut finished, mut survivors) = (0, 0);
         for row in 0..rows {
             if let Some(next) = self.lists[..rows].get(row + 1) {
                 next.prefetch(simd, candidates);
@@ -329,44 +341,101 @@ impl<T: Task> AnchorBlock<'_, T> {
             if !list.is_hopeless() {
                 list.finish(simd, &exact, &mut self.windows[row]);
                 self.context.task.keep(&mut self.results, row, list);
-                self.state.scored += list.scored();
+                survivors += list.scored();
+                finished += 1;
             }
         }
-        self.search_hopeless_rows(simd);
+        self.state.screening.count(precision, finished, survivors);
+        self.search_given_up_rows(simd);
         self.state.done = true;
         Outcome::Screened
     }
 
-    /// Searches the rows without hope, those that follow each other together.
+    /// The rows that were given up: how many follow each other, and from which candidate on they were.
+    pub(super) fn runs_given_up(&self) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let runs = self.lists[..self.norms.len()].chunk_by(|one, next| one.is_hopeless() == next.is_hopeless());
+        let runs = runs.filter(|run| run[0].is_hopeless());
+        runs.map(|run| (run.len(), run.iter().map(RowList::given_up_at).min().unwrap_or(usize::MAX)))
+    }
+
+    /// Searches the rows that were given up, those that follow each other together.
     #[inline(always)]
-    fn search_hopeless_rows<S: Simd>(&mut self, simd: S) {
+    fn search_given_up_rows<S: Simd>(&mut self, simd: S) {
         let (mut row, rows) = (0, self.norms.len());
         while row < rows {
             let run = self.lists[row..rows].iter().take_while(|list| list.is_hopeless()).count();
             if run > 0 {
-                simd.run(SearchBlock(self, row..row + run));
+                simd.run(SearchRest(self, row..row + run));
             }
             row += run.max(1);
         }
     }
 
-    /// Searches some rows among all pairs, in exact tiles.
+    /// Searches all rows among all pairs, in exact tiles.
     #[inline(always)]
-    fn search_exactly<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
-        let PassContext { anchors, candidates, task, .. } = *self.context;
-        for row in rows.clone() {
+    fn search_all<S: Simd>(&mut self, simd: S) {
+        let (task, rows) = (self.context.task, self.norms.len());
+        for row in 0..rows {
             self.lists[row].restart(task.admissible(&self.results, row));
         }
-        let norms = &self.norms[rows.clone()];
-        let anchors = NormedRows { rows: anchors.range(self.first + rows.start, rows.len()), norms };
-        let others = NormedRows { rows: candidates.rows, norms: candidates.norms };
-        let lists = &mut self.lists[rows.clone()];
-        search_pairs(simd, anchors, others, SearchSink { lists, task, row: self.first + rows.start, first: 0 });
-        for row in rows.clone() {
+        let searched = self.search_from(simd, 0..rows, 0);
+        for row in 0..rows {
             task.keep(&mut self.results, row, &mut self.lists[row]);
         }
-        self.state.exact_rows += rows.len();
-        self.state.scored += rows.len() * candidates.rows.count().saturating_sub(1);
+        self.state.screening.count(Precision::Exact, rows, searched);
+    }
+
+    /// Completes some rows, of which the screen leaves too many pairs: those with the last candidates are computed in
+    /// tiles, as many as it takes that few others are left on the lists.
+    #[inline(always)]
+    fn search_rest<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+        for row in rows.clone() {
+            self.lists[row].close(simd, &mut self.windows[row]);
+        }
+        let first = self.first_in_tiles::<S>(rows.clone());
+        for row in rows.clone() {
+            self.lists[row].leave_to_tiles(simd, first);
+        }
+        let mut computed = self.search_from(simd, rows.clone(), first);
+        for row in rows.clone() {
+            let exact = exact_row(self.context, self.rows, self.norms, row);
+            let (list, window) = (&mut self.lists[row], &mut self.windows[row]);
+            let before = list.scored();
+            list.raise_to_found(window);
+            list.close(simd, window);
+            list.score_best(simd, &exact, window);
+            list.finish(simd, &exact, window);
+            computed += list.scored() - before;
+            self.context.task.keep(&mut self.results, row, list);
+        }
+        self.state.screening.count(Precision::Exact, rows.len(), computed);
+    }
+
+    /// The candidate from which on the pairs of some rows are computed in tiles.
+    #[inline(always)]
+    fn first_in_tiles<S: Simd>(&self, rows: Range<usize>) -> usize {
+        let Some(costs) = self.exact_costs::<S>() else { return 0 };
+        let (mut listed, mut latest) = ([0; PARTS], self.covered);
+        for list in &self.lists[rows.clone()] {
+            latest = latest.min(list.given_up_at());
+            list.candidates().for_each(|candidate| listed[costs.part_of(candidate)] += 1);
+        }
+        costs.first_in_tiles(rows.len(), latest, &listed)
+    }
+
+    /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns how many of them
+    /// are no pairs with a positive.
+    #[inline(always)]
+    fn search_from<S: Simd>(&mut self, simd: S, rows: Range<usize>, first: usize) -> usize {
+        let PassContext { anchors, candidates, task, .. } = *self.context;
+        let (norms, row) = (&self.norms[rows.clone()], self.first + rows.start);
+        let anchors = NormedRows { rows: anchors.range(row, rows.len()), norms };
+        let count = candidates.rows.count() - first;
+        let others = NormedRows { rows: candidates.rows.range(first, count), norms: &candidates.norms[first..] };
+        let lists = &mut self.lists[rows.clone()];
+        search_pairs(simd, anchors, others, SearchSink { lists, task, row, offset: first, first });
+        self.state.screening.count_pairs(Precision::Exact, rows.len().saturating_mul(count));
+        rows.len().saturating_mul(count.saturating_sub(1))
     }
 }
 
@@ -376,7 +445,9 @@ struct SearchSink<'a, T: Task> {
     task: T,
     /// The first row.
     row: usize,
-    /// The first candidate.
+    /// The first candidate of all groups.
+    offset: usize,
+    /// The first candidate of this group.
     first: usize,
 }
 
@@ -391,7 +462,7 @@ impl<T: Task> PairSink for SearchSink<'_, T> {
 impl<T: Task> GroupSink for SearchSink<'_, T> {
     #[inline(always)]
     fn start_group(&mut self, first: usize) {
-        self.first = first;
+        self.first = self.offset + first;
     }
 }
 

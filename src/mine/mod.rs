@@ -6,6 +6,8 @@
 
 mod block;
 mod direct;
+#[cfg(test)]
+mod forced_plans;
 mod memory;
 mod neighbours;
 mod pass;
@@ -240,6 +242,8 @@ struct Call<'a> {
     params: Params<'a>,
     source: Source<'a>,
     anchors: Anchors<'a>,
+    /// The counts of what is done beside the blocks.
+    screening: Screening,
 }
 
 impl<'a> Call<'a> {
@@ -250,7 +254,8 @@ impl<'a> Call<'a> {
         let block_rows = block_rows(rows, sides.anchors.dim(), join.threads());
         let (source, params) = candidates.open(backend, sides.candidates, screens);
         let states = &mut states[..rows.div_ceil(block_rows)];
-        Call { run, params, source, anchors: Anchors { norms, states, block_rows, scratch } }
+        let anchors = Anchors { norms, states, block_rows, scratch };
+        Call { run, params, source, anchors, screening: Screening::default() }
     }
 
     /// Chooses the precision that all blocks begin with: by a sample, if rows have limits and the candidates are not
@@ -258,7 +263,8 @@ impl<'a> Call<'a> {
     fn begin(&mut self, limits: Option<impl RowLimits>) {
         let Run { backend, sides, bank, screens, .. } = self.run;
         let limits = limits.filter(|_| bank.is_none());
-        let precision = first_precision(backend, sides, limits, self.params, screens.precisions);
+        let (precision, sampled) = first_precision(backend, sides, limits, self.params, screens.precisions);
+        self.screening.count_pairs(Precision::Exact, sampled);
         self.anchors.states.fill(BlockState { precision, ..BlockState::default() });
     }
 
@@ -267,6 +273,7 @@ impl<'a> Call<'a> {
         let Call { run, params, .. } = self;
         let mut measured = false;
         while let Some(precision) = self.anchors.waiting() {
+            self.screening.packed_rows += self.rows_to_pack(precision);
             let pass = Pass { of: run, params, measured, task };
             let (source, anchors) = (&mut self.source, &mut self.anchors);
             match precision {
@@ -282,8 +289,18 @@ impl<'a> Call<'a> {
             zero_anchors: zeros(self.anchors.norms),
             zero_candidates: self.source.zero_rows(),
             zero_positives: 0,
-            screening: self.anchors.screening(),
+            screening: self.anchors.screening(self.screening),
         })
+    }
+
+    /// How many rows the next pass packs, if it is one of `precision`.
+    fn rows_to_pack(&self, precision: Precision) -> usize {
+        let Run { sides, bank, .. } = self.run;
+        match (precision, bank) {
+            (Precision::Exact, _) => 0,
+            (_, Some(_)) => self.anchors.rows_waiting(precision),
+            (_, None) => self.anchors.rows_waiting(precision) + sides.candidates.count(),
+        }
     }
 }
 
@@ -302,14 +319,16 @@ impl Anchors<'_> {
         self.states.iter().filter(|block| !block.done).map(|block| block.precision).min()
     }
 
-    /// The counts of the screens' work.
-    fn screening(&self) -> Screening {
-        let mut screening = Screening::default();
-        for (block, state) in self.states.iter().enumerate() {
-            let rows = (self.norms.len() - block * self.block_rows).min(self.block_rows);
-            screening.count(state.precision, rows - state.exact_rows, state.scored);
-            screening.count(Precision::Exact, state.exact_rows, 0);
-        }
+    /// How many rows wait for a precision.
+    fn rows_waiting(&self, precision: Precision) -> usize {
+        let blocks = self.norms.chunks(self.block_rows).zip(self.states.iter());
+        let waiting = blocks.filter(|(_, block)| !block.done && block.precision == precision);
+        waiting.map(|(norms, _)| norms.len()).sum()
+    }
+
+    /// The counts of all blocks, and those of the rest of the call.
+    fn screening(&self, mut screening: Screening) -> Screening {
+        self.states.iter().for_each(|block| screening += block.screening);
         screening
     }
 }

@@ -60,6 +60,7 @@ impl Mined {
     ) -> Mined {
         let mut screening = Screening::default();
         screening.count(Precision::Exact, batch.rows(), batch.rows().saturating_mul(batch.negatives()));
+        screening.count_pairs(Precision::Exact, batch.rows().saturating_mul(batch.candidates()));
         Mined {
             zero_anchors: zeros(anchor_norms),
             zero_candidates: zeros(candidate_norms),

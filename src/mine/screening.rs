@@ -7,8 +7,8 @@ use super::pass::PassContext;
 use super::task::Task;
 use crate::arch::Simd;
 use crate::screen::{
-    AnchorConstants, CostModel, Format, HitSink, Intervals, PairLimits, Precision, Prefetch, PrefetchPlan, RowList,
-    ScreenTile, Tile, Window, is_checkpoint,
+    AnchorConstants, CostModel, ExactCosts, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch,
+    PrefetchPlan, RowList, ScreenTile, Tile, Window, exact_tile_cost, is_checkpoint,
 };
 
 impl<'a, T: Task> AnchorBlock<'a, T> {
@@ -17,19 +17,32 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
     pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
         let dim = self.context.candidates.rows.dim();
         let width = S::TILE_REGISTERS * S::F32_LANES;
-        let limits = self.pair_limits::<S>();
+        let wanted = self.lists.first().map_or(0, RowList::wanted);
+        let costs = self.exact_costs::<S>();
+        let mut budget = costs.map_or(PairBudget::UNLIMITED, |costs| {
+            costs.budget(self.norms.len(), wanted, self.state.screening.single_pairs)
+        });
         if self.windows[..self.norms.len()].iter().all(|window| window.is_closed()) {
             return Outcome::Screened;
         }
+        // The rows given up when the number of screened panels was a power of two.
+        let mut given_up = 0;
         let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
-            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, limits);
-            if 2 * self.crowded > self.norms.len() {
+            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, &mut budget);
+            let present = width.min(self.context.candidates.rows.count() - panel * width);
+            self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
+            self.covered = panel * width + present;
+            let recent = if panel == 0 { 0 } else { self.given_up - given_up };
+            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses::<F>(costs, recent)) {
                 return Outcome::Hopeless;
             }
             let seen = panel + 1;
+            if seen.is_power_of_two() {
+                given_up = self.given_up;
+            }
             if is_checkpoint(seen) {
                 let outcome = self.compare_costs::<S, F>(seen * width);
                 if outcome != Outcome::Screened {
@@ -38,6 +51,12 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             }
         }
         Outcome::Screened
+    }
+
+    /// Whether so many rows were given up that tiles are the better end, `recent` of them since about half as many
+    /// candidates were screened.
+    fn screen_loses<F: Format>(&self, costs: ExactCosts, recent: usize) -> bool {
+        costs.screen_loses(self.norms.len(), self.covered, F::PRECISION, recent, self.runs_given_up())
     }
 
     /// What the tiles on one panel fetch.
@@ -66,6 +85,9 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             return Outcome::Screened;
         }
         let rows = self.norms.len();
+        let listed: usize = self.lists[..rows].iter().map(RowList::length).sum();
+        let costs = self.exact_costs::<S>().filter(|_| self.given_up > 0);
+        let given_up = costs.map(|costs| costs.runs(self.runs_given_up()));
         let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
         for list in self.lists[..rows].iter().filter(|list| !list.is_hopeless()) {
             doubtful += list.doubtful();
@@ -78,16 +100,20 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
             precision: F::PRECISION,
             dim: dim as f64,
             screened,
+            done: self.state.screening,
+            rows: rows as f64,
             candidates: count,
             doubtful: mean(doubtful) * count / screened,
             scored: mean(scored),
+            listed: listed as f64 / rows as f64,
+            given_up: given_up.map(|cost| cost / rows as f64),
             int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, dim),
             float32_share: F::float32_share(
                 &self.constants[..rows],
                 candidates.extremes,
                 candidates.params.float_bound,
             ),
-            exact_cost: S::DOT_COST,
+            exact_cost: exact_tile_cost(S::DOT_COST, dim),
         };
         match model.cheapest(precisions) {
             Precision::Exact => Outcome::Hopeless,
@@ -107,7 +133,7 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
         panel: &[u32],
         first_candidate: usize,
         prefetch: PrefetchPlan<'_>,
-        limits: PairLimits,
+        budget: &mut PairBudget,
     ) {
         let dim = self.context.candidates.rows.dim();
         let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
@@ -126,8 +152,8 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
                 windows: &mut self.windows[row..row + S::TILE_ANCHORS],
                 constants: &self.constants[row..row + S::TILE_ANCHORS],
                 first_candidate,
-                limits,
-                crowded: &mut self.crowded,
+                budget: &mut *budget,
+                given_up: &mut self.given_up,
             };
             let tile = Tile { anchors, candidates, constants, prefetch };
             let bounds = &mut self.bounds;
@@ -149,9 +175,9 @@ struct ListSink<'a, 'b, S, T: Task> {
     windows: &'b mut [Window],
     constants: &'b [AnchorConstants],
     first_candidate: usize,
-    limits: PairLimits,
-    /// The crowded rows.
-    crowded: &'b mut usize,
+    budget: &'b mut PairBudget,
+    /// The rows that were given up.
+    given_up: &'b mut usize,
 }
 
 impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
@@ -164,15 +190,9 @@ impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
     fn take(&mut self, row: usize, intervals: Intervals<'_>) {
         let exact = exact_row(self.context, self.rows, self.norms, row);
         let (window, list) = (&mut self.windows[row], &mut self.lists[row]);
-        let before = list.scored();
         let exclusion = self.context.task.of(self.row + row);
-        list.add(self.simd, &exact, window, self.first_candidate, intervals, exclusion);
-        let (scored, PairLimits { crowded, hopeless, .. }) = (list.scored(), self.limits);
-        if scored > before {
-            *self.crowded += usize::from(before <= crowded && scored > crowded);
-            if scored > hopeless {
-                *window = list.give_up();
-            }
-        }
+        let row = OpenRow { exact: &exact, window, budget: self.budget };
+        list.add(self.simd, row, self.first_candidate, intervals, exclusion);
+        *self.given_up += usize::from(list.is_hopeless());
     }
 }

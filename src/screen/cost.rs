@@ -10,14 +10,17 @@
 //! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of
 //! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a
 //! finer screen if what is left of its work would cost less there.
+//!
+//! Every estimate can be wrong: what is left of a block may be unlike what was seen of it. So there is a limit to what a
+//! block may do in vain ([`ExactCosts`], [`SCREENING`]) before exact tiles take over, which no data makes slow.
 
 use super::center::Center;
 use super::format::Params;
 use super::integer::int16_residual;
-use super::precision::{Precision, Precisions};
+use super::precision::{Precision, Precisions, Screening};
 use super::quantize::MAX_DIM;
 use crate::arch::{Backend, Simd, WithSimd};
-use crate::exact::{cosine, dot_rows, dots, inverse, norm_row};
+use crate::exact::{LANES, cosine, dot_rows, dots, inverse, norm_row};
 use crate::row_stats::{Exclusion, RowExclusions};
 use crate::rows::{Shape, Sides};
 
@@ -27,20 +30,34 @@ fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
-/// Batches with shorter rows, or fewer elements on both sides, are screened in `f32`: there, rounding rows to integers
-/// costs more than it saves. Whole calls on Zen 5, 16 bits over `f32`: 48 x 48 x 128 took 0.98, 64 x 64 x 64 0.98,
-/// 128 x 128 x 32 0.99, 96 x 96 x 32 1.04. Without an instruction for dot products, which 16 bits of AVX2 lack, 128 x 128 x 128
-/// took 1.07, 192 x 192 x 128 1.09, 64 x 64 x 768 1.10, and 256 x 256 x 128 0.97.
-const LEAST_DIM: usize = 32;
-const LEAST_ELEMENTS: usize = 1 << 12;
-const LEAST_ROWS_WITHOUT_DOTS: usize = 128;
-const LEAST_ELEMENTS_WITHOUT_DOTS: usize = 1 << 15;
+/// What a pair in an exact tile costs, in the same multiples, if a long one costs `dot_cost`: the lanes are folded, and
+/// elements beyond the last whole 16 are computed one by one. Measured at dim 5 to 64 with AVX-512.
+pub(crate) fn exact_tile_cost(dot_cost: f64, dim: usize) -> f64 {
+    let of_pair = if dim.is_multiple_of(LANES) { 100.0 } else { 1100.0 };
+    dot_cost + of_pair / dim as f64
+}
 
-/// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
-/// less there than it takes. Whole calls on Zen 5, bytes by a sample over 16 bits without: 128 x 128 x 768 took 1.09,
-/// 192 x 192 x 384 1.00, 256 x 256 x 128 1.06, 256 x 256 x 384 0.94.
-const LEAST_SAMPLED_ROWS: usize = 192;
-const LEAST_SAMPLED_ELEMENTS: usize = 1 << 16;
+/// Where the formats of small batches change.
+pub(crate) mod crossovers {
+    /// Batches with shorter rows, or fewer elements on both sides, are screened in `f32`: there, rounding rows to integers
+    /// costs more than it saves. Whole calls on Zen 5, 16 bits over `f32`: 48 x 48 x 128 took 0.98, 64 x 64 x 64 0.98,
+    /// 128 x 128 x 32 0.99, 96 x 96 x 32 1.04. Without an instruction for dot products, which 16 bits of AVX2 lack,
+    /// 128 x 128 x 128 took 1.07, 192 x 192 x 128 1.09, 64 x 64 x 768 1.10, and 256 x 256 x 128 0.97.
+    pub(crate) const LEAST_DIM: usize = 32;
+    pub(crate) const LEAST_ELEMENTS: usize = 1 << 12;
+    pub(crate) const LEAST_ROWS_WITHOUT_DOTS: usize = 128;
+    pub(crate) const LEAST_ELEMENTS_WITHOUT_DOTS: usize = 1 << 15;
+
+    /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
+    /// less there than it takes. Whole calls on Zen 5, bytes by a sample over 16 bits without: 128 x 128 x 768 took 1.09,
+    /// 192 x 192 x 384 1.00, 256 x 256 x 128 1.06, 256 x 256 x 384 0.94.
+    pub(crate) const LEAST_SAMPLED_ROWS: usize = 192;
+    pub(crate) const LEAST_SAMPLED_ELEMENTS: usize = 1 << 16;
+}
+use crossovers::{
+    LEAST_DIM, LEAST_ELEMENTS, LEAST_ELEMENTS_WITHOUT_DOTS, LEAST_ROWS_WITHOUT_DOTS, LEAST_SAMPLED_ELEMENTS,
+    LEAST_SAMPLED_ROWS,
+};
 
 /// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
 /// these rows' are larger, the blocks will notice.
@@ -76,38 +93,123 @@ pub(crate) fn is_checkpoint(panels: usize) -> bool {
     panels.is_power_of_two() || panels.is_multiple_of(8)
 }
 
-/// A row is crowded if the pairs that were computed exactly, as its shortlist was full, took this share of its part of
-/// a product in `f32`. A block gives up its screen when half of its rows are crowded: a few may be, and before that
-/// many are, little time is lost beside what computing all pairs takes.
-const CROWDED_SHARE: f64 = 0.25;
+/// The pairs of a block that may be computed one by one before all candidates were screened, as full lists need it: they
+/// may take this share of what a product in `f32` takes. What is given up then has cost little beside computing all pairs.
+const SINGLE_SHARE: f64 = 0.25;
 
-/// How many times as long the pairs of a row alone take in tiles as those of a row among several.
-const ROW_ALONE: f64 = 3.0;
+/// How much screening there may be of a block in all precisions together, in multiples of screening it once in `f32`: all
+/// of it in one precision and the first panels of the others. Any block may yet be one that no screen pays for.
+const SCREENING: f64 = 1.1;
 
-/// How many pairs of a row may be computed exactly one by one.
+/// How many rows of a block take as long alone, in tiles, as one of them.
+const ROWS_ALONE: usize = 3;
+
+/// What computing pairs of a block exactly costs, one by one and in tiles.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PairLimits {
-    /// Beyond it the row is crowded.
-    pub(crate) crowded: usize,
-    /// Beyond it all pairs of the row, alone, are computed in tiles, which would have taken no longer.
-    pub(crate) hopeless: usize,
-    /// Beyond it the pairs on a shortlist take longer than all pairs of a row among several in tiles.
-    pub(crate) long_list: usize,
+pub(crate) struct ExactCosts {
+    /// A pair by itself.
+    single: f64,
+    /// All pairs of a row among several, in tiles.
+    row: f64,
+    candidates: usize,
 }
 
-impl PairLimits {
-    /// Any number.
-    pub(crate) const NONE: PairLimits = PairLimits { crowded: usize::MAX, hopeless: usize::MAX, long_list: usize::MAX };
+/// How many parts the candidates of a block are divided into, to find out where the tiles should begin.
+pub(crate) const PARTS: usize = 32;
 
-    /// The limits of a row with so many candidates of `dim` elements, of which `wanted` must be computed in any case,
-    /// where a pair in an exact tile costs `exact_cost`.
-    pub(crate) fn new(candidates: usize, dim: usize, wanted: usize, exact_cost: f64) -> PairLimits {
-        let pairs = |pair_cost: f64| wanted + (pair_cost * candidates as f64 / survivor_cost(dim as f64)) as usize;
-        PairLimits {
-            crowded: pairs(CROWDED_SHARE),
-            hopeless: pairs(ROW_ALONE * exact_cost),
-            long_list: pairs(exact_cost),
+impl ExactCosts {
+    /// The costs for rows with so many candidates of `dim` elements, where a long pair in a tile costs `dot_cost`.
+    pub(crate) fn new(candidates: usize, dim: usize, dot_cost: f64) -> ExactCosts {
+        let row = exact_tile_cost(dot_cost, dim) * candidates as f64;
+        ExactCosts { single: survivor_cost(dim as f64), row, candidates }
+    }
+
+    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
+    /// must be computed in any case, and `spent` were computed while it was screened more coarsely.
+    pub(crate) fn budget(self, rows: usize, wanted: usize, spent: usize) -> PairBudget {
+        let pairs = |cost: f64| (cost / self.single) as usize;
+        PairBudget {
+            of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
+            left: (rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
         }
+    }
+
+    /// What the tiles cost for so many rows with the candidates from `first` on.
+    fn tiles(self, rows: usize, first: usize) -> f64 {
+        rows as f64 * self.row * (1.0 - first as f64 / self.candidates as f64)
+    }
+
+    /// What the tiles cost for rows that were given up, which come in `runs` of these lengths, each from a candidate on.
+    pub(crate) fn runs(self, runs: impl Iterator<Item = (usize, usize)>) -> f64 {
+        runs.map(|(rows, first)| self.tiles(rows.max(ROWS_ALONE), first)).sum()
+    }
+
+    /// Whether the rest of a block of `rows` rows, of which so many candidates were screened in `precision`, takes less
+    /// time in tiles than by its screen, and by tiles for the rows that were given up. While the screened candidates doubled
+    /// in number, `recent` of the rows were given up: as many are expected each time that they do so again.
+    pub(crate) fn screen_loses(
+        self,
+        rows: usize,
+        screened: usize,
+        precision: Precision,
+        recent: usize,
+        runs: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> bool {
+        let first = runs.clone().map(|(_, first)| first).min().unwrap_or(screened);
+        let ahead = rows as f64 * (self.candidates - screened) as f64 * precision.cost(0.0);
+        let expected = recent * (self.candidates / screened).ilog2() as usize * ROWS_ALONE;
+        ahead + self.runs(runs) + self.tiles(expected, screened) > self.tiles(rows, first)
+    }
+
+    /// Whether all pairs of `rows` rows take less time in tiles than `listed` pairs one by one, and tiles for the rows that
+    /// were given up.
+    pub(crate) fn lists_lose(self, rows: usize, listed: usize, runs: impl Iterator<Item = (usize, usize)>) -> bool {
+        listed as f64 * self.single + self.runs(runs) > self.tiles(rows, 0)
+    }
+
+    /// The part of the candidates that one belongs to.
+    pub(crate) fn part_of(self, candidate: usize) -> usize {
+        candidate / self.candidates.div_ceil(PARTS)
+    }
+
+    /// From which candidate on, at most `latest`, all pairs of `rows` rows should be computed in tiles, if so many pairs
+    /// of each part are left and those before are computed one by one.
+    pub(crate) fn first_in_tiles(self, rows: usize, latest: usize, listed: &[usize; PARTS]) -> usize {
+        let (mut best, mut before) = ((f64::INFINITY, 0), 0);
+        for (part, &listed) in listed.iter().enumerate() {
+            let first = part * self.candidates.div_ceil(PARTS);
+            if first > latest || first >= self.candidates {
+                break;
+            }
+            let cost = before as f64 * self.single + self.tiles(rows, first);
+            best = if cost < best.0 { (cost, first) } else { best };
+            before += listed;
+        }
+        best.1
+    }
+}
+
+/// How many pairs may be computed exactly one by one, as lists are full: a row that needs more is computed in tiles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairBudget {
+    /// Of a row: as many as take as long as all of its pairs, alone, in tiles.
+    of_row: usize,
+    /// Of all rows, from now on.
+    left: usize,
+}
+
+impl PairBudget {
+    /// Any number.
+    pub(crate) const UNLIMITED: PairBudget = PairBudget { of_row: usize::MAX, left: usize::MAX };
+
+    /// Whether a row of which `scored` pairs were computed may have more of them computed.
+    pub(super) fn allows(self, scored: usize) -> bool {
+        scored < self.of_row && self.left > 0
+    }
+
+    /// Takes pairs that were computed off the budget.
+    pub(super) fn spend(&mut self, pairs: usize) {
+        self.left = self.left.saturating_sub(pairs);
     }
 }
 
@@ -120,12 +222,20 @@ pub(crate) struct CostModel {
     pub(crate) dim: f64,
     /// The candidates that were screened.
     pub(crate) screened: f64,
+    /// What was done by all screens of the block.
+    pub(crate) done: Screening,
+    /// The block's rows.
+    pub(crate) rows: f64,
     /// All candidates.
     pub(crate) candidates: f64,
     /// The pairs, of all candidates, that will probably reach over the positive.
     pub(crate) doubtful: f64,
     /// The pairs that were computed exactly already.
     pub(crate) scored: f64,
+    /// The pairs that are on the list.
+    pub(crate) listed: f64,
+    /// What the tiles of the rows that were given up cost, and none where there are none.
+    pub(crate) given_up: Option<f64>,
     /// The share of the doubtful pairs that 16-bit integers would leave.
     pub(crate) int16_share: f64,
     /// The share of the doubtful pairs that `f32` would leave.
@@ -139,20 +249,41 @@ impl CostModel {
     pub(crate) fn cheapest(self, precisions: Precisions) -> Precision {
         let CostModel { precision, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
-        let here = (candidates - screened) * precision.cost(exact_cost) + (doubtful - scored).max(0.0) * survivor;
+        let spent = screening_cost(self.done) / self.rows;
+        let ahead = (candidates - screened) * precision.cost(exact_cost);
+        let here = ahead + (doubtful - scored).max(0.0) * survivor;
         let mut best = (precision, here);
         for (finer, survivors) in [
             (Precision::Int16, 1.0 + doubtful * self.int16_share),
             (Precision::Float32, 1.0 + doubtful * self.float32_share),
-            (Precision::Exact, 0.0),
         ] {
-            let cost = candidates * finer.cost(exact_cost) + survivors * survivor;
-            if finer > precision && precisions.contains(finer) && cost < best.1 {
+            let screening = candidates * finer.cost(exact_cost);
+            let may_screen = spent + screening <= SCREENING * candidates;
+            let cost = screening + survivors * survivor;
+            if finer > precision && precisions.contains(finer) && may_screen && cost < best.1 {
                 best = (finer, cost);
             }
         }
+        // Tiles take the rest, and what is left of the candidates that were screened. Of the pairs on a list some will fall
+        // to better ones that come, so that the list does not speak for a finer screen, but so many are no good sign.
+        let listed = self.listed * survivor;
+        let screened_tiles = screened * exact_cost;
+        let behind = if self.given_up.is_some() { screened_tiles } else { listed.min(screened_tiles) };
+        let tiles = (candidates - screened) * exact_cost + behind;
+        let with_list = ahead + listed + self.given_up.unwrap_or(0.0);
+        let best_screen = if best.0 == precision { best.1.max(with_list) } else { best.1 };
+        if precisions.contains(Precision::Exact) && tiles < best_screen {
+            best.0 = Precision::Exact;
+        }
         best.0
     }
+}
+
+/// What the screens cost that were counted.
+fn screening_cost(done: Screening) -> f64 {
+    let counts =
+        [(Precision::Int8, done.i8_pairs), (Precision::Int16, done.i16_pairs), (Precision::Float32, done.f32_pairs)];
+    counts.into_iter().map(|(precision, pairs)| pairs as f64 * precision.cost(0.0)).sum()
 }
 
 /// About how long a forward call takes on one thread: what it multiplies in this precision, the ends of the tiles, and
@@ -278,20 +409,20 @@ pub(crate) trait RowLimits: RowExclusions {
 }
 
 /// The precision in which the blocks of a batch begin, one of `precisions`: the cheapest by a sample, if there are
-/// limits and the batch is large.
+/// limits and the batch is large; and how many pairs the sample has.
 pub(crate) fn first_precision<L: RowLimits>(
     backend: Backend,
     sides: Sides<'_>,
     limits: Option<L>,
     Params { center, float_bound }: Params<'_>,
     precisions: Precisions,
-) -> Precision {
+) -> (Precision, usize) {
     let (coarsest, finest) = (precisions.coarsest(), precisions.finest());
     match limits {
         Some(limits) if coarsest < finest && coarsest < Precision::Float32 && is_sampled(sides.shape()) => {
             backend.run(Sample { sides, limits, center, precisions, float_bound })
         }
-        _ => coarsest,
+        _ => (coarsest, 0),
     }
 }
 
@@ -306,9 +437,9 @@ struct Sample<'a, L> {
 }
 
 impl<L: RowLimits> WithSimd for Sample<'_, L> {
-    type Output = Precision;
+    type Output = (Precision, usize);
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Precision {
+    fn run<S: Simd>(self, simd: S) -> (Precision, usize) {
         let Self { sides: Sides { candidates, .. }, precisions, .. } = self;
         let coarsest = precisions.coarsest();
         let spread = self.spread(simd);
@@ -325,14 +456,18 @@ impl<L: RowLimits> WithSimd for Sample<'_, L> {
             precision: coarsest,
             dim: candidates.dim() as f64,
             screened: 0.0,
+            done: Screening::default(),
+            rows: 1.0,
             candidates: count,
             doubtful: count * here / CAUTION,
             scored: 0.0,
+            listed: 0.0,
+            given_up: None,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
-            exact_cost: S::DOT_COST,
+            exact_cost: exact_tile_cost(S::DOT_COST, candidates.dim()),
         };
-        model.cheapest(precisions)
+        (model.cheapest(precisions), self.sampled_anchors().count() * candidates.spread(SAMPLE).count())
     }
 }
 

@@ -72,9 +72,12 @@
 //! 2. Then the two pairs with the highest U are computed first, as they raise b the most: from an L, a whole interval
 //!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
 //!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
-//! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once. A row of
-//!    which so many are computed that tiles of all its pairs would have taken no longer is ended, and computed in
-//!    tiles; and where that begins to happen to half of the rows of a block (all rows alike, say), the block is.
+//! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once, as long
+//!    as the block has a budget for that: a fourth of what a product in `f32` takes. From then on a row with a full list
+//!    is given up, and exact tiles take over from that candidate on. Where it is cheaper they do for the whole block (all
+//!    rows alike, say): compared whenever rows were given up, and again with the lengths of the lists at the end. The
+//!    pairs on the lists stay as they are, but for those that lie behind the candidate where the tiles begin. So whatever
+//!    the rows hold, and in whatever order, little is done in vain before the tiles.
 //! 4. The positive itself falls into its own window. It is dropped by index.
 //!
 //! # What was tried
@@ -114,7 +117,11 @@ mod tests;
 mod tile;
 
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, PREPARATION, PairLimits, RowLimits, first_precision, is_checkpoint};
+#[cfg(test)]
+pub(crate) use cost::crossovers;
+pub(crate) use cost::{
+    CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, exact_tile_cost, first_precision, is_checkpoint,
+};
 pub(crate) use float::{Float32, bound as float_bound};
 pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
 pub(crate) use integer::{Int8, Int16};
@@ -126,5 +133,5 @@ pub use precision::Screening;
 pub(crate) use precision::{Precision, Precisions};
 pub(crate) use prefetch::{Prefetch, PrefetchPlan, prefetch_row};
 pub(crate) use quantize::scratch_len;
-pub(crate) use shortlist::{RowList, ScreenUnits, Shortlist};
+pub(crate) use shortlist::{OpenRow, RowList, ScreenUnits, Shortlist};
 pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};

@@ -1,8 +1,9 @@
 //! The list of a row of which the k closest negatives are wanted.
 
+use super::cost::PairBudget;
 use super::lower_ends::LowerEnds;
 use super::prefetch::prefetch_row;
-use super::shortlist::{CertainLimits, RowList, ScreenUnits, raise};
+use super::shortlist::{CertainLimits, OpenRow, RowList, ScreenUnits, raise};
 use super::tile::{Intervals, Window};
 use crate::arch::{Simd, WithSimd};
 use crate::error::{Error, Side};
@@ -46,7 +47,7 @@ pub(crate) struct NeighbourList {
     lower: LowerEnds,
     scored: usize,
     doubtful: usize,
-    hopeless: bool,
+    given_up_at: usize,
 }
 
 /// A pair that may matter.
@@ -70,7 +71,7 @@ impl Default for NeighbourList {
             lower: LowerEnds::default(),
             scored: 0,
             doubtful: 0,
-            hopeless: false,
+            given_up_at: usize::MAX,
         }
     }
 }
@@ -100,30 +101,37 @@ impl RowList for NeighbourList {
         self.lower.open(self.k);
         self.scored = 0;
         self.doubtful = 0;
-        self.hopeless = false;
+        self.given_up_at = usize::MAX;
         window
     }
 
-    fn give_up(&mut self) -> Window {
-        (self.first, self.end) = (0, 0);
-        self.hopeless = true;
-        Window::CLOSED
+    fn given_up_at(&self) -> usize {
+        self.given_up_at
     }
 
-    fn is_hopeless(&self) -> bool {
-        self.hopeless
+    fn candidates(&self) -> impl Iterator<Item = usize> {
+        self.pairs[self.first..self.end].iter().map(|pair| pair.candidate)
+    }
+
+    fn leave_to_tiles<S: Simd>(&mut self, _simd: S, first: usize) {
+        self.search.forget_from(first);
+        self.keep(|pair| pair.candidate < first);
+    }
+
+    fn raise_to_found(&mut self, window: &mut Window) {
+        raise(window, self.units.of(self.search.bar()));
     }
 
     #[inline(always)]
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
     ) {
+        let OpenRow { exact, window, budget } = row;
         let Intervals { upper, lower, width } = intervals;
         let present = width.min(exact.others.count() - first);
         let mut hits = window.hits(simd, upper) & (u64::MAX >> (64 - present));
@@ -142,7 +150,12 @@ impl RowList for NeighbourList {
                 raise(window, self.lower.add(lower));
             }
             if self.end == self.room {
-                simd.run(MakeRoom { list: self, exact, window });
+                simd.run(MakeRoom { list: self, exact, window, budget });
+                if self.end == self.room {
+                    self.given_up_at = first + lane;
+                    window.close();
+                    return;
+                }
             }
             self.pairs[self.end] = Pair { upper, candidate: first + lane };
             self.end += 1;
@@ -210,11 +223,16 @@ impl NeighbourList {
 
     /// Drops the pairs below the window.
     fn prune(&mut self, low: f32) {
+        self.keep(|pair| pair.upper >= low);
+    }
+
+    /// Drops the pairs that are not wanted.
+    fn keep(&mut self, is_wanted: impl Fn(Pair) -> bool) {
         let pairs = &mut self.pairs[self.first..self.end];
         let mut kept = 0;
         for at in 0..pairs.len() {
             pairs[kept] = pairs[at];
-            kept += usize::from(pairs[at].upper >= low);
+            kept += usize::from(is_wanted(pairs[at]));
         }
         self.end = self.first + kept;
     }
@@ -239,7 +257,7 @@ impl NeighbourList {
         while self.first < last {
             self.score_group(simd, exact, GROUP.min(last - self.first), last);
         }
-        raise(window, self.units.of(self.search.bar()));
+        self.raise_to_found(window);
         self.prune(window.low);
     }
 
@@ -253,7 +271,7 @@ impl NeighbourList {
                 break;
             }
             self.score_group(simd, exact, wanted, self.end);
-            raise(window, self.units.of(self.search.bar()));
+            self.raise_to_found(window);
         }
         self.end = self.first;
     }
@@ -279,23 +297,26 @@ impl NeighbourList {
 }
 
 /// Makes room on a full list: drops the pairs below the bound and, while that leaves less than half of the room free,
-/// computes those exactly that may be the most similar, which raises the bound.
+/// computes those exactly that may be the most similar, which raises the bound. Where the budget is spent, the list may
+/// stay full.
 struct MakeRoom<'a> {
     list: &'a mut NeighbourList,
     exact: &'a ExactRow<'a>,
     window: &'a mut Window,
+    budget: &'a mut PairBudget,
 }
 
 impl WithSimd for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { list, exact, window } = self;
+        let Self { list, exact, window, budget } = self;
         list.raise_to_bound(window);
-        while list.end > list.room / 2 {
+        while list.end > list.room / 2 && budget.allows(list.scored) {
             let count = list.end.div_ceil(4);
             list.select(count);
             list.score(simd, exact, window, count);
+            budget.spend(count);
             list.pairs.copy_within(list.first..list.end, 0);
             (list.first, list.end) = (0, list.end - list.first);
         }

@@ -1,5 +1,6 @@
 //! `RowList`: what is kept of a row while its candidates are screened; and the list for one closest negative.
 
+use super::cost::PairBudget;
 use super::prefetch::prefetch_row;
 use super::tile::{Intervals, MAX_WIDTH, Window};
 use crate::arch::{Simd, WithSimd};
@@ -13,6 +14,14 @@ const CAPACITY: usize = 32;
 
 /// Up to this many hits of a tile's row are added one by one, without looking for the best of them first.
 const FEW: u32 = 2;
+
+/// A row that is screened: what its pairs are computed exactly with, its window, and how many pairs of its block may be
+/// computed.
+pub(crate) struct OpenRow<'a, 'b> {
+    pub(crate) exact: &'b ExactRow<'a>,
+    pub(crate) window: &'b mut Window,
+    pub(crate) budget: &'b mut PairBudget,
+}
 
 /// What is kept of a row while its candidates are screened: the pairs that may still matter, and what was found among
 /// those that were computed exactly.
@@ -41,18 +50,31 @@ pub(crate) trait RowList: Default + Send {
         Window::CLOSED
     }
 
-    /// Ends a row of which the screen leaves so many pairs that computing all of them in tiles is cheaper.
-    fn give_up(&mut self) -> Window;
+    /// Whether the row was given up, as its list was full and no budget was left: the window was closed, and tiles are to
+    /// take over.
+    fn is_hopeless(&self) -> bool {
+        self.given_up_at() < usize::MAX
+    }
 
-    /// Whether the row's pairs are all to be computed in tiles.
-    fn is_hopeless(&self) -> bool;
+    /// The first candidate that is not on the list of a row that was given up, though it may matter; `usize::MAX` for
+    /// other rows.
+    fn given_up_at(&self) -> usize;
 
-    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`.
+    /// The candidates that are on the list.
+    fn candidates(&self) -> impl Iterator<Item = usize>;
+
+    /// Forgets all pairs with candidates from `first` on, which are computed in tiles.
+    fn leave_to_tiles<S: Simd>(&mut self, simd: S, first: usize);
+
+    /// Raises the window to what was found.
+    fn raise_to_found(&mut self, window: &mut Window);
+
+    /// Adds the pairs of a tile's row that may matter. The first of `intervals` belongs to candidate `first`. A row whose
+    /// list is full while the budget is spent is given up, and its window closed.
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
@@ -99,8 +121,7 @@ pub(crate) struct Shortlist {
     scored: usize,
     /// The pairs that were added although they may not qualify.
     doubtful: usize,
-    /// Whether the row's pairs are all to be computed in tiles.
-    hopeless: bool,
+    given_up_at: usize,
 }
 
 /// How an exact similarity is compared with the ends of intervals: `similarity * unit - shift`.
@@ -149,7 +170,7 @@ impl Default for Shortlist {
             length: 0,
             scored: 0,
             doubtful: 0,
-            hopeless: false,
+            given_up_at: usize::MAX,
         }
     }
 }
@@ -198,31 +219,44 @@ impl RowList for Shortlist {
         self.length = 0;
         self.scored = 0;
         self.doubtful = 0;
-        self.hopeless = false;
+        self.given_up_at = usize::MAX;
         window
     }
 
-    #[inline(always)]
-    fn give_up(&mut self) -> Window {
-        self.length = 0;
-        self.hopeless = true;
-        Window::CLOSED
+    fn given_up_at(&self) -> usize {
+        self.given_up_at
     }
 
-    fn is_hopeless(&self) -> bool {
-        self.hopeless
+    fn candidates(&self) -> impl Iterator<Item = usize> {
+        self.candidates[..self.length].iter().copied()
+    }
+
+    #[inline(always)]
+    fn leave_to_tiles<S: Simd>(&mut self, simd: S, first: usize) {
+        self.search.forget_from(first);
+        for (upper, &candidate) in self.upper.iter_mut().zip(&self.candidates[..self.length]) {
+            *upper = if candidate < first { *upper } else { f32::NEG_INFINITY };
+        }
+        self.prune(simd, f32::MIN);
+    }
+
+    #[inline(always)]
+    fn raise_to_found(&mut self, window: &mut Window) {
+        if let Some(found) = self.search.found() {
+            raise(window, self.units.of(found.similarity()));
+        }
     }
 
     #[inline(always)]
     fn add<S: Simd>(
         &mut self,
         simd: S,
-        exact: &ExactRow<'_>,
-        window: &mut Window,
+        row: OpenRow<'_, '_>,
         first: usize,
         intervals: Intervals<'_>,
         exclusion: impl Exclusion,
     ) {
+        let OpenRow { exact, window, budget } = row;
         let Intervals { upper, lower, width } = intervals;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
         let present = width.min(exact.others.count() - first);
@@ -251,7 +285,17 @@ impl RowList for Shortlist {
             } else {
                 self.doubtful += 1;
             }
-            self.push(simd, exact, window, first + lane, upper[lane]);
+            if self.length == CAPACITY {
+                simd.run(MakeRoom { shortlist: self, exact, window, budget });
+                if self.length == CAPACITY {
+                    self.given_up_at = first + lane;
+                    window.close();
+                    return;
+                }
+            }
+            self.candidates[self.length] = first + lane;
+            self.upper[self.length] = upper[lane];
+            self.length += 1;
         }
     }
 
@@ -279,9 +323,7 @@ impl RowList for Shortlist {
             let [similarity] = exact.cosines(simd, [first]);
             self.offer(first, similarity);
         }
-        if let Some(found) = self.search.found() {
-            raise(window, self.units.of(found.similarity()));
-        }
+        self.raise_to_found(window);
         self.prune(simd, window.low);
     }
 
@@ -313,17 +355,6 @@ impl RowList for Shortlist {
 }
 
 impl Shortlist {
-    /// Adds a pair, after making room if there is none.
-    #[inline(always)]
-    fn push<S: Simd>(&mut self, simd: S, exact: &ExactRow<'_>, window: &mut Window, candidate: usize, upper: f32) {
-        if self.length == CAPACITY {
-            simd.run(MakeRoom { shortlist: self, exact, window });
-        }
-        self.candidates[self.length] = candidate;
-        self.upper[self.length] = upper;
-        self.length += 1;
-    }
-
     /// Offers an exact similarity to the search.
     #[inline(always)]
     fn offer(&mut self, candidate: usize, similarity: f32) {
@@ -390,21 +421,24 @@ impl Shortlist {
 }
 
 /// Makes room on a full list: drops what fell below the window, and while that leaves it more than half full, computes
-/// the best two pairs exactly, which raise the window the most.
+/// the best two pairs exactly, which raise the window the most. Where the budget is spent, the list may stay full.
 struct MakeRoom<'a> {
     shortlist: &'a mut Shortlist,
     exact: &'a ExactRow<'a>,
     window: &'a mut Window,
+    budget: &'a mut PairBudget,
 }
 
 impl WithSimd for MakeRoom<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { shortlist, exact, window } = self;
+        let Self { shortlist, exact, window, budget } = self;
         shortlist.prune(simd, window.low);
-        while shortlist.length > CAPACITY / 2 {
+        while shortlist.length > CAPACITY / 2 && budget.allows(shortlist.scored) {
+            let before = shortlist.scored;
             shortlist.score_best(simd, exact, window);
+            budget.spend(shortlist.scored - before);
         }
     }
 }

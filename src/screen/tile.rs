@@ -54,6 +54,11 @@ impl Window {
     /// The window of a row whose closest negative is known.
     pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
+    /// Lets nothing in from now on. What lies on a list is still compared with the lower end.
+    pub(crate) fn close(&mut self) {
+        self.high = f32::NEG_INFINITY;
+    }
+
     /// Whether nothing lies in the window, whatever there is.
     pub(crate) fn is_closed(self) -> bool {
         self.low > self.high

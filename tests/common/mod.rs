@@ -7,6 +7,7 @@ mod batch;
 mod compare;
 mod data;
 mod excluding;
+pub mod genome;
 pub mod near_ties;
 mod random;
 mod ways;

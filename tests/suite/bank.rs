@@ -339,3 +339,41 @@ fn blocks_of_the_sum_that_go() {
         }
     }
 }
+
+/// Anchors and the rows of a bank are signs, which are rounded to bytes without an error. Then rows come of which one
+/// element is so large that bytes hold little of the others: their intervals are long, and have to be looked for further
+/// above the positive than those of any row before.
+#[test]
+fn rows_that_come_later_may_have_longer_intervals() {
+    const ANCHORS: usize = 5;
+    let (dim, flipped) = (64, 23);
+    let mut random = Random(8);
+    let mut signs = || -> Vec<f32> {
+        let mut row: Vec<f32> = (0..dim).map(|_| random.unit().signum()).collect();
+        row[0] = 0.0;
+        row
+    };
+    let anchors: Vec<Vec<f32>> = (0..ANCHORS).map(|_| signs()).collect();
+    // The positive of each anchor is the anchor with some signs flipped.
+    let flip = |anchor: &Vec<f32>| anchor.iter().enumerate().map(|(k, x)| if k <= flipped { -x } else { *x }).collect();
+    let mut rows: Vec<Vec<f32>> = anchors.iter().map(flip).collect();
+    rows.extend((0..100).map(|_| signs()));
+    let positive = (dim - 1 - 2 * flipped) as f32 / (dim - 1) as f32;
+    // An anchor with this element in the place of its zero is a little less similar to it than the positive.
+    let largest = ((dim - 1) as f32 * (1.0 / (positive * positive) - 1.0)).sqrt() * 1.001;
+    let (mut workspace, queries) = (Workspace::new(), anchors.concat());
+    for replaced in [false, true] {
+        let mut bank = BankOptions::new().screens(&[Screen::I8]).build(rows.concat(), dim).unwrap();
+        let mut coarse = Vec::new();
+        for (turn, anchor) in anchors.iter().enumerate() {
+            let row: Vec<f32> = [&[largest], &anchor[1..]].concat();
+            coarse.push(if replaced { 50 + turn } else { bank.len() });
+            if replaced { bank.replace(50 + turn, &row).unwrap() } else { bank.push(&row).unwrap() }
+        }
+        let batch = Batch::against(&queries, &bank, Positives::Identity).unwrap();
+        let forward = TripletLoss::new().screen(Screen::I8).forward(batch, &mut workspace).unwrap();
+        let closest: Vec<usize> =
+            forward.row_stats().iter().map(|row| row.closest_negative().unwrap().index()).collect();
+        assert_eq!(closest, coarse, "replaced: {replaced}");
+    }
+}

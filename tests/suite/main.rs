@@ -21,5 +21,6 @@ mod outside;
 mod properties;
 mod screens;
 mod shards;
+mod slowest;
 mod splits;
 mod workspace;

@@ -1,0 +1,186 @@
+//! Every path of a call, forced by its plan, against the reference, with shapes on both sides of every crossover.
+
+use super::*;
+use crate::BankOptions;
+use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_rows};
+use crate::excluded::ExclusionMemory;
+use crate::reference;
+use crate::rows::Shape;
+use crate::screen::{Precisions, crossovers};
+
+/// Up to how many rows on both sides, and on one, a backend computes all pairs exactly in one pass.
+struct ExactLimits;
+
+impl WithSimd for ExactLimits {
+    type Output = [usize; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> [usize; 2] {
+        [S::DOT_SQUARE, S::DOT_FEW]
+    }
+}
+
+/// A limit, one less and one more.
+fn around(limit: usize) -> [usize; 3] {
+    [limit - 1, limit, limit + 1]
+}
+
+/// The precisions of a call that is screened in one way: in each format alone, in all of them one after the other, and in
+/// none, block by block.
+fn ways_to_screen() -> [Precisions; 5] {
+    let [int8, int16, float32, exact] =
+        [Precision::Int8, Precision::Int16, Precision::Float32, Precision::Exact].map(Precisions::only);
+    [int8, int16, float32, exact, Precisions::range(Precision::Int8, Precision::Exact)]
+}
+
+/// The plan for screens in these precisions.
+fn screened(backend: Backend, shape: Shape, precisions: Precisions) -> ScreenPlan {
+    // With the memory for integers.
+    ScreenPlan { is_direct: false, precisions, ..Screen::I8.plan(backend, shape) }
+}
+
+/// The plan for one pass over the candidates.
+fn direct(backend: Backend, shape: Shape) -> ScreenPlan {
+    let precisions = Precisions::only(Precision::Exact);
+    ScreenPlan { is_direct: true, precisions, ..Screen::Off.plan(backend, shape) }
+}
+
+/// The statistics of a batch by a plan, on a thread or on several.
+fn stats(
+    negatives: Negatives,
+    batch: Batch<'_>,
+    backend: Backend,
+    screens: ScreenPlan,
+    join: Join,
+    memory: &mut MineMemory,
+) -> Vec<RowStats> {
+    let plan = MinePlan { negatives, backend, screen: Screen::Auto, threads: Threads::Serial };
+    let run = Run { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
+    let mut exclusions = ExclusionMemory::default();
+    let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    join.enter(|| mine_in(run, plan, batch, prepared, memory)).unwrap();
+    memory.stats(batch.rows()).to_vec()
+}
+
+/// Panics unless every path gives the statistics of the reference.
+fn check(owned: &OwnedBatch, backend: Backend, memory: &mut MineMemory, what: &str) {
+    let batch = owned.batch();
+    let shape = batch.sides().shape();
+    let kept = [Screen::I8, Screen::I16, Screen::F32];
+    let bank = BankOptions::new().backend(backend).screens(&kept).build(&owned.candidates[..], owned.dim).unwrap();
+    let against = Batch::against(&owned.anchors, &bank, owned.pairing.positives()).unwrap();
+    let against = against.excluding(owned.excluding.exclusions()).unwrap();
+    for negatives in ALL_NEGATIVES {
+        let expected = reference::row_stats(batch, negatives).unwrap();
+        let mut check = |way: &str, batch: Batch<'_>, screens: ScreenPlan, join: Join| {
+            let actual = stats(negatives, batch, backend, screens, join, memory);
+            assert_rows(&expected, &actual, &format!("{what}, {backend}, {negatives}, {way}, {screens:?}, {join:?}"));
+        };
+        for join in [Join::Serial, Threads::Rayon.join(f64::INFINITY)] {
+            check("one pass", batch, direct(backend, shape), join);
+        }
+        for precisions in ways_to_screen() {
+            check("raw rows", batch, screened(backend, shape, precisions), Join::Serial);
+            check("a bank", against, screened(backend, shape, precisions), Join::Serial);
+        }
+    }
+}
+
+/// A batch of this shape, of another kind each turn; every third one with positives that are no candidates.
+fn batch(turn: usize, shape: Shape) -> (OwnedBatch, String) {
+    let Shape { anchors, candidates, dim } = shape;
+    let data: Data = ALL_DATA[turn % ALL_DATA.len()];
+    let (batch, mut random) = (data.batch(turn as u64, anchors, candidates, dim), Random(turn as u64));
+    let pairing = match turn % 3 {
+        0 => Pairing::Outside(data.rows(&mut random, anchors, dim)),
+        _ => Pairing::random(&mut random, anchors, candidates),
+    };
+    (batch.with(pairing), format!("{data:?} {anchors} x {candidates} x {dim}"))
+}
+
+#[test]
+fn every_path_around_the_end_of_the_exact_pass() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        let [square, few] = backend.run(ExactLimits);
+        // The group of candidates that are in the cache at once is 48 at most.
+        let squares = around(square).map(|rows| (rows, rows));
+        let fews = around(few).map(|rows| (rows, 150));
+        let groups = around(48).map(|candidates| (few, candidates));
+        for (turn, (anchors, candidates)) in squares.into_iter().chain(fews).chain(groups).enumerate() {
+            let (owned, what) = batch(turn, Shape { anchors, candidates, dim: 5 + 7 * turn });
+            check(&owned, backend, &mut memory, &what);
+        }
+    }
+}
+
+/// Whether a backend is fast with 16-bit integers, and with bytes.
+struct FastIntegers;
+
+impl WithSimd for FastIntegers {
+    type Output = [bool; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> [bool; 2] {
+        [S::FAST_I16, S::FAST_I8]
+    }
+}
+
+/// The candidates and the lengths of their rows below and at each crossover between formats, and the precisions in which
+/// batches of more than a few anchors begin there.
+type Crossover = ([(usize, usize); 2], [Precision; 2]);
+
+fn crossovers_of(backend: Backend) -> Vec<Crossover> {
+    let [fast_i16, fast_i8] = backend.run(FastIntegers);
+    let (float, fastest) = (Precision::Float32, Screen::kept_by_default(backend).coarsest());
+    let at_elements = |elements: usize| [(elements / 64 - 1, 64), (elements / 64, 64)];
+    let at_rows = |rows: usize, elements: usize| {
+        let dim = elements.div_ceil(rows - 1);
+        [(rows - 1, dim), (rows, dim)]
+    };
+    let at_dim = [(1 << 11, crossovers::LEAST_DIM - 1), (1 << 11, crossovers::LEAST_DIM)];
+    if fast_i8 {
+        let small = if fast_i16 { Precision::Int16 } else { fastest };
+        let (rows, elements) = (crossovers::LEAST_SAMPLED_ROWS, crossovers::LEAST_SAMPLED_ELEMENTS);
+        vec![
+            (at_dim, [float, fastest]),
+            (at_elements(crossovers::LEAST_ELEMENTS), [float, small]),
+            (at_elements(elements), [small, fastest]),
+            (at_rows(rows, elements), [small, fastest]),
+        ]
+    } else {
+        let (rows, elements) = (crossovers::LEAST_ROWS_WITHOUT_DOTS, crossovers::LEAST_ELEMENTS_WITHOUT_DOTS);
+        vec![
+            (at_dim, [float, fastest]),
+            (at_elements(elements), [float, fastest]),
+            (at_rows(rows, elements), [float, fastest]),
+        ]
+    }
+}
+
+#[test]
+fn every_path_around_the_beginning_of_the_integers() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        for (turn, (shapes, _)) in crossovers_of(backend).into_iter().enumerate() {
+            for (candidates, dim) in shapes {
+                let (owned, what) = batch(turn, Shape { anchors: 13, candidates, dim });
+                check(&owned, backend, &mut memory, &what);
+            }
+        }
+    }
+}
+
+/// The plans of `Auto` change where the constants say: shapes on both sides of a crossover take different paths.
+#[test]
+fn plans_change_at_the_crossovers() {
+    for backend in Backend::available() {
+        let plan = |anchors, candidates, dim| Screen::Auto.plan(backend, Shape { anchors, candidates, dim });
+        let [square, few] = backend.run(ExactLimits);
+        let is_direct =
+            [plan(square, square, 64), plan(square + 1, square + 1, 64), plan(few, 900, 64), plan(few + 1, 900, 64)];
+        assert_eq!(is_direct.map(|plan| plan.is_direct), [true, false, true, false], "{backend}");
+        for (shapes, precisions) in crossovers_of(backend) {
+            let found = shapes.map(|(candidates, dim)| plan(40, candidates, dim).precisions.coarsest());
+            assert_eq!(found, precisions, "{backend}, {shapes:?}");
+        }
+    }
+}
