@@ -37,7 +37,8 @@ from contenders.turns import Contender, Libraries, Setting
 SHAPES = "32x128,1024x128,1024x768,4096x768"
 CALL_SHAPES = ",".join(
     "1x64x128 1x1024x128 1x1024x384 1x1024x768 1x16384x128 1x16384x768 4x1024x128 4x1024x768 8x16384x768 32x16384x768 "
-    "2x2x128 4x4x128 8x8x128 16x16x128 32x32x128 32x32x768 64x64x128 64x64x768 128x128x128 128x128x768".split()
+    "2x2x128 4x4x128 8x8x128 16x16x128 32x32x128 32x32x384 32x32x768 64x64x128 64x64x768 128x128x128 "
+    "128x128x768".split()
 )
 BANK_SHAPES = "1x1024x128,1x16384x768,1x98304x768,8x98304x768,32x98304x768"
 
@@ -65,8 +66,8 @@ def measure_calls(args: argparse.Namespace, folder: Path) -> list[Setting]:
     programs = (crate.build(package) for package in ("hardneg-cli", "hardneg-compare"))
     measuring = Bench(partial(SingleCalls, *programs), bench.CALLS, args.rounds)
     notes = [
-        "hardneg and \"forward\" do the whole job, from rows that are not normalised. The others get theirs normalised, "
-        "FAISS in an index, before the clock starts: they do a part of the job.",
+        'Contenders called "forward" do the whole job, from rows that are not normalised. The others get theirs '
+        "normalised, FAISS in an index, before the clock starts: they do a part of the job.",
         "Everybody repeats one call, so that rows that fit into a cache are there; calls of less than "
         f"{1e6 * job.CLOCKED:g} us are timed several together. A call of a library includes what Python takes for it, "
         "about a microsecond for every operation on arrays: a product is one, a whole job is a dozen or two.",

@@ -65,6 +65,7 @@ class SingleCalls(Crate):
 
     def __init__(self, score: Path, compare: Path, batch: Batch, threads: int) -> None:
         super().__init__(score, batch, threads)
+        # Its margin is its own: how long a forward pass takes does not depend on that.
         files = ["--data", batch.anchors, batch.positives]
         self._timing = [compare, "--latency", *files, f"--threads={threads}"]
 

@@ -14,7 +14,7 @@ SEARCH = "search"
 # Parts of the job, of rows that were normalised before.
 PRODUCT = "product"
 PREPARED = "search of prepared rows"
-# Runs that take less, in seconds, are timed several together: reading the clock takes some 50 ns.
+# Runs that take less, in seconds, are timed several together: reading the clock takes some 60 ns.
 CLOCKED = 2e-5
 
 
