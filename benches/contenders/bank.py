@@ -1,12 +1,12 @@
 """The crate's bank, through the program `hardneg-compare`, which times the calls: no start, no reading of files."""
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 
 from contenders.answer import Answer
 from contenders.catalogue import Catalogue
+from contenders.crate import read_lines
 
 
 class Bank:
@@ -33,5 +33,4 @@ class Bank:
         return f"backend {printed['backend']}, {printed['bytes_per_element']} bytes an element"
 
     def _run(self, *options: str) -> dict[str, str]:
-        printed = subprocess.run([*self._command, *options], check=True, stdout=subprocess.PIPE, text=True).stdout
-        return dict(line.split(": ", 1) for line in printed.splitlines())
+        return read_lines([*self._command, *options])

@@ -1,14 +1,14 @@
 """All contenders on one batch: compared first, then timed in turn."""
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from contenders import answer, machine
 from contenders.answer import Answer
 from contenders.batch import Batch
 from contenders.crate import Crate
-from contenders.job import BOTH, FORWARD, SEARCH
+from contenders.job import BOTH, FORWARD, PREPARED, PRODUCT, SEARCH
 from contenders.process import Process, Unavailable, set_threads
 from contenders.turns import Contender, Libraries, Setting, say, time_in_turns
 
@@ -30,27 +30,37 @@ CONTENDERS = [
     Contender("PyTorch forward + backward", "PyTorch", BOTH, OURS_BOTH),
     Contender("torch.compile forward + backward", "PyTorch", f"compiled {BOTH}", OURS_BOTH),
 ]
+# Single calls: the first three do the whole job.
+CALLS = [
+    Contender(OURS, CRATE, FORWARD, OURS),
+    Contender("NumPy forward", "NumPy", FORWARD, OURS),
+    Contender("PyTorch forward", "PyTorch", FORWARD, OURS),
+    Contender("NumPy product", "NumPy", PRODUCT, OURS),
+    Contender("PyTorch product", "PyTorch", PRODUCT, OURS),
+    Contender("FAISS prepared, top 2", "FAISS", PREPARED, OURS),
+]
 
 
 class Bench:
     """Measures settings, and keeps what it learns of the libraries on the way."""
 
-    def __init__(self, score: Path, rounds: int) -> None:
+    def __init__(self, crate: Callable[[Batch, int], Crate], contenders: list[Contender], rounds: int) -> None:
         self.libraries = Libraries()
-        self._score = score
+        self.contenders = contenders
+        self._crate = crate
         self._rounds = rounds
 
     def measure(self, batch: Batch, threads: int) -> Setting:
         """Compares what all contenders compute, and then times those that work."""
-        setting = Setting(dict(zip(("rows", "dim"), batch.shape())), threads)
+        setting = Setting(batch.sizes(), threads)
         set_threads(threads)
         with ExitStack() as stack:
-            crate = Crate(self._score, batch, threads)
+            crate = self._crate(batch, threads)
             others = self.libraries.open(LIBRARIES, batch, threads, stack)
             self.libraries.versions[CRATE] = f"hardneg {machine.toolchain()} ({crate.describe()})"
             say(f"{setting.shape()}, threads {threads}: comparing")
             setting.near_ties = self._compare(batch, crate, others)
-            working = [each for each in CONTENDERS if each.library == CRATE or each.title in setting.near_ties]
+            working = [each for each in self.contenders if each.library == CRATE or each.title in setting.near_ties]
             say("timing")
             setting.rounds = time_in_turns(working, {CRATE: crate, **others}, self._rounds)
         return setting
@@ -59,7 +69,7 @@ class Bench:
         """The near ties of every contender that works."""
         ours = {any_negative: crate.answer(rule) for any_negative, rule in RULES.items()}
         near_ties = {}
-        for each in (each for each in CONTENDERS if each.library in libraries):
+        for each in (each for each in self.contenders if each.library in libraries):
             try:
                 theirs = libraries[each.library].answer(each.job)
                 near_ties[each.title] = _compare(batch, ours[theirs.any_negative], theirs, each.title)

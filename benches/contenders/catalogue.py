@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from contenders.answer import NEAR, Answer, Disagreement
-from contenders.batch import NOISE
+from contenders.batch import random_rows
 
 # The anchors whose answers are compared. A call that is timed has the first few of them.
 QUESTIONS = 256
@@ -31,13 +31,10 @@ class Catalogue:
 
 
 def random_catalogue(folder: Path, count: int, candidates: int, dim: int) -> Catalogue:
-    """Writes anchors and candidates from a normal distribution, the first candidates being the anchors with noise."""
+    """Writes random rows to files."""
     catalogue = Catalogue(folder / f"{candidates}x{dim}_anchors.npy", folder / f"{candidates}x{dim}_bank.npy", count)
     if not catalogue.candidates.exists():
-        random = np.random.default_rng(0)
-        anchors = random.standard_normal((QUESTIONS, dim), dtype=np.float32)
-        rows = random.standard_normal((candidates, dim), dtype=np.float32)
-        rows[:QUESTIONS] = anchors + np.float32(NOISE) * rows[:QUESTIONS]
+        anchors, rows = random_rows(QUESTIONS, candidates, dim)
         np.save(catalogue.anchors, anchors)
         np.save(catalogue.candidates, rows)
     return catalogue

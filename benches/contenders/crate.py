@@ -57,9 +57,28 @@ class Crate:
         return f"backend {printed['backend']}, screen {printed['screen']}"
 
     def _run(self, rule: str, *options: str) -> dict[str, str]:
-        command = [*self._command, f"--negatives={rule}", *options]
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        return dict(line.split(": ", 1) for line in printed.splitlines())
+        return read_lines([*self._command, f"--negatives={rule}", *options])
+
+
+class SingleCalls(Crate):
+    """The same, timed by `hardneg-compare --latency`: what `score` collects beside a call would show in a short one."""
+
+    def __init__(self, score: Path, compare: Path, batch: Batch, threads: int) -> None:
+        super().__init__(score, batch, threads)
+        # Its margin is its own: how long a forward pass takes does not depend on that.
+        files = ["--data", batch.anchors, batch.positives]
+        self._timing = [compare, "--latency", *files, f"--threads={threads}"]
+
+    def milliseconds(self, name: str, repeat: int) -> float:
+        """The median time of a forward call."""
+        del name
+        return float(read_lines([*self._timing, f"--repeat={repeat}"])["milliseconds"])
+
+
+def read_lines(command: list[str | Path]) -> dict[str, str]:
+    """The `key: value` lines that a program prints."""
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return dict(line.split(": ", 1) for line in printed.splitlines())
 
 
 def _read_rows(path: Path) -> tuple[np.ndarray, np.ndarray]:

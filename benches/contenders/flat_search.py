@@ -11,7 +11,7 @@ import numpy as np
 
 from contenders.answer import Answer
 from contenders.batch import Batch
-from contenders.job import SEARCH, Job
+from contenders.job import PREPARED, SEARCH, Job
 from contenders.machine import cpu_info
 from contenders.neighbours import NEIGHBOURS, closest
 
@@ -33,22 +33,30 @@ def version() -> str:
 
 
 def jobs(batch: Batch, threads: int) -> dict[str, Job]:
-    """The search."""
+    """The search from raw rows, and the search alone."""
     faiss.omp_set_num_threads(threads)
-    anchors, positives = batch.load()
+    sides = batch.load()
+    rows, index = prepared(*sides)
+    searches = {
+        SEARCH: lambda: search(*prepared(*sides)),
+        PREPARED: lambda: search(rows, index),
+    }
     return {
-        SEARCH: Job(
-            run=lambda: search(anchors, positives),
-            answer=lambda: Answer(closest=closest(search(anchors, positives)), any_negative=True),
-        )
+        name: Job(run=run, answer=lambda run=run: Answer(closest=closest(run()), any_negative=True))
+        for name, run in searches.items()
     }
 
 
-def search(anchors: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """The indices of every anchor's most similar positives, after both are normalised."""
+def prepared(anchors: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, faiss.IndexFlatIP]:
+    """The anchors, and an index of the positives, after both are normalised."""
     anchors, positives = anchors.copy(), positives.copy()
     faiss.normalize_L2(anchors)
     faiss.normalize_L2(positives)
     index = faiss.IndexFlatIP(positives.shape[1])
     index.add(positives)
+    return anchors, index
+
+
+def search(anchors: np.ndarray, index: faiss.IndexFlatIP) -> np.ndarray:
+    """The indices of every anchor's most similar positives."""
     return index.search(anchors, NEIGHBOURS)[1]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from contenders.answer import Answer
+from contenders.answer import Answer, any_closest
 from contenders.batch import Batch
-from contenders.job import FORWARD, Job
+from contenders.job import FORWARD, PRODUCT, Job
 
 
 def version() -> str:
@@ -14,15 +14,21 @@ def version() -> str:
 
 
 def jobs(batch: Batch, threads: int) -> dict[str, Job]:
-    """The forward pass. The environment has set the threads."""
+    """The forward pass, and its product alone. The environment has set the threads."""
     del threads
     anchors, positives = batch.load()
     margin = np.float32(batch.margin)
+    rows, columns = normalised(anchors), normalised(positives).T
+    scores = np.empty((len(anchors), len(positives)), np.float32)
     return {
         FORWARD: Job(
             run=lambda: losses(anchors, positives, margin).sum(),
             answer=lambda: Answer(losses(anchors, positives, margin), closest(anchors, positives)),
-        )
+        ),
+        PRODUCT: Job(
+            run=lambda: np.matmul(rows, columns, out=scores),
+            answer=lambda: any_closest(np.matmul(rows, columns, out=scores).copy()),
+        ),
     }
 
 
@@ -30,8 +36,8 @@ def losses(anchors: np.ndarray, positives: np.ndarray, margin: np.float32) -> np
     """The loss of every row."""
     scores = similarities(anchors, positives)
     positive = scores.diagonal()
-    others = scores * (1 - np.eye(len(scores), dtype=np.float32))
-    mean_negative = others.sum(axis=1) / np.float32(len(scores) - 1)
+    others = scores * (1 - np.eye(*scores.shape, dtype=np.float32))
+    mean_negative = others.sum(axis=1) / np.float32(scores.shape[1] - 1)
     closest_negative = masked(scores).max(axis=1)
     mean_term = np.maximum(mean_negative - positive + margin, 0)
     closest_term = np.maximum(closest_negative - positive + margin, 0)
@@ -50,7 +56,7 @@ def normalised(rows: np.ndarray) -> np.ndarray:
 
 def masked(scores: np.ndarray) -> np.ndarray:
     """Similarities of the negatives that are at most as similar as the positive; all others are far below -1."""
-    negative_without_positive = scores - 2 * np.eye(len(scores), dtype=np.float32)
+    negative_without_positive = scores - 2 * np.eye(*scores.shape, dtype=np.float32)
     qualifies = scores <= scores.diagonal()[:, np.newaxis]
     return np.where(qualifies, negative_without_positive, np.float32(-2))
 

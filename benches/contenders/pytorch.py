@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from contenders.answer import Answer
+from contenders.answer import Answer, any_closest
 from contenders.batch import Batch
-from contenders.job import BOTH, FORWARD, Job
+from contenders.job import BOTH, FORWARD, PRODUCT, Job
 
 COMPILED = "compiled "
 
@@ -29,7 +29,7 @@ def version() -> str:
 
 
 def jobs(batch: Batch, threads: int) -> dict[str, Job]:
-    """Both passes, each eager and compiled."""
+    """Both passes, each eager and compiled, and the product alone."""
     # What it says of its own internals while it compiles is of no use here.
     warnings.filterwarnings("ignore", category=FutureWarning)
     torch.set_num_threads(threads)
@@ -38,7 +38,18 @@ def jobs(batch: Batch, threads: int) -> dict[str, Job]:
     return {
         **passes("", sides, forward, training),
         **passes(COMPILED, sides, torch.compile(forward, dynamic=False), torch.compile(training, dynamic=False)),
+        PRODUCT: product(*sides),
     }
+
+
+def product(anchors: Tensor, positives: Tensor) -> Job:
+    """All cosines, of rows that are normalised before, into a matrix that is there."""
+    rows, columns = functional.normalize(anchors, dim=1), functional.normalize(positives, dim=1).T
+    scores = torch.empty(len(anchors), len(positives))
+    return Job(
+        run=lambda: torch.mm(rows, columns, out=scores),
+        answer=lambda: any_closest(torch.mm(rows, columns, out=scores).clone().numpy()),
+    )
 
 
 def steps(margin: float) -> tuple[Step, Step]:
@@ -62,13 +73,13 @@ def similarities(anchors: Tensor, positives: Tensor) -> tuple[Tensor, Tensor, Te
     """All cosines, those of the positives, and those of the negatives that may be the closest (others: -2)."""
     scores = functional.normalize(anchors, dim=1) @ functional.normalize(positives, dim=1).T
     positive = scores.diagonal()
-    excluded = (scores > positive[:, None]) | torch.eye(len(scores), dtype=torch.bool)
+    excluded = (scores > positive[:, None]) | torch.eye(*scores.shape, dtype=torch.bool)
     return scores, positive, scores.masked_fill(excluded, -2)
 
 
 def hinges(scores: Tensor, positive: Tensor, closest: Tensor, margin: float) -> Tensor:
     """The loss of every row."""
-    mean = (scores.sum(dim=1) - positive) / (len(scores) - 1)
+    mean = (scores.sum(dim=1) - positive) / (scores.shape[1] - 1)
     return (mean - positive + margin).relu() + (closest - positive + margin).relu()
 
 

@@ -20,14 +20,20 @@ def _cell(setting: Setting, title: str, base: str) -> str:
     if title not in setting.rounds:
         return "-"
     median = setting.median(title)
-    multiple = "" if title == base else f" ({median / setting.median(base):.1f}x)"
-    return f"{_digits(median)}{multiple}"
+    multiple = "" if title == base else f" ({_digits(median / setting.median(base))} x)"
+    return f"{_time(median)}{multiple}"
+
+
+def _time(milliseconds: float) -> str:
+    """In the unit that leaves the fewest digits."""
+    units = (("ms", 1), ("us", 1e3))
+    unit, scale = next(((unit, scale) for unit, scale in units if milliseconds * scale >= 1), ("ns", 1e6))
+    return f"{_digits(milliseconds * scale)} {unit}"
 
 
 def _digits(value: float) -> str:
     """Three digits or so, and all those before the point."""
-    digits = next((digits for least, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)) if value >= least), 4)
-    return f"{value:.{digits}f}"
+    return f"{value:.{next((digits for least, digits in ((100, 0), (10, 1)) if value >= least), 2)}f}"
 
 
 def near_ties(settings: Iterable[Setting]) -> str:

@@ -127,9 +127,8 @@ impl<'a> RowGroup<'a> {
                 *elements = simd.load(&block);
             }
         }
-        for r in 0..S::F32_LANES {
-            let [power, rest] = self.factors[r];
-            square[r] = simd.mul(simd.mul(square[r], simd.splat(power)), simd.splat(rest));
+        for (elements, [power, rest]) in square.iter_mut().zip(self.factors).take(S::F32_LANES) {
+            *elements = simd.mul(simd.mul(*elements, simd.splat(power)), simd.splat(rest));
         }
         simd.transpose(&mut square);
         square

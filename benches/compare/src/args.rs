@@ -11,27 +11,27 @@ use clap::builder::RangedU64ValueParser;
 #[derive(Parser)]
 #[command(name = "hardneg-compare")]
 pub(crate) struct Args {
-    /// Compare embeddings of your own instead of the default batches: two files as for `hardneg score`. With --bank,
-    /// anchors and a bank of as many rows or more, of which row `i` is the positive of anchor `i`
+    /// Compare embeddings of your own instead of the default batches: two files as for `hardneg score`. With
+    /// --latency or --bank, anchors and candidates, as many or more, of which row `i` is the positive of anchor `i`
     #[arg(long, num_args = 2, value_names = ["ANCHORS.npy", "POSITIVES.npy"])]
     pub data: Option<Vec<PathBuf>>,
     /// Compare 16384 x 384 as well
     #[arg(long)]
     pub long: bool,
     /// Show instead how long single calls take, of few anchors among many candidates and of small batches
-    #[arg(long, conflicts_with_all = ["bank", "scaling", "floor"])]
+    #[arg(long, group = "calls", conflicts_with_all = ["scaling", "floor"])]
     pub latency: bool,
     /// Show instead how long calls against a bank take, and beside the speed of memory
-    #[arg(long, conflicts_with_all = ["scaling", "floor"])]
+    #[arg(long, group = "calls", conflicts_with_all = ["scaling", "floor"])]
     pub bank: bool,
     /// The shapes of --bank
     #[command(flatten)]
     pub shapes: BankShapes,
-    /// With --bank --data: on so many threads
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one(), requires = "bank")]
+    /// With --latency or --bank, and --data: on so many threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one(), requires = "calls")]
     pub threads: usize,
-    /// With --bank --data: the calls of which the median is taken
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one(), requires = "bank")]
+    /// With --latency or --bank, and --data: the times of which the median is taken
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one(), requires = "calls")]
     pub repeat: usize,
     /// Show instead how time and memory grow: with threads, rows and dim
     #[arg(long, conflicts_with = "floor")]

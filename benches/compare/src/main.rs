@@ -7,6 +7,7 @@ mod bank;
 mod ceilings;
 #[path = "../../common/mod.rs"]
 mod common;
+mod files;
 mod floor;
 mod inputs;
 mod latency;
@@ -38,7 +39,11 @@ fn main() -> ExitCode {
 
 /// Prints what the arguments ask for.
 fn run(args: &Args) -> Result<(), String> {
-    if args.latency {
+    if let Some([anchors, candidates]) = args.data.as_deref()
+        && (args.latency || args.bank)
+    {
+        files::run(args, anchors, candidates)
+    } else if args.latency {
         latency::run(args)
     } else if args.bank {
         bank::run(args)

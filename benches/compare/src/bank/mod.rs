@@ -1,7 +1,6 @@
 //! How long calls against a bank take, beside the speed of memory, the integer ceiling, and the same rows passed raw.
 
 mod charts;
-mod files;
 mod inputs;
 mod reading;
 
@@ -29,11 +28,8 @@ const RULES: [Negatives; 2] = [Negatives::Below, Negatives::Any];
 /// Calls of so many multiply-adds are measured on all threads, too.
 const MANY_THREADS: u64 = 1 << 31;
 
-/// Prints the tables, and draws them; or measures the user's own rows.
+/// Prints the tables, and draws them.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    if let Some([anchors, candidates]) = args.data.as_deref() {
-        return files::run(args, anchors, candidates);
-    }
     print_notes();
     let mut report = Report::default();
     table::header(&[
