@@ -145,19 +145,51 @@ pub(crate) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: 
     sums
 }
 
-/// The exact dot products of each of some rows that come from memory, with itself and with each of `others`. While a
-/// line is read, the one [`READ_AHEAD`] further on is asked for, which may be anything.
+/// The first `length` elements of `from`, fewer than `LANES`, filled up with zeros. Where more of them follow, which is
+/// the case of all rows but the last few of a matrix, that is a whole block of which some lanes are cleared.
+#[inline(always)]
+fn padded_start(from: &[f32], length: usize) -> Block<f32> {
+    let Some(block) = from.first_chunk() else { return padded(&from[..length]) };
+    let mut block: Block<f32> = *block;
+    for (lane, value) in block.iter_mut().enumerate() {
+        *value = if lane < length { *value } else { 0.0 };
+    }
+    block
+}
+
+/// Rows of one length, with what they have beyond whole blocks, filled up with zeros.
+#[derive(Clone, Copy)]
+pub(super) struct PaddedRows<'a, const ROWS: usize> {
+    pub(super) rows: [&'a [f32]; ROWS],
+    pub(super) tails: [Block<f32>; ROWS],
+}
+
+impl<'a, const ROWS: usize> PaddedRows<'a, ROWS> {
+    #[inline(always)]
+    pub(super) fn new(rows: [&'a [f32]; ROWS]) -> PaddedRows<'a, ROWS> {
+        let mut tails = [[0.0; LANES]; ROWS];
+        for (tail, row) in tails.iter_mut().zip(rows) {
+            *tail = padded(row.as_chunks::<LANES>().1);
+        }
+        PaddedRows { rows, tails }
+    }
+}
+
+/// The exact dot products of each of some rows of `dim` elements that come from memory, with itself and with each of
+/// `others`. The slices may go on beyond the rows. While a line is read, the one [`READ_AHEAD`] further on is asked for,
+/// which may be anything.
 #[inline(always)]
 pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
     simd: S,
     rows: [&[f32]; ROWS],
-    others: [&[f32]; OTHERS],
+    dim: usize,
+    others: &PaddedRows<'_, OTHERS>,
 ) -> ([f64; ROWS], [[f64; OTHERS]; ROWS]) {
     let mut own = [Lanes::zero(simd); ROWS];
     let mut mixed = [[Lanes::zero(simd); OTHERS]; ROWS];
-    let whole = rows[0].len() / LANES;
+    let whole = dim / LANES;
     let row_blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..whole]);
-    let other_blocks = others.map(|other| &other.as_chunks::<LANES>().0[..whole]);
+    let other_blocks = others.rows.map(|other| &other.as_chunks::<LANES>().0[..whole]);
     for k in 0..whole {
         for row in 0..ROWS {
             let block = &row_blocks[row][k];
@@ -168,13 +200,12 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
             simd.prefetch(block.as_ptr().wrapping_add(READ_AHEAD).cast());
         }
     }
-    if !rows[0].len().is_multiple_of(LANES) {
-        let others = others.map(|other| padded(other.as_chunks::<LANES>().1));
+    if !dim.is_multiple_of(LANES) {
         for row in 0..ROWS {
-            let block = padded(rows[row].as_chunks::<LANES>().1);
+            let block = padded_start(&rows[row][whole * LANES..], dim % LANES);
             own[row].add_products(simd, &block, &block);
             for other in 0..OTHERS {
-                mixed[row][other].add_products(simd, &block, &others[other]);
+                mixed[row][other].add_products(simd, &block, &others.tails[other]);
             }
         }
     }

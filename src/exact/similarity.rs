@@ -1,6 +1,6 @@
 //! The similarity of two rows, and its parts.
 
-use super::lanes::{LANES, dots, passing_dots};
+use super::lanes::{LANES, PaddedRows, dots, passing_dots};
 use crate::arch::Simd;
 use crate::error::{Error, Side};
 use crate::rows::Rows;
@@ -71,13 +71,13 @@ fn pass_over<S: Simd, const ROWS: usize, const OTHERS: usize>(
     norms: &mut [f64],
     dots: &mut [[f64; OTHERS]],
 ) {
-    let results = norms.chunks_mut(ROWS).zip(dots.chunks_mut(ROWS));
-    for (rows, (norms, dots)) in rows.blocks(ROWS).zip(results) {
+    let (dim, last, others) = (rows.dim(), rows.count() - 1, PaddedRows::new(others));
+    for (group, (norms, dots)) in norms.chunks_mut(ROWS).zip(dots.chunks_mut(ROWS)).enumerate() {
         let mut some = [&[][..]; ROWS];
         for (row, some) in some.iter_mut().enumerate() {
-            *some = rows.row(row.min(rows.count() - 1));
+            *some = &rows.data()[(group * ROWS + row).min(last) * dim..];
         }
-        let (squared_norms, found) = passing_dots(simd, some, others);
+        let (squared_norms, found) = passing_dots(simd, some, dim, &others);
         for (norm, squared_norm) in norms.iter_mut().zip(squared_norms) {
             *norm = squared_norm.sqrt();
         }

@@ -14,7 +14,7 @@
 //! and where that is not all of them, the rows are read once for each part of the lanes. A load of a row, which widens
 //! it to `f64`, serves all rows of the other side. The lanes of several pairs are folded together.
 
-use super::lanes::{LANES, MOST_REGISTERS, padded};
+use super::lanes::{LANES, MOST_REGISTERS, PaddedRows, padded};
 use super::similarity::{cosine, dots_from_memory};
 use crate::arch::{DotKernel, Simd};
 use crate::rows::Rows;
@@ -109,10 +109,29 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S) {
         const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
         const { assert!(MOST_RUN.is_multiple_of(CANDIDATES)) }
+        if self.anchors.rows.dim().is_multiple_of(LANES) {
+            self.search::<S, ANCHORS, CANDIDATES, REGISTERS, false>(simd);
+        } else {
+            self.search::<S, ANCHORS, CANDIDATES, REGISTERS, true>(simd);
+        }
+    }
+}
+
+impl<P: PairSink> Strip<'_, '_, P> {
+    /// Computes all pairs of the strip. `RAGGED` says whether rows end with an incomplete block.
+    #[inline(always)]
+    fn search<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize, const RAGGED: bool>(
+        self,
+        simd: S,
+    ) {
         let Self { anchors, first, candidates, sink } = self;
         let mut rows = [&[][..]; ANCHORS];
         for (a, row) in rows.iter_mut().enumerate() {
             *row = anchors.rows.row(first + a);
+        }
+        let (mut tails, mut other_tails) = ([[0.0; LANES]; ANCHORS], [[0.0; LANES]; CANDIDATES]);
+        if RAGGED {
+            tails = PaddedRows::new(rows).tails;
         }
         let count = candidates.rows.count();
         let mut dots = [[0.0; MOST_RUN]; ANCHORS];
@@ -124,7 +143,14 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
                 for (c, other) in others.iter_mut().enumerate() {
                     *other = candidates.rows.row((start + c).min(count - 1));
                 }
-                let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others);
+                if RAGGED {
+                    for (c, tail) in other_tails.iter_mut().enumerate() {
+                        *tail = last_block(candidates.rows, (start + c).min(count - 1));
+                    }
+                }
+                let ends = [(&tails, &other_tails)];
+                let ends = &ends[..usize::from(RAGGED)];
+                let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others, ends);
                 for (dots, of_anchor) in dots.iter_mut().zip(tile.as_chunks::<CANDIDATES>().0) {
                     dots[start - run..][..CANDIDATES].copy_from_slice(of_anchor);
                 }
@@ -137,26 +163,36 @@ impl<P: PairSink> DotKernel for Strip<'_, '_, P> {
     }
 }
 
-/// The dot products of a tile, those of the first anchor first.
+/// The last, incomplete block of a row, and behind it what follows it in memory, or zeros.
+#[inline(always)]
+fn last_block(rows: Rows<'_>, row: usize) -> [f32; LANES] {
+    let (dim, data) = (rows.dim(), rows.data());
+    let from = &data[row * dim + dim / LANES * LANES..];
+    from.first_chunk().copied().unwrap_or_else(|| padded(from))
+}
+
+/// The dot products of a tile, those of the first anchor first: of the whole blocks of the rows, and of their incomplete
+/// blocks, which are the one element of `ends`, if there are any. Those of candidates may go on beyond the rows: what
+/// follows a row in memory is multiplied with the zeros that anchors are filled up with, which adds nothing to a
+/// lane. It is finite, as the row that it belongs to, or the call fails.
 #[inline(always)]
 fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(
     simd: S,
     anchors: [&[f32]; ANCHORS],
     candidates: [&[f32]; CANDIDATES],
+    ends: &[(&[[f32; LANES]; ANCHORS], &[[f32; LANES]; CANDIDATES])],
 ) -> [f64; MOST_PAIRS] {
     let registers = LANES / S::F64_LANES;
     let mut lanes = [[[simd.splat64(0.0); MOST_REGISTERS]; CANDIDATES]; ANCHORS];
     let whole = anchors[0].len() / LANES;
-    let anchor_blocks = anchors.map(|row| &row.as_chunks::<LANES>().0[..whole]);
-    let candidate_blocks = candidates.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    let anchor_blocks = whole_blocks(anchors, whole);
+    let candidate_blocks = whole_blocks(candidates, whole);
     for part in (0..registers).step_by(REGISTERS) {
         let mut sums = [[[simd.splat64(0.0); REGISTERS]; CANDIDATES]; ANCHORS];
         for k in 0..whole {
-            add_block(simd, part, &mut sums, &anchor_blocks.map(|row| &row[k]), &candidate_blocks.map(|row| &row[k]));
+            add_block(simd, part, &mut sums, &each(&anchor_blocks, k), &each(&candidate_blocks, k));
         }
-        if !anchors[0].len().is_multiple_of(LANES) {
-            let anchors = anchors.map(|row| padded(&row[whole * LANES..]));
-            let candidates = candidates.map(|row| padded(&row[whole * LANES..]));
+        for (anchors, candidates) in ends {
             add_block(simd, part, &mut sums, &anchors.each_ref(), &candidates.each_ref());
         }
         for a in 0..ANCHORS {
@@ -168,6 +204,27 @@ fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS:
         }
     }
     fold(simd, &mut lanes)
+}
+
+/// The first `whole` blocks of each row. A loop, not a closure: that is compiled without the instruction set, where it
+/// is not inlined.
+#[inline(always)]
+fn whole_blocks<const ROWS: usize>(rows: [&[f32]; ROWS], whole: usize) -> [&[[f32; LANES]]; ROWS] {
+    let mut blocks = [&[][..]; ROWS];
+    for (blocks, row) in blocks.iter_mut().zip(rows) {
+        *blocks = &row.as_chunks().0[..whole];
+    }
+    blocks
+}
+
+/// Block `k` of each row.
+#[inline(always)]
+fn each<'a, const ROWS: usize>(rows: &[&'a [[f32; LANES]]; ROWS], k: usize) -> [&'a [f32; LANES]; ROWS] {
+    let mut blocks = [&[0.0; LANES]; ROWS];
+    for (block, row) in blocks.iter_mut().zip(rows) {
+        *block = &row[k];
+    }
+    blocks
 }
 
 /// Adds the products of a block of `LANES` elements, those of the lanes from register `part` on.

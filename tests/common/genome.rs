@@ -275,7 +275,7 @@ fn exact_tile_cost(backend: Backend, dim: usize) -> f64 {
         "portable" => 2.0,
         _ => 3.0,
     };
-    long + if dim.is_multiple_of(16) { 100.0 } else { 1100.0 } / dim as f64
+    long + if dim.is_multiple_of(16) { 100.0 } else { 300.0 } / dim as f64
 }
 
 /// What a pair that is computed exactly by itself costs, in pairs of a product in `f32`: as much as 30 pairs, and 3000
