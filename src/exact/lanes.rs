@@ -204,8 +204,8 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
         for row in 0..ROWS {
             let block = padded_start(&rows[row][whole * LANES..], dim % LANES);
             own[row].add_products(simd, &block, &block);
-            for other in 0..OTHERS {
-                mixed[row][other].add_products(simd, &block, &others.tails[other]);
+            for (mixed, tail) in mixed[row].iter_mut().zip(&others.tails) {
+                mixed.add_products(simd, &block, tail);
             }
         }
     }

@@ -148,7 +148,7 @@ impl<P: PairSink> Strip<'_, '_, P> {
                         *tail = last_block(candidates.rows, (start + c).min(count - 1));
                     }
                 }
-                let ends = [(&tails, &other_tails)];
+                let ends = [Ends { anchors: &tails, candidates: &other_tails }];
                 let ends = &ends[..usize::from(RAGGED)];
                 let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others, ends);
                 for (dots, of_anchor) in dots.iter_mut().zip(tile.as_chunks::<CANDIDATES>().0) {
@@ -171,6 +171,14 @@ fn last_block(rows: Rows<'_>, row: usize) -> [f32; LANES] {
     from.first_chunk().copied().unwrap_or_else(|| padded(from))
 }
 
+/// The incomplete blocks of the rows of a tile.
+struct Ends<'a, const ANCHORS: usize, const CANDIDATES: usize> {
+    /// Filled up with zeros.
+    anchors: &'a [[f32; LANES]; ANCHORS],
+    /// Filled up with anything finite.
+    candidates: &'a [[f32; LANES]; CANDIDATES],
+}
+
 /// The dot products of a tile, those of the first anchor first: of the whole blocks of the rows, and of their incomplete
 /// blocks, which are the one element of `ends`, if there are any. Those of candidates may go on beyond the rows: what
 /// follows a row in memory is multiplied with the zeros that anchors are filled up with, which adds nothing to a
@@ -180,7 +188,7 @@ fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS:
     simd: S,
     anchors: [&[f32]; ANCHORS],
     candidates: [&[f32]; CANDIDATES],
-    ends: &[(&[[f32; LANES]; ANCHORS], &[[f32; LANES]; CANDIDATES])],
+    ends: &[Ends<'_, ANCHORS, CANDIDATES>],
 ) -> [f64; MOST_PAIRS] {
     let registers = LANES / S::F64_LANES;
     let mut lanes = [[[simd.splat64(0.0); MOST_REGISTERS]; CANDIDATES]; ANCHORS];
@@ -192,7 +200,7 @@ fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS:
         for k in 0..whole {
             add_block(simd, part, &mut sums, &each(&anchor_blocks, k), &each(&candidate_blocks, k));
         }
-        for (anchors, candidates) in ends {
+        for Ends { anchors, candidates } in ends {
             add_block(simd, part, &mut sums, &anchors.each_ref(), &candidates.each_ref());
         }
         for a in 0..ANCHORS {

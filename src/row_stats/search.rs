@@ -1,0 +1,268 @@
+//! The search for the closest negatives of a row: for one, and for several.
+
+use super::admissible::Admissible;
+use super::exclusion::Exclusion;
+use super::neighbour::{ClosestNegative, Neighbour};
+use crate::error::{Error, Side};
+use crate::memory::grow;
+
+/// The search for the closest negatives of a row: offer every candidate that may be one, in any order.
+pub(crate) trait Search {
+    /// The similarities that qualify.
+    fn admissible(&self) -> Admissible;
+
+    /// A similarity below which a candidate is not wanted any more. One that is as similar may be, for its index.
+    fn bar(&self) -> f32;
+
+    /// Puts a candidate that qualifies among those found, if it precedes one of them or there are too few.
+    fn put(&mut self, found: Neighbour);
+
+    /// Forgets those found from candidate `first` on, which will be offered again.
+    fn forget_from(&mut self, first: usize);
+
+    /// The candidates found so far, the closest first. The search ends with it.
+    fn sorted(&mut self) -> &[Neighbour];
+
+    /// Considers candidate `index`: it must qualify, must not be excluded, and must precede one that was found.
+    #[inline(always)]
+    fn offer(&mut self, index: usize, similarity: f32, exclusion: impl Exclusion) {
+        if similarity >= self.bar() && self.admissible().admits(similarity) && !exclusion.excludes(index) {
+            self.put(Neighbour { index, similarity });
+        }
+    }
+
+    /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the
+    /// run is found without a branch for each candidate: hardly any run of a long row holds one that is wanted.
+    #[inline(always)]
+    fn offer_run(&mut self, first: usize, similarities: &[f32], exclusion: impl Exclusion) {
+        let Admissible { low, high } = self.admissible();
+        let best = largest_up_to(high, similarities);
+        if best > self.bar() && best >= low {
+            for (index, &similarity) in similarities.iter().enumerate() {
+                self.offer(first + index, similarity, exclusion);
+            }
+        }
+    }
+}
+
+/// The search for a row's closest negative.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClosestSearch {
+    admissible: Admissible,
+    /// The closest that was found; its similarity is negative infinity where there is none yet.
+    closest: Neighbour,
+}
+
+impl ClosestSearch {
+    /// A search in no row.
+    pub(crate) const EMPTY: ClosestSearch = ClosestSearch::new(Admissible::ALL);
+
+    /// A search among the candidates with these similarities.
+    #[inline(always)]
+    pub(crate) const fn new(admissible: Admissible) -> ClosestSearch {
+        ClosestSearch { admissible, closest: Neighbour { index: usize::MAX, similarity: f32::NEG_INFINITY } }
+    }
+
+    /// Considers what a search of other candidates in the same row has found.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, other: &ClosestSearch) {
+        if other.found().is_some() {
+            self.put(other.closest);
+        }
+    }
+
+    /// The closest negative among the candidates offered so far.
+    #[inline(always)]
+    pub(crate) fn found(&self) -> Option<ClosestNegative> {
+        let Neighbour { index, similarity } = self.closest;
+        (similarity > f32::NEG_INFINITY).then_some(ClosestNegative { index, similarity })
+    }
+}
+
+impl Search for ClosestSearch {
+    #[inline(always)]
+    fn admissible(&self) -> Admissible {
+        self.admissible
+    }
+
+    #[inline(always)]
+    fn bar(&self) -> f32 {
+        self.closest.similarity
+    }
+
+    #[inline(always)]
+    fn put(&mut self, found: Neighbour) {
+        if found.precedes(self.closest) {
+            self.closest = found;
+        }
+    }
+
+    fn forget_from(&mut self, first: usize) {
+        if self.closest.index >= first {
+            *self = ClosestSearch::new(self.admissible);
+        }
+    }
+
+    fn sorted(&mut self) -> &[Neighbour] {
+        let found = usize::from(self.found().is_some());
+        &core::slice::from_ref(&self.closest)[..found]
+    }
+}
+
+/// The search for the k closest negatives of a row: a heap whose root is the one that every other one precedes.
+#[derive(Debug)]
+pub(crate) struct ClosestList {
+    admissible: Admissible,
+    /// Room for k candidates, the first `length` of which were found.
+    heap: Vec<Neighbour>,
+    k: usize,
+    length: usize,
+}
+
+impl Default for ClosestList {
+    fn default() -> ClosestList {
+        ClosestList { admissible: Admissible::ALL, heap: Vec::new(), k: 0, length: 0 }
+    }
+}
+
+impl ClosestList {
+    /// Makes room for `k` candidates.
+    pub(crate) fn grow(&mut self, k: usize) -> Result<(), Error> {
+        grow(&mut self.heap, Side::Output, k, 1).map(|_| ())
+    }
+
+    /// Starts the search for the `k` closest, at least one, among the candidates with these similarities. There is room
+    /// for them.
+    pub(crate) fn open(&mut self, admissible: Admissible, k: usize) {
+        (self.admissible, self.k, self.length) = (admissible, k, 0);
+    }
+
+    /// Moves a candidate up from the end of the heap.
+    fn rise(&mut self, found: Neighbour) {
+        let mut at = self.length;
+        self.length += 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.heap[parent].precedes(found) {
+                break;
+            }
+            self.heap[at] = self.heap[parent];
+            at = parent;
+        }
+        self.heap[at] = found;
+    }
+
+    /// Puts a candidate in the place of the root, and moves it down.
+    fn replace_root(&mut self, found: Neighbour) {
+        let heap = &mut self.heap[..self.length];
+        let mut at = 0;
+        loop {
+            let mut child = 2 * at + 1;
+            if child + 1 < heap.len() && heap[child].precedes(heap[child + 1]) {
+                child += 1;
+            }
+            if child >= heap.len() || !found.precedes(heap[child]) {
+                break;
+            }
+            heap[at] = heap[child];
+            at = child;
+        }
+        heap[at] = found;
+    }
+}
+
+impl Search for ClosestList {
+    #[inline(always)]
+    fn admissible(&self) -> Admissible {
+        self.admissible
+    }
+
+    #[inline(always)]
+    fn bar(&self) -> f32 {
+        if self.length < self.k { f32::NEG_INFINITY } else { self.heap[0].similarity }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, found: Neighbour) {
+        if self.length < self.k {
+            self.rise(found);
+        } else if found.precedes(self.heap[0]) {
+            self.replace_root(found);
+        }
+    }
+
+    fn forget_from(&mut self, first: usize) {
+        let found = core::mem::take(&mut self.length);
+        for at in 0..found {
+            // What was kept so far stands before it.
+            if self.heap[at].index < first {
+                self.rise(self.heap[at]);
+            }
+        }
+    }
+
+    fn sorted(&mut self) -> &[Neighbour] {
+        let found = &mut self.heap[..self.length];
+        found.sort_unstable_by(|first, second| first.order(*second));
+        found
+    }
+}
+
+/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets
+/// have them: one number after the other waits for the one before it.
+#[inline(always)]
+fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let larger = |one: f32, other: f32| if one > other { one } else { other };
+    let admitted = |number: f32| if number <= limit { number } else { f32::NEG_INFINITY };
+    let (blocks, tail) = numbers.as_chunks::<LANES>();
+    let mut best = f32::NEG_INFINITY;
+    for &number in tail {
+        best = larger(admitted(number), best);
+    }
+    let Some((first, blocks)) = blocks.split_first() else { return best };
+    let mut lanes = first.map(admitted);
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(admitted(block[lane]), lanes[lane]);
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane + half], lanes[lane]);
+        }
+        half /= 2;
+    }
+    larger(lanes[0], best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exclusion::OnlyPositive;
+    use super::*;
+    use crate::common::Random;
+
+    #[test]
+    fn a_list_keeps_the_closest() {
+        let random = &mut Random(2);
+        for k in [1, 2, 3, 10, 64, 200] {
+            let mut list = ClosestList::default();
+            list.grow(k).unwrap();
+            for turn in 0..3 {
+                list.open(Admissible { low: -0.5, high: 0.5 }, k);
+                let steps = [4.0, 1e6, 16.0][turn];
+                let mut all = Vec::new();
+                for index in 0..150 {
+                    let similarity = (random.unit() * steps).round() / steps;
+                    list.offer(index, similarity, OnlyPositive(7));
+                    all.push(Neighbour { index, similarity });
+                }
+                all.retain(|pair| pair.similarity.abs() <= 0.5 && pair.index != 7);
+                all.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).unwrap());
+                all.truncate(k);
+                assert_eq!(list.sorted(), all, "k {k}");
+            }
+        }
+    }
+}
