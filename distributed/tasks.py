@@ -75,7 +75,9 @@ def under_ray(tasks):
 def main():
     program, queries, corpus = map(os.path.abspath, sys.argv[1:4])
     count, k = map(int, sys.argv[4:6])
-    run = under_ray if sys.argv[6:] == ["ray"] else in_processes
+    if sys.argv[6:] not in ([], ["ray"]):
+        sys.exit(__doc__)
+    run = under_ray if sys.argv[6:] else in_processes
     rows = Rows(corpus)
     ends = [rows.count * shard // count for shard in range(count + 1)]
     tasks = [(program, queries, rows, first, end, k) for first, end in zip(ends, ends[1:])]

@@ -218,3 +218,23 @@ impl<'a> Batch<'a> {
         self.candidate_side
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Norms and sums that are in a workspace are those of one slice, not of equal ones.
+    #[test]
+    fn a_batch_is_measured_by_a_pass_over_its_own_candidates() {
+        let rows: Vec<f32> = (1..=24).map(|value| value as f32).collect();
+        let (copy, bank) = (rows.clone(), Bank::new(&rows[..], 4).unwrap());
+        let batch = |candidates, dim| Batch::new(&rows[..12], candidates, dim, Positives::Identity).unwrap();
+        let own = batch(&rows, 4);
+        assert!(own.is_measured_by(batch(&rows, 4)));
+        assert!(!own.is_measured_by(batch(&copy, 4)), "equal rows elsewhere");
+        assert!(!own.is_measured_by(batch(&rows, 3)), "other rows in the same place");
+        assert!(!own.is_measured_by(batch(&rows[..20], 4)), "some of the rows");
+        let against = Batch::against(&rows[..12], &bank, Positives::Identity).unwrap();
+        assert!(!batch(bank.rows(), 4).is_measured_by(against), "a bank has its norms elsewhere");
+    }
+}

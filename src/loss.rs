@@ -193,7 +193,7 @@ impl TripletLoss {
         rows: &[RowStats],
     ) -> Result<Forward<'w, 'b>, Error> {
         let (earlier, workspace) = forward.into_parts();
-        // Both batches have borrowed the candidates since before they were measured, so that they have not changed.
+        // The earlier pass has borrowed its candidates until now, so that they have not changed.
         self.complete_row_stats(batch, rows, batch.is_measured_by(earlier), workspace)
     }
 

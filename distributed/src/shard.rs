@@ -171,7 +171,11 @@ pub(crate) fn check_exclusions(
         }
         Exclusions::Lists { offsets, indices } => {
             check_length(Side::Exclusions, rows + 1, offsets.len())?;
-            if rows == 0 { check_length(Side::Exclusions, 0, indices.len()) } else { Ok(()) }
+            if rows > 0 {
+                return Ok(());
+            }
+            check_length(Side::Exclusions, 0, indices.len())?;
+            if offsets == [0] { Ok(()) } else { Err(hardneg::Error::Offsets { side: Side::Exclusions, row: 0 }) }
         }
         _ => Ok(()),
     }

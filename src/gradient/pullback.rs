@@ -121,7 +121,9 @@ impl Pullback<'_> {
         }
         for element in self.pairs_of(row) {
             if count == AT_ONCE {
-                add_scaled_rows(simd, &terms, terms[0].0, sum);
+                for (row, scale) in terms {
+                    add_scaled(row, scale, sum);
+                }
                 count = 0;
             }
             let scale = element.value * inverse(self.other_norms[element.column]);

@@ -175,8 +175,9 @@ impl<'a, T: Task> AnchorBlock<'a, T> {
 
     /// Counts the pairs of its lists that were computed exactly, also those of a screen that was given up.
     fn count_lists(&mut self) {
-        let scored: usize = self.lists[..self.norms.len()].iter().map(RowList::scored).sum();
-        self.state.screening.single_pairs += scored;
+        for list in &self.lists[..self.norms.len()] {
+            self.state.screening.count_single_pairs(list.scored());
+        }
     }
 
     /// Computes all pairs exactly, and completes the block's results.
@@ -341,7 +342,7 @@ impl<T: Task> AnchorBlock<'_, T> {
             if !list.is_hopeless() {
                 list.finish(simd, &exact, &mut self.windows[row]);
                 self.context.task.keep(&mut self.results, row, list);
-                survivors += list.scored();
+                survivors = list.scored().saturating_add(survivors);
                 finished += 1;
             }
         }
@@ -405,7 +406,7 @@ impl<T: Task> AnchorBlock<'_, T> {
             list.close(simd, window);
             list.score_best(simd, &exact, window);
             list.finish(simd, &exact, window);
-            computed += list.scored() - before;
+            computed = (list.scored() - before).saturating_add(computed);
             self.context.task.keep(&mut self.results, row, list);
         }
         self.state.screening.count(Precision::Exact, rows.len(), computed);

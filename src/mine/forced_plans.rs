@@ -184,3 +184,42 @@ fn plans_change_at_the_crossovers() {
         }
     }
 }
+
+/// What calls count, where it is known: one format, from the first candidate to the last, or none.
+#[test]
+fn what_calls_count() {
+    let (rows, candidates, dim) = (40, 150, 20);
+    let owned = ALL_DATA[0].batch(1, rows, candidates, dim).with(Pairing::Identity);
+    let (batch, pairs) = (owned.batch(), rows * candidates);
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        let bank = BankOptions::new().backend(backend).screens(&[Screen::I8, Screen::I16, Screen::F32]);
+        let bank = bank.build(&owned.candidates[..], dim).unwrap();
+        let against = Batch::against(&owned.anchors, &bank, owned.pairing.positives()).unwrap();
+        let mut counts = |batch: Batch<'_>, screens: ScreenPlan| {
+            let (screen, threads) = (Screen::Auto, Threads::Serial);
+            let plan = MinePlan { negatives: Negatives::Any, backend, screen, threads };
+            let run = Run { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
+            let mut exclusions = ExclusionMemory::default();
+            let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+            mine_in(run, plan, batch, prepared, &mut memory).unwrap().screening
+        };
+        let shape = batch.sides().shape();
+        for precision in [Precision::Int8, Precision::Int16, Precision::Float32] {
+            for (batch, packed) in [(batch, rows + candidates), (against, rows)] {
+                let found = counts(batch, screened(backend, shape, Precisions::only(precision)));
+                let mut expected = Screening::default();
+                expected.count(precision, rows, found.single_pairs);
+                expected.count_pairs(precision, pairs);
+                expected.count_single_pairs(found.single_pairs);
+                expected.packed_rows = packed;
+                assert_eq!(found, expected, "{backend}, {precision:?}");
+                assert!((rows..pairs / 4).contains(&found.single_pairs), "{backend}, {precision:?}: {found:?}");
+            }
+        }
+        let mut expected = Screening::default();
+        expected.count(Precision::Exact, rows, pairs - rows);
+        expected.count_pairs(Precision::Exact, pairs);
+        assert_eq!(counts(batch, direct(backend, shape)), expected, "{backend}, one pass");
+    }
+}

@@ -243,6 +243,33 @@ mod tests {
     use super::*;
     use crate::common::Random;
 
+    /// Candidates from some index on are forgotten and offered again, some of them as new ones.
+    #[test]
+    fn a_list_forgets_the_last_candidates() {
+        let random = &mut Random(3);
+        for (k, first) in [(1, 40), (2, 0), (3, 75), (10, 10), (10, 140), (64, 75), (200, 75)] {
+            let similarities: Vec<f32> = (0..150).map(|_| (random.unit() * 8.0).round() / 8.0).collect();
+            let [mut once, mut twice] = [(); 2].map(|()| {
+                let mut list = ClosestList::default();
+                list.grow(k).unwrap();
+                list.open(Admissible::ALL, k);
+                list
+            });
+            for (index, &similarity) in similarities.iter().enumerate() {
+                once.offer(index, similarity, OnlyPositive(7));
+                // Until they are forgotten, only every other one was found.
+                if index < first || index % 2 == 0 {
+                    twice.offer(index, similarity, OnlyPositive(7));
+                }
+            }
+            twice.forget_from(first);
+            for (index, &similarity) in similarities.iter().enumerate().skip(first) {
+                twice.offer(index, similarity, OnlyPositive(7));
+            }
+            assert_eq!(once.sorted(), twice.sorted(), "k {k}, from {first} on");
+        }
+    }
+
     #[test]
     fn a_list_keeps_the_closest() {
         let random = &mut Random(2);

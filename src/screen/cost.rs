@@ -31,7 +31,7 @@ fn survivor_cost(dim: f64) -> f64 {
 }
 
 /// What a pair in an exact tile costs, in the same multiples, if a long one costs `dot_cost`: the lanes are folded, and
-/// the last block of a row is copied where it is incomplete. Measured at dim 5 to 64 with AVX-512.
+/// an incomplete last block takes as long as a whole one, and a copy of it. Measured at dim 5 to 64 with AVX-512.
 pub(crate) fn exact_tile_cost(dot_cost: f64, dim: usize) -> f64 {
     let of_pair = if dim.is_multiple_of(LANES) { 100.0 } else { 300.0 };
     dot_cost + of_pair / dim as f64

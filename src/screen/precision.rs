@@ -83,7 +83,7 @@ impl fmt::Debug for Precisions {
 /// included: a block of anchors that goes from bytes to 16-bit integers has pairs in `i8_pairs` and in `i16_pairs`. Pairs
 /// of an anchor and its positive, and those that are excluded, are counted where they were computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Screening {
     /// The pairs that the last screen of their row could not rule out, and that were computed exactly.
@@ -123,6 +123,11 @@ impl Screening {
             Precision::Exact => &mut self.exact_rows,
         };
         add(counted, rows);
+    }
+
+    /// Counts pairs that were computed exactly one by one.
+    pub(crate) fn count_single_pairs(&mut self, pairs: usize) {
+        add(&mut self.single_pairs, pairs);
     }
 
     /// Counts pairs that were screened in `precision`, or computed exactly in tiles.

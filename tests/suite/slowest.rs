@@ -1,9 +1,9 @@
 //! A search for the batch that takes the most work: no rows, whatever they hold, make a call slow.
 
-use hardneg::{Backend, Screening, Workspace};
+use hardneg::{Backend, Miner, MiningBatch, Screen, Screening, TripletLoss, Workspace};
 
-use crate::common::Random;
 use crate::common::genome::{BatchShape, Genome, SHAPES, ceiling, work};
+use crate::common::{Random, assert_rows};
 
 /// What long searches found: the slowest batches before there was a budget for pairs one by one, a limit to screens that
 /// are given up, and tiles for the rest of a block; and the slowest since then.
@@ -59,6 +59,22 @@ impl Search {
         best
     }
 
+    /// Panics unless the batch of the genome, in which screens are given up and tiles take over, has the rows and the
+    /// lists of calls that compute all pairs exactly.
+    fn check_rows(&mut self, genome: Genome) {
+        let Search { backend, shape, .. } = *self;
+        let (case, mut exact) = (genome.case(shape), Workspace::new());
+        let plan = TripletLoss::new().negatives(case.negatives).screen(Screen::Off);
+        let expected = plan.forward(case.batch.batch(), &mut exact).unwrap().into_row_stats();
+        let (rows, _) = case.run(backend, &mut self.workspace);
+        assert_rows(expected, &rows, &format!("{backend}, {shape:?}, {genome:?}"));
+        let batch = MiningBatch::new(&case.batch.anchors, &case.batch.candidates, shape.dim).unwrap();
+        let miner = Miner::new().k(5).backend(backend);
+        let mined = miner.mine(batch, &mut self.workspace).unwrap();
+        let expected = miner.screen(Screen::Off).mine(batch, &mut exact).unwrap();
+        assert!(mined.rows().eq(expected.rows()), "{backend}, {shape:?}, {genome:?}: lists");
+    }
+
     /// Panics if the batch of the genome takes more work than any may.
     fn check(&mut self, work: f64, genome: Genome) {
         let Search { backend, shape, .. } = *self;
@@ -80,6 +96,8 @@ fn no_batch_takes_more_work_than_it_may() {
             let ordinary = search.work(Genome::ordinary());
             let (most, genome) = search.slowest(&KNOWN, 400);
             search.check(most, genome);
+            search.check_rows(genome);
+            KNOWN.into_iter().for_each(|genome| search.check_rows(genome));
             assert!(most > 1.5 * ordinary, "{backend}, {shape:?}: {most:.0} is not much more than {ordinary:.0}");
         }
     }
