@@ -19,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
     for backend in Backend::available() {
         let (rows, screening) = case.run(backend, &mut Workspace::new());
         assert_rows(expected, &rows, backend.name());
-        let (work, most) = (work(backend, screening, shape.dim), ceiling(backend, shape));
+        // The ceiling is a model, not a proof: a new batch may be a little above it, as none that was found is.
+        let (work, most) = (work(backend, screening, shape.dim), 1.1 * ceiling(backend, shape));
         assert!(work <= most, "{backend}, {shape:?}: {work:.0} of {most:.0}, {screening:?} by {genome:?}");
     }
 });
