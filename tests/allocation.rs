@@ -109,7 +109,7 @@ fn data_that_ask_for_another_screen() {
         for screen in Screen::all() {
             let plan = TripletLoss::new().backend(backend).threads(Threads::Serial).screen(screen);
             let mut chosen = Vec::new();
-            for dim in [5, 128] {
+            for dim in [5, 160] {
                 let mut workspace = Workspace::new();
                 for (turn, data) in ALL.into_iter().enumerate() {
                     let mut input = data.batch(3, 300, 420, dim);
