@@ -3,7 +3,7 @@
 
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
-use super::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut};
+use super::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,7 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_rows(self, rows: &[f32], stride: usize, square: &mut [f32x8]) {
         let square: &mut [f32x8; 8] = head_mut(square);
+        assert!(rows.len() >= last_of_rows::<8>(stride));
         for (r, row) in square.iter_mut().enumerate() {
             *row = self.load(&rows[r * stride..]);
         }
