@@ -248,7 +248,9 @@ mod tests {
     fn a_list_forgets_the_last_candidates() {
         let random = &mut Random(3);
         for (k, first) in [(1, 40), (2, 0), (3, 75), (10, 10), (10, 140), (64, 75), (200, 75)] {
-            let similarities: Vec<f32> = (0..150).map(|_| (random.unit() * 8.0).round() / 8.0).collect();
+            let mut similarities: Vec<f32> = (0..150).map(|_| (random.unit() * 8.0).round() / 8.0).collect();
+            // The first one that is forgotten is in every list.
+            similarities[first] = 2.0;
             let [mut once, mut twice] = [(); 2].map(|()| {
                 let mut list = ClosestList::default();
                 list.grow(k).unwrap();
@@ -258,7 +260,7 @@ mod tests {
             for (index, &similarity) in similarities.iter().enumerate() {
                 once.offer(index, similarity, OnlyPositive(7));
                 // Until they are forgotten, only every other one was found.
-                if index < first || index % 2 == 0 {
+                if index <= first || index % 2 == 0 {
                     twice.offer(index, similarity, OnlyPositive(7));
                 }
             }
