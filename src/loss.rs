@@ -128,8 +128,8 @@ impl TripletLoss {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
-        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
-        let mined = mine::mine(plan, batch, prepared, &mut workspace.mining)?;
+        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let mined = mine::mine(plan, batch, exclusions, &mut workspace.mining)?;
         Ok(self.complete(batch, mined, workspace))
     }
 
@@ -208,10 +208,10 @@ impl TripletLoss {
     ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         check_length(Side::RowStats, batch.rows(), rows.len())?;
-        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
-        prepared.check_stats(rows)?;
+        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        exclusions.check_stats(rows)?;
         let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
-        let mined = in_default_environment(|| mine::measure(plan, batch, prepared, rows, &mut workspace.mining))?;
+        let mined = in_default_environment(|| mine::measure(plan, batch, exclusions, rows, &mut workspace.mining))?;
         Ok(in_default_environment(|| self.complete(batch, mined, workspace)))
     }
 

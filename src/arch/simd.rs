@@ -1,6 +1,8 @@
 //! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only
 //! those that this crate needs. Each instruction set implements them in a file of its own.
 
+use super::traits::Costs;
+
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
@@ -30,17 +32,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
-    /// Up to so many rows on both sides, a batch of dot products in `f64` takes less time than rows that are packed for
-    /// a tile in `f32`, with the packing.
-    const DOT_SQUARE: usize;
-    /// Up to so many rows on one side, it does so whatever the other side has.
-    const DOT_FEW: usize;
-    /// How many times as long as a tile of products in `f32` a tile of dot products in `f64` takes, pair for pair.
-    const DOT_COST: f64;
-    /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
-    const FAST_I16: bool;
-    /// Whether [`Simd::dot_i8`] is faster than both, an element for an element.
-    const FAST_I8: bool;
+    /// What computing costs with this set.
+    const COSTS: Costs;
     /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies
     /// unsigned bytes by signed ones, or 0.
     const I8_OFFSET: i32;
@@ -57,8 +50,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// them. It is inlined into the caller.
     fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K);
 
-    /// Prefetches the cache line at `address`, which may be anything, into the second-level cache. Only a hint.
-    fn prefetch(self, address: *const u8);
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
     /// Loads a register of each of the first `F32_LANES` rows of a matrix, whose rows begin `stride` elements apart, into
