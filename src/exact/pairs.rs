@@ -43,7 +43,7 @@ pub(crate) struct SearchedAnchors<'a> {
     pub(crate) anchors: NormedRows<'a>,
     /// The row of the call that the first anchor is.
     pub(crate) first: usize,
-    pub(crate) rules: NegativeRules<'a>,
+    pub(crate) rules: &'a NegativeRules<'a>,
 }
 
 impl<'a> SearchedAnchors<'a> {

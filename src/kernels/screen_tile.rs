@@ -112,6 +112,8 @@ pub(crate) struct PanelHits {
     occupied: u32,
     /// The slots that tiles have used.
     used: usize,
+    /// The candidates of the tiles.
+    width: usize,
 }
 
 impl Default for PanelHits {
@@ -123,6 +125,7 @@ impl Default for PanelHits {
             masks: [0; SLOTS],
             occupied: 0,
             used: 0,
+            width: 0,
         }
     }
 }
@@ -131,7 +134,8 @@ impl Default for PanelHits {
 pub(crate) struct RowHits<'a> {
     /// The row in the block.
     pub(crate) row: usize,
-    /// The ends of the intervals. The upper ones are the receiver's to change.
+    /// The ends of the intervals, `width` of which were written. The upper ones are the receiver's to change.
+    pub(crate) width: usize,
     pub(crate) upper: &'a mut [f32; MAX_WIDTH],
     pub(crate) lower: &'a [f32; MAX_WIDTH],
     /// Bit `l` is set where interval `l` ends in the row's window. Bits beyond the last candidate mean nothing.
@@ -148,7 +152,7 @@ impl PanelHits {
         let slot = self.occupied.trailing_zeros() as usize;
         self.occupied &= self.occupied - 1;
         let (upper, lower) = (&mut self.upper[slot], &self.lower[slot]);
-        Some(RowHits { row: self.rows[slot], upper, lower, mask: self.masks[slot] })
+        Some(RowHits { row: self.rows[slot], width: self.width, upper, lower, mask: self.masks[slot] })
     }
 }
 
@@ -185,7 +189,7 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
         let (steps, width) = (W::FORMAT.steps(dim), panel.len() / W::FORMAT.words_per_candidate(dim));
         let (candidates, candidate_constants) = panel.split_at(steps * width);
         let count = rows.div_ceil(S::TILE_ANCHORS);
-        (hits.occupied, hits.used) = (0, 0);
+        (hits.occupied, hits.used, hits.width) = (0, 0, width);
         let tiles = anchors.chunks_exact(S::TILE_ANCHORS * steps).take(count).enumerate().skip(from);
         for (tile, anchors) in tiles {
             let row = tile * S::TILE_ANCHORS;

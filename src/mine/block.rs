@@ -225,6 +225,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     }
 
     /// Packs the rows as the tiles read them.
+    #[inline(never)]
     fn pack_rows(&mut self, format: Format) {
         const { assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT)) }
         let Call { backend, .. } = *self.of.call;
@@ -267,6 +268,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
     /// left, each while the next row's are fetched; then the rows that were given up.
+    #[inline(never)]
     fn finish_rows(&mut self, format: Format) -> Outcome {
         let (rows, candidates) = (self.lists.len(), self.of.candidates.rows);
         for row in 0..rows {
@@ -325,6 +327,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// Completes some rows, of which the screen leaves too many pairs: those with the last candidates are computed in
     /// exact tiles, as many as it takes that few others are left on the lists.
+    #[inline(never)]
     fn search_rest(&mut self, rows: Range<usize>) {
         for row in rows.clone() {
             self.lists[row].close(&mut self.buffers.windows[row]);

@@ -37,7 +37,7 @@ pub(super) struct DirectBuffers<'a> {
 const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor. The task knows no norms of positives: they are computed here.
-pub(super) fn mine(call: Call<'_>, task: StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
+pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
     let batch = task.batch;
     if batch.candidates() <= MOST_CANDIDATES {
         mine_small(call.backend, task, &mut buffers);
@@ -55,10 +55,10 @@ pub(super) fn mine(call: Call<'_>, task: StatsTask<'_>, mut buffers: DirectBuffe
 
 /// Mines a batch whose candidates are one group: they are measured first, so that one look at an anchor gives its norm,
 /// its positive and its mean.
-fn mine_small(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
         buffers;
-    let StatsTask { batch, exclusions, negatives, .. } = task;
+    let StatsTask { batch, ref exclusions, negatives, .. } = *task;
     let rows = batch.candidate_rows();
     sums.fill(0.0);
     measure_cached_rows(backend, rows.data(), candidate_norms, sums);
@@ -70,7 +70,7 @@ fn mine_small(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers
         *search = ClosestSearch::new(stats.mean_negative().map_or(Admissible::NONE, qualify));
     }
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: exclusions.rules };
+    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: &exclusions.rules };
     anchors.search(NormedRows { rows, norms: candidate_norms }, 0, searches, similarities);
     for (stats, search) in stats.iter_mut().zip(searches.iter()) {
         stats.set_closest_negative(search.found());
@@ -78,8 +78,8 @@ fn mine_small(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers
 }
 
 /// Computes the norm of every anchor and its similarity with its positive, and opens the search that this one limits.
-fn open_rows(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
-    let StatsTask { batch, exclusions, negatives, .. } = task;
+fn open_rows(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+    let StatsTask { batch, ref exclusions, negatives, .. } = *task;
     for row in 0..batch.rows() {
         let [own, dot, other] = pair_dots(backend, batch.anchor_rows().row(row), batch.positive_row(row));
         let (norm, positive_norm) = (own.sqrt(), other.sqrt());
@@ -98,12 +98,12 @@ fn open_rows(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers<
 }
 
 /// Passes over the candidates.
-fn search(call: Call<'_>, task: StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
-    let Call { backend, join, .. } = call;
+fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+    let Call { backend, join, .. } = *call;
     let DirectBuffers { anchor_norms, candidate_norms, sums, searches, similarities, .. } = buffers;
     let (batch, candidates) = (task.batch, task.batch.candidate_rows());
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: task.exclusions.rules };
+    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: &task.exclusions.rules };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let blocks = candidates.blocks(SUM_BLOCK).zip(candidate_norms.chunks_mut(SUM_BLOCK));
         for (block, ((rows, norms), sum)) in blocks.zip(sums.chunks_exact_mut(batch.dim())).enumerate() {
@@ -159,7 +159,7 @@ fn search_block<R: SearchedRow>(
 }
 
 /// Completes every row with its mean and its closest negative.
-fn close_rows(backend: Backend, task: StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+fn close_rows(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
     let DirectBuffers { anchor_norms, sums, stats, searches, positives, .. } = buffers;
     let batch = task.batch;
     for (row, (stats, search)) in stats.iter_mut().zip(searches.iter()).enumerate() {

@@ -13,7 +13,7 @@ use crate::rows::Rows;
 #[derive(Clone, Copy)]
 pub(super) struct MeasuredAnchors<'a> {
     pub(super) batch: Batch<'a>,
-    pub(super) exclusions: SortedExclusions<'a>,
+    pub(super) exclusions: &'a SortedExclusions<'a>,
     pub(super) candidate_norms: &'a [f64],
     /// The norms of the positives, where these are no candidates.
     pub(super) positive_norms: &'a [f64],

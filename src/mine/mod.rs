@@ -87,15 +87,15 @@ fn mine_stats(
 ) -> Result<Mined, Error> {
     if call.screens.is_direct {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
-        return direct::mine(call, task, memory.grow_direct(batch)?);
+        return direct::mine(&call, &task, memory.grow_direct(batch)?);
     }
     let (memory, positive_norms, stats) = memory.grow_stats_of(call, batch)?;
     measure_outside(call.backend, call.join, batch, positive_norms);
     let task = StatsTask { batch, exclusions, positive_norms, negatives };
-    let limits = PositiveLimits { backend: call.backend, task };
+    let limits = PositiveLimits { backend: call.backend, task: &task };
     let limits: Option<&dyn RowLimits> = if negatives == Negatives::Any { None } else { Some(&limits) };
     let stats = Results::Stats(Chunks::new(stats, memory.block_rows));
-    let mined = call.complete(memory, Task::Stats(task), limits, stats)?;
+    let mined = call.complete(memory, Task::Stats(&task), limits, stats)?;
     check_norms(Side::Positives, positive_norms)?;
     Ok(Mined { zero_positives: zero_norms(positive_norms), ..mined })
 }
@@ -168,12 +168,12 @@ fn mine_queries(
     });
     check_norms(Side::Anchors, memory.anchor_norms)?;
     let first = {
-        let limits = QueryLimits { rules, states };
+        let limits = QueryLimits { rules: &rules, states };
         let limits: Option<&dyn RowLimits> = if thresholds.have_upper() { Some(&limits) } else { None };
         call.first_method(&memory, limits)
     };
     let results = Results::Neighbours(Chunks::new(states, size), Chunks::new(neighbours, size * kept));
-    let screening = call.complete_from(memory, Task::Neighbours(rules), first, results)?.screening;
+    let screening = call.complete_from(memory, Task::Neighbours(&rules), first, results)?.screening;
     batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;
     Ok(screening)
 }

@@ -63,7 +63,7 @@ fn smallest_similarity<'a>(
 
 /// The limits of queries that were opened, for the sample.
 pub(super) struct QueryLimits<'a> {
-    pub(super) rules: NegativeRules<'a>,
+    pub(super) rules: &'a NegativeRules<'a>,
     pub(super) states: &'a [QueryState],
 }
 

@@ -6,6 +6,7 @@ use crate::screen::{CostModel, ExactCosts, Method, PairBudget, Pairs, RowList, e
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
+    #[inline(never)]
     pub(super) fn screen(&mut self, format: Format) -> Outcome {
         let rows = self.lists.len();
         let (dim, count) = (self.of.candidates.rows.dim(), self.of.candidates.rows.count());
@@ -69,6 +70,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// Compares the costs of the rest of the block's work after so many candidates: whether to go on
     /// ([`Outcome::Listed`]), to set a finer screen and wait for its pass, or to compute all pairs exactly.
+    #[inline(never)]
     fn compare_costs(&mut self, format: Format, screened: usize) -> Outcome {
         let (candidates, methods) = (self.of.candidates, self.of.call.screens.methods);
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());

@@ -16,9 +16,9 @@ use super::neighbours::QueryState;
 /// What a call searches for in each row.
 #[derive(Clone, Copy)]
 pub(super) enum Task<'a> {
-    Stats(StatsTask<'a>),
+    Stats(&'a StatsTask<'a>),
     /// The closest negatives of each query, which was opened before.
-    Neighbours(NegativeRules<'a>),
+    Neighbours(&'a NegativeRules<'a>),
 }
 
 /// The statistics of each anchor: its positive, its mean negative as if nothing was excluded, and its closest negative.
@@ -94,10 +94,10 @@ impl Divide for Results<'_> {
 
 impl<'a> Task<'a> {
     /// Who is no negative of whom.
-    pub(super) fn rules(&self) -> NegativeRules<'a> {
+    pub(super) fn rules(&self) -> &'a NegativeRules<'a> {
         match self {
-            Task::Stats(task) => task.exclusions.rules,
-            Task::Neighbours(rules) => *rules,
+            Task::Stats(task) => &task.exclusions.rules,
+            Task::Neighbours(rules) => rules,
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Task<'a> {
         results: &mut Results<'_>,
     ) {
         if let (Task::Stats(task), Results::Stats(stats)) = (self, results) {
-            let StatsTask { batch, exclusions, positive_norms, .. } = *task;
+            let StatsTask { batch, ref exclusions, positive_norms, .. } = **task;
             let (sum, candidate_norms) = (candidates.sum, candidates.norms);
             let measured = MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum };
             measure_anchors(backend, &measured, first, norms, stats.slice);
@@ -144,7 +144,7 @@ impl<'a> Task<'a> {
 /// The similarities of the positives, for the sample.
 pub(super) struct PositiveLimits<'a> {
     pub(super) backend: Backend,
-    pub(super) task: StatsTask<'a>,
+    pub(super) task: &'a StatsTask<'a>,
 }
 
 impl RowLimits for PositiveLimits<'_> {

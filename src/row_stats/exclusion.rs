@@ -49,7 +49,7 @@ pub(crate) struct NegativeRules<'a> {
 impl<'a> NegativeRules<'a> {
     /// Who is no negative of row `row`.
     #[inline]
-    pub(crate) fn row(self, row: usize) -> RowRule<'a> {
+    pub(crate) fn row(&self, row: usize) -> RowRule<'a> {
         let excluded = match self.excluded {
             Excluded::Nothing => RowExcluded::Nothing,
             Excluded::Labels { anchors, candidates } => RowExcluded::Label { label: anchors[row], labels: candidates },

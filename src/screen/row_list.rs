@@ -211,9 +211,9 @@ impl<P: Pairs> RowList<P> {
         window: &mut Window,
         budget: &mut PairBudget,
     ) {
-        let RowHits { upper, lower, mask, .. } = hits;
+        let RowHits { width, upper, lower, mask, .. } = hits;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
-        let present = (exact.others.count() - first).min(MAX_WIDTH);
+        let present = width.min(exact.others.count() - first);
         let mut left = mask & (u64::MAX >> (64 - present));
         let mut excluded = rule.among(first, left);
         left &= !excluded;
