@@ -124,7 +124,8 @@ impl Search for ClosestSearch {
         }
         let best = run.values.iter().position(|&similarity| similarity == run.largest);
         match best.filter(|&index| !rule.excludes(first + index)) {
-            Some(index) => self.offer_negative(first + index, run.largest),
+            // Not the largest itself, which may be a zero of the other sign.
+            Some(index) => self.offer_negative(first + index, run.values[index]),
             None => run.values.iter().enumerate().for_each(|(index, &similarity)| {
                 self.offer(first + index, similarity, rule);
             }),
