@@ -59,11 +59,14 @@ pub(crate) struct AnchorConstants {
 pub(crate) struct Window {
     pub(crate) low: f32,
     pub(crate) high: f32,
+    /// Pairs whose intervals end up to here are below the row's upper limit for certain.
+    pub(crate) certain: f32,
 }
 
 impl Window {
     /// The window of a row whose closest negative is known.
-    pub(crate) const CLOSED: Window = Window { low: f32::INFINITY, high: f32::NEG_INFINITY };
+    pub(crate) const CLOSED: Window =
+        Window { low: f32::INFINITY, high: f32::NEG_INFINITY, certain: f32::NEG_INFINITY };
 
     /// Lets nothing in from now on. What lies on a list is still compared with the lower end.
     pub(crate) fn close(&mut self) {
@@ -95,7 +98,7 @@ pub(crate) struct PanelTiles<'a> {
     pub(crate) windows: &'a [Window],
     /// The words of the candidates, `[step][candidate]`, and their constants, `[..][candidate]`.
     pub(crate) panel: &'a [u32],
-    pub(crate) prefetch: PrefetchPlan<'a>,
+    pub(crate) prefetch: &'a PrefetchPlan<'a>,
 }
 
 /// The rows with hits that tiles have found: those some of whose intervals end in the row's window. Each row of numbers
@@ -105,9 +108,9 @@ pub(crate) struct PanelTiles<'a> {
 pub(crate) struct PanelHits {
     upper: [[f32; MAX_WIDTH]; SLOTS],
     lower: [[f32; MAX_WIDTH]; SLOTS],
-    /// Of each slot with a row: the row, and a bit for each candidate whose interval ends in the row's window.
+    /// Of each slot with a row: the row, and which of its intervals end in the row's window.
     rows: [usize; SLOTS],
-    masks: [u64; SLOTS],
+    found: [Found; SLOTS],
     /// Bit `s` is set where slot `s` holds a row.
     occupied: u32,
     /// The slots that tiles have used.
@@ -122,12 +125,23 @@ impl Default for PanelHits {
             upper: [[0.0; MAX_WIDTH]; SLOTS],
             lower: [[0.0; MAX_WIDTH]; SLOTS],
             rows: [0; SLOTS],
-            masks: [0; SLOTS],
+            found: [Found::default(); SLOTS],
             occupied: 0,
             used: 0,
             width: 0,
         }
     }
+}
+
+/// Which intervals of a row end in its window. Bits beyond the last candidate mean nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    /// Bit `l` is set where interval `l` ends in the window.
+    pub(crate) mask: u64,
+    /// The largest lower end of the intervals that end up to [`Window::certain`], and negative infinity without one.
+    pub(crate) reached: f32,
+    /// The bits of `mask` that are left when the window begins at `reached`, if that is above its lower end.
+    pub(crate) raised: u64,
 }
 
 /// A row with hits, and its intervals.
@@ -138,8 +152,7 @@ pub(crate) struct RowHits<'a> {
     pub(crate) width: usize,
     pub(crate) upper: &'a mut [f32; MAX_WIDTH],
     pub(crate) lower: &'a [f32; MAX_WIDTH],
-    /// Bit `l` is set where interval `l` ends in the row's window. Bits beyond the last candidate mean nothing.
-    pub(crate) mask: u64,
+    pub(crate) found: Found,
 }
 
 impl PanelHits {
@@ -152,7 +165,7 @@ impl PanelHits {
         let slot = self.occupied.trailing_zeros() as usize;
         self.occupied &= self.occupied - 1;
         let (upper, lower) = (&mut self.upper[slot], &self.lower[slot]);
-        Some(RowHits { row: self.rows[slot], width: self.width, upper, lower, mask: self.masks[slot] })
+        Some(RowHits { row: self.rows[slot], width: self.width, upper, lower, found: self.found[slot] })
     }
 }
 
@@ -162,7 +175,7 @@ impl PanelHits {
 pub(crate) fn find_hits(
     backend: Backend,
     format: Format,
-    tiles: PanelTiles<'_>,
+    tiles: &PanelTiles<'_>,
     from: usize,
     hits: &mut PanelHits,
 ) -> usize {
@@ -174,7 +187,7 @@ pub(crate) fn find_hits(
 }
 
 struct FindHits<'a, 'b, W> {
-    tiles: PanelTiles<'a>,
+    tiles: &'a PanelTiles<'a>,
     from: usize,
     hits: &'b mut PanelHits,
     words: PhantomData<W>,
@@ -185,7 +198,7 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
         let Self { tiles, from, hits, .. } = self;
-        let PanelTiles { dim, anchors, rows, constants, windows, panel, prefetch } = tiles;
+        let PanelTiles { dim, anchors, rows, constants, windows, panel, prefetch } = *tiles;
         let (steps, width) = (W::FORMAT.steps(dim), panel.len() / W::FORMAT.words_per_candidate(dim));
         let (candidates, candidate_constants) = panel.split_at(steps * width);
         let count = rows.div_ceil(S::TILE_ANCHORS);
@@ -263,7 +276,7 @@ impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
             let slot = hits.used + r;
             hits.rows[slot] = tile.row + r;
             let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
-            hits.masks[slot] = write_lower::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, upper, lower);
+            hits.found[slot] = write_lower::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, upper, lower);
         }
         hits.used += ANCHORS;
     }
@@ -288,7 +301,7 @@ fn write_upper<S: Simd, W: Words, const REGISTERS: usize>(
     hits != 0
 }
 
-/// Writes the lower ends of a row; bit `l` of the result is set where upper end `l` is in the row's window.
+/// Writes the lower ends of a row, and finds what matters of it.
 #[inline(always)]
 fn write_lower<S: Simd, W: Words, const REGISTERS: usize>(
     simd: S,
@@ -296,16 +309,24 @@ fn write_lower<S: Simd, W: Words, const REGISTERS: usize>(
     loaded: &[W::Constants<S>; REGISTERS],
     upper: &[f32; MAX_WIDTH],
     lower: &mut [f32; MAX_WIDTH],
-) -> u64 {
-    let (low, high) = (simd.splat(window.low), simd.splat(window.high));
-    let mut hits = 0;
+) -> Found {
+    let (low, high, certain) = (simd.splat(window.low), simd.splat(window.high), simd.splat(window.certain));
+    let (mut mask, mut largest) = (0, simd.splat(f32::NEG_INFINITY));
     for (c, loaded) in loaded.iter().enumerate() {
         let at = c * S::F32_LANES;
         let (length, ends) = (W::length(simd, row, loaded), simd.load(&upper[at..]));
-        hits |= u64::from(simd.in_range(ends, low, high)) << at;
-        simd.store(simd.sub(ends, length), &mut lower[at..]);
+        let lower_ends = simd.sub(ends, length);
+        mask |= u64::from(simd.in_range(ends, low, high)) << at;
+        largest = simd.max_where(largest, lower_ends, ends, certain);
+        simd.store(lower_ends, &mut lower[at..]);
     }
-    hits
+    let (reached, mut raised) = (simd.largest(largest), 0);
+    let low = simd.splat(if reached > window.low { reached } else { window.low });
+    for c in 0..REGISTERS {
+        let at = c * S::F32_LANES;
+        raised |= u64::from(simd.in_range(simd.load(&upper[at..]), low, high)) << at;
+    }
+    Found { mask, reached, raised }
 }
 
 /// The sums of products of a tile, in ascending order of steps.

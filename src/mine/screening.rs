@@ -25,7 +25,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan(format, next_panel, panels.len() - 1 - panel);
-            self.screen_panel(format, words, panel * width, prefetch, &mut budget);
+            self.screen_panel(format, words, panel * width, &prefetch, &mut budget);
             let present = width.min(count - panel * width);
             self.of.state.screening.count_pairs(Method::Screen(format), rows * present);
             self.screened = panel * width + present;
@@ -121,14 +121,14 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         format: Format,
         panel: &[u32],
         first: usize,
-        prefetch: PrefetchPlan<'_>,
+        prefetch: &PrefetchPlan<'_>,
         budget: &mut PairBudget,
     ) {
         let (backend, rules) = (self.of.call.backend, self.of.task.rules());
         let rows = self.lists.len();
         let (mut tile, tiles) = (0, rows.div_ceil(backend.traits().tile_anchors));
         while tile < tiles {
-            let tiles_of_panel = PanelTiles {
+            let panel_tiles = PanelTiles {
                 dim: self.of.candidates.rows.dim(),
                 anchors: &*self.buffers.words,
                 rows,
@@ -137,7 +137,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 panel,
                 prefetch,
             };
-            tile = find_hits(backend, format, tiles_of_panel, tile, self.buffers.hits);
+            tile = find_hits(backend, format, &panel_tiles, tile, self.buffers.hits);
             // The windows of rows beyond the last are closed, so that these have no hits.
             while let Some(hits) = self.buffers.hits.next_row() {
                 let row = hits.row;

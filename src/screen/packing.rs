@@ -21,7 +21,7 @@ pub(crate) fn unit(format: Format) -> f32 {
     if format == Format::Float32 { UNIT } else { 1.0 }
 }
 
-/// Packs up to [`MAX_LANES`] anchors, and returns what a tile must know of each.
+/// Packs up to [`MAX_LANES`] anchors, and returns what a tile must know of each; of rows beyond the last, anything.
 pub(crate) fn pack_anchors(
     backend: Backend,
     format: Format,
@@ -38,7 +38,11 @@ pub(crate) fn pack_anchors(
         return [constants; MAX_LANES];
     }
     let packed = pack_integers(backend, format, rows, params.center.values(), None, scratch, target);
-    packed.map(|row| anchor_constants(&row, rows.dim, center, offset(backend, format)))
+    let (mut constants, offset) = ([AnchorConstants::default(); MAX_LANES], offset(backend, format));
+    for (constants, row) in constants.iter_mut().zip(&packed).take(rows.norms.len()) {
+        *constants = anchor_constants(row, rows.dim, center, offset);
+    }
+    constants
 }
 
 /// Packs up to [`MAX_LANES`] candidates, with their constants.

@@ -2,7 +2,7 @@
 
 use super::budget::PairBudget;
 use crate::exact::{ExactRow, SearchedRow};
-use crate::kernels::{MAX_WIDTH, RowHits, Window};
+use crate::kernels::{Found, MAX_WIDTH, RowHits, Window};
 use crate::row_stats::{Admissible, RowRule, Search};
 use crate::rows::Rows;
 
@@ -13,7 +13,8 @@ use crate::rows::Rows;
 pub(crate) struct RowList<P: Pairs> {
     pub(super) pairs: P,
     pub(super) search: P::Search,
-    limits: CertainLimits,
+    /// Pairs whose intervals begin above this are above the row's lower limit for certain.
+    above: f32,
     units: ScreenUnits,
     /// The pairs that were computed exactly.
     pub(super) scored: usize,
@@ -100,20 +101,12 @@ impl ScreenUnits {
     }
 }
 
-/// Between which ends an interval is that of a pair that qualifies for certain: the lower end above `above`, the upper
-/// end at most `up_to`.
-#[derive(Clone, Copy, Debug)]
-struct CertainLimits {
-    above: f32,
-    up_to: f32,
-}
-
 impl<P: Pairs> Default for RowList<P> {
     fn default() -> RowList<P> {
         RowList {
             pairs: P::default(),
             search: P::Search::default(),
-            limits: CertainLimits { above: f32::NEG_INFINITY, up_to: f32::INFINITY },
+            above: f32::NEG_INFINITY,
             units: ScreenUnits { unit: 1.0, shift: 0.0 },
             scored: 0,
             doubtful: 0,
@@ -149,12 +142,16 @@ impl<P: Pairs> RowList<P> {
     pub(crate) fn open(&mut self, admissible: Admissible, units: ScreenUnits, longest: f32) -> Window {
         let (above, up_to) = (units.of(admissible.low), units.of(admissible.high));
         self.pairs.open(&mut self.search, admissible);
-        self.limits = CertainLimits { above, up_to };
+        self.above = above;
         self.units = units;
         self.scored = 0;
         self.doubtful = 0;
         self.given_up_at = usize::MAX;
-        if admissible.is_empty() { Window::CLOSED } else { Window { low: above, high: up_to + longest } }
+        if admissible.is_empty() {
+            Window::CLOSED
+        } else {
+            Window { low: above, high: up_to + longest, certain: up_to }
+        }
     }
 
     /// Ends a zero row at once. All its similarities are 0, so that its first negatives stand for all.
@@ -211,31 +208,24 @@ impl<P: Pairs> RowList<P> {
         window: &mut Window,
         budget: &mut PairBudget,
     ) {
-        let RowHits { width, upper, lower, mask, .. } = hits;
+        let RowHits { width, upper, lower, found, .. } = hits;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
-        let present = width.min(exact.others.count() - first);
-        let mut left = mask & (u64::MAX >> (64 - present));
-        let mut excluded = rule.among(first, left);
-        left &= !excluded;
+        let present = u64::MAX >> (64 - width.min(exact.others.count() - first));
+        let excluded = rule.among(first, found.mask & present);
+        let mut left = found.mask & present & !excluded;
         if left.count_ones() >= P::MANY {
             // First the window, then the list: most of what a row's first panel holds falls to the best of it.
-            while excluded != 0 {
-                upper[excluded.trailing_zeros() as usize] = f32::NAN;
-                excluded &= excluded - 1;
-            }
-            upper[present..].fill(f32::NAN);
-            raise(window, largest_lower(self.limits.up_to, upper, lower));
-            left &= window.hits(upper);
+            left &= raise_to_hits(window, found, left, upper, lower);
         }
         while left != 0 {
             let lane = left.trailing_zeros() as usize;
             left &= left - 1;
             let (upper, lower) = (upper[lane], lower[lane]);
             // What lies above the limit does not qualify.
-            if lower > self.limits.up_to || P::LEAVES_OUT && upper < window.low {
+            if lower > window.certain || P::LEAVES_OUT && upper < window.low {
                 continue;
             }
-            if upper > self.limits.up_to || lower <= self.limits.above {
+            if upper > window.certain || lower <= self.above {
                 self.doubtful += 1;
             } else {
                 raise(window, self.pairs.reached_with(lower));
@@ -299,15 +289,31 @@ impl<P: Pairs> RowList<P> {
     }
 }
 
-/// The largest lower end of the intervals that end up to `limit`, and negative infinity without one.
-fn largest_lower(limit: f32, upper: &[f32; MAX_WIDTH], lower: &[f32; MAX_WIDTH]) -> f32 {
-    const LANES: usize = 8;
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for (upper, lower) in upper.as_chunks::<LANES>().0.iter().zip(lower.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            let admitted = if upper[lane] <= limit { lower[lane] } else { f32::NEG_INFINITY };
-            largest[lane] = if admitted > largest[lane] { admitted } else { largest[lane] };
-        }
+/// Raises a window to the best of the hits `left` of a row, and returns those that are in it then. The tile has found them,
+/// but for hits that are not among `left` and may have raised its window.
+fn raise_to_hits(
+    window: &mut Window,
+    found: Found,
+    left: u64,
+    upper: &[f32; MAX_WIDTH],
+    lower: &[f32; MAX_WIDTH],
+) -> u64 {
+    let is_certain = |lane: u32| upper[lane as usize] <= window.certain;
+    if !ones(found.mask & !left).any(is_certain) {
+        raise(window, found.reached);
+        return found.raised;
     }
-    largest.into_iter().fold(f32::NEG_INFINITY, |one, other| if other > one { other } else { one })
+    let ends = ones(left).filter(|&lane| is_certain(lane)).map(|lane| lower[lane as usize]);
+    let reached = ends.fold(f32::NEG_INFINITY, |one, other| if other > one { other } else { one });
+    raise(window, reached);
+    window.hits(upper)
+}
+
+/// The places of the bits that are set.
+fn ones(mut bits: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let lane = (bits != 0).then(|| bits.trailing_zeros());
+        bits &= bits.wrapping_sub(1);
+        lane
+    })
 }

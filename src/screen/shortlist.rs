@@ -12,6 +12,9 @@ use crate::rows::Rows;
 /// bytes all that lies within an interval of the best, some tens. More room costs memory and a longer pass over it.
 const CAPACITY: usize = 32;
 
+/// The numbers that are looked at together.
+const LANES: usize = 4;
+
 /// The pairs that the screen could not rule out yet, in ascending order of candidates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortlist {
@@ -46,13 +49,18 @@ impl Shortlist {
         if self.length < 2 {
             return (self.length == 1 && self.upper[0] >= f32::MIN).then_some(0);
         }
-        let best = largest(&self.upper);
-        (best >= f32::MIN).then(|| in_range(&self.upper, best, best).trailing_zeros() as usize)
+        let best = largest(self.used());
+        (best >= f32::MIN).then(|| in_range(self.used(), best, best).trailing_zeros() as usize)
+    }
+
+    /// The upper ends of the pairs, and perhaps some places without one: whole lanes of [`largest`].
+    fn used(&self) -> &[f32] {
+        &self.upper[..self.length.next_multiple_of(LANES)]
     }
 
     /// Keeps the pairs at these positions.
     fn keep(&mut self, mut positions: u64) {
-        let mut kept = 0;
+        let (mut kept, length) = (0, self.length);
         while positions != 0 {
             let index = positions.trailing_zeros() as usize;
             positions &= positions - 1;
@@ -60,21 +68,21 @@ impl Shortlist {
             self.upper[kept] = self.upper[index];
             kept += 1;
         }
-        self.upper[kept..].fill(f32::NEG_INFINITY);
+        self.upper[kept..length].fill(f32::NEG_INFINITY);
         self.length = kept;
     }
 }
 
-/// The largest of the numbers, none of which is NaN.
-fn largest(numbers: &[f32; CAPACITY]) -> f32 {
-    const LANES: usize = 8;
-    let mut largest = [f32::NEG_INFINITY; LANES];
+/// The largest of some numbers, whole lanes of them, none of which is NaN.
+fn largest(numbers: &[f32]) -> f32 {
+    let larger = |one: f32, other: f32| if other > one { other } else { one };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
     for numbers in numbers.as_chunks::<LANES>().0 {
-        for (largest, &number) in largest.iter_mut().zip(numbers) {
-            *largest = if number > *largest { number } else { *largest };
+        for (lane, &number) in lanes.iter_mut().zip(numbers) {
+            *lane = larger(*lane, number);
         }
     }
-    largest.into_iter().fold(f32::NEG_INFINITY, |one, other| if other > one { other } else { one })
+    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
 }
 
 impl Pairs for Shortlist {
@@ -90,8 +98,7 @@ impl Pairs for Shortlist {
 
     fn open(&mut self, search: &mut ClosestSearch, admissible: Admissible) {
         self.open_search(search, admissible);
-        self.upper = [f32::NEG_INFINITY; CAPACITY];
-        self.length = 0;
+        self.keep(0);
     }
 
     fn open_search(&self, search: &mut ClosestSearch, admissible: Admissible) {
@@ -121,8 +128,8 @@ impl Pairs for Shortlist {
     }
 
     fn prune(&mut self, low: f32) {
-        const { assert!(CAPACITY <= 64) }
-        self.keep(in_range(&self.upper, low.max(f32::MIN), f32::INFINITY));
+        const { assert!(CAPACITY <= 64 && CAPACITY.is_multiple_of(LANES)) }
+        self.keep(in_range(self.used(), low.max(f32::MIN), f32::INFINITY));
     }
 
     fn forget_from(&mut self, first: usize) {
