@@ -2,8 +2,7 @@
 
 use crate::arch::Backend;
 use crate::error::{Error, Side};
-use crate::kernels::{cosine, dots};
-use crate::rows::Rows;
+use crate::kernels::{NormedRows, cosine, dots};
 
 /// Checks the norms of a side's rows. A norm is finite if, and only if, its row is.
 pub(crate) fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
@@ -27,27 +26,26 @@ pub(crate) fn mean_negative(total: f64, norm: f64, positive: Option<f64>, candid
     if norm == 0.0 { 0.0 } else { (total / norm - positive.unwrap_or(0.0)) / negatives as f64 }
 }
 
-/// A row with what its exact similarities need: one side of several pairs.
+/// An anchor with what its exact similarities need.
 #[derive(Clone, Copy)]
 pub(crate) struct ExactRow<'a> {
     pub(crate) backend: Backend,
     pub(crate) row: &'a [f32],
     pub(crate) norm: f64,
-    pub(crate) others: Rows<'a>,
-    pub(crate) other_norms: &'a [f64],
+    pub(crate) candidates: NormedRows<'a>,
 }
 
 impl ExactRow<'_> {
-    /// The exact similarities with some of the other rows.
+    /// The exact similarities with some of the candidates.
     pub(crate) fn cosines<const PAIRS: usize>(&self, others: [usize; PAIRS]) -> [f32; PAIRS] {
         let mut rows = [&[][..]; PAIRS];
         for (row, &index) in rows.iter_mut().zip(&others) {
-            *row = self.others.row(index);
+            *row = self.candidates.rows.row(index);
         }
         let dots = dots(self.backend, self.row, rows);
         let mut cosines = [0.0; PAIRS];
         for pair in 0..PAIRS {
-            cosines[pair] = cosine(dots[pair], self.norm, self.other_norms[others[pair]]) as f32;
+            cosines[pair] = cosine(dots[pair], self.norm, self.candidates.norms[others[pair]]) as f32;
         }
         cosines
     }

@@ -96,6 +96,7 @@ impl Similarities {
 
 /// Computes the similarities of up to [`MOST_ANCHORS`] anchors with up to [`MOST_CANDIDATES`] candidates. `sought` says
 /// what is looked for in the row of each anchor.
+#[inline]
 pub(crate) fn compute_similarities(
     backend: Backend,
     anchors: NormedRows<'_>,

@@ -34,8 +34,17 @@ pub(crate) const MAX_WIDTH: usize = 48;
 /// The most anchors of a tile.
 const MAX_ANCHORS: usize = 8;
 
-/// The rows for whose intervals there is room: several tiles with hits, in memory that stays in the first-level cache.
-const SLOTS: usize = 2 * MAX_ANCHORS;
+/// The rows for whose intervals there is room: those with hits of several tiles, in memory that stays in the first-level
+/// cache.
+const SLOTS: usize = 3 * MAX_ANCHORS;
+
+/// Whether a row has so many hits, three or more, that its window is raised to the best of them at once. Not every CPU has
+/// an instruction that counts bits.
+#[inline(always)]
+pub(crate) fn are_many_hits(mask: u64) -> bool {
+    let without_first = mask & mask.wrapping_sub(1);
+    without_first & without_first.wrapping_sub(1) != 0
+}
 
 /// What a tile knows of an anchor beside its words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,10 +120,9 @@ pub(crate) struct PanelHits {
     /// Of each slot with a row: the row, and which of its intervals end in the row's window.
     rows: [usize; SLOTS],
     found: [Found; SLOTS],
-    /// Bit `s` is set where slot `s` holds a row.
-    occupied: u32,
-    /// The slots that tiles have used.
+    /// The slots that hold rows, and those of them that were taken.
     used: usize,
+    taken: usize,
     /// The candidates of the tiles.
     width: usize,
 }
@@ -126,8 +134,8 @@ impl Default for PanelHits {
             lower: [[0.0; MAX_WIDTH]; SLOTS],
             rows: [0; SLOTS],
             found: [Found::default(); SLOTS],
-            occupied: 0,
             used: 0,
+            taken: 0,
             width: 0,
         }
     }
@@ -138,7 +146,8 @@ impl Default for PanelHits {
 pub(crate) struct Found {
     /// Bit `l` is set where interval `l` ends in the window.
     pub(crate) mask: u64,
-    /// The largest lower end of the intervals that end up to [`Window::certain`], and negative infinity without one.
+    /// Where [there are many](are_many_hits): the largest lower end of the intervals that end up to [`Window::certain`], and negative
+    /// infinity without one.
     pub(crate) reached: f32,
     /// The bits of `mask` that are left when the window begins at `reached`, if that is above its lower end.
     pub(crate) raised: u64,
@@ -159,11 +168,11 @@ impl PanelHits {
     /// Takes the next row with hits, in ascending order.
     #[inline]
     pub(crate) fn next_row(&mut self) -> Option<RowHits<'_>> {
-        if self.occupied == 0 {
+        if self.taken == self.used {
             return None;
         }
-        let slot = self.occupied.trailing_zeros() as usize;
-        self.occupied &= self.occupied - 1;
+        let slot = self.taken;
+        self.taken += 1;
         let (upper, lower) = (&mut self.upper[slot], &self.lower[slot]);
         Some(RowHits { row: self.rows[slot], width: self.width, upper, lower, found: self.found[slot] })
     }
@@ -202,7 +211,7 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
         let (steps, width) = (W::FORMAT.steps(dim), panel.len() / W::FORMAT.words_per_candidate(dim));
         let (candidates, candidate_constants) = panel.split_at(steps * width);
         let count = rows.div_ceil(S::TILE_ANCHORS);
-        (hits.occupied, hits.used, hits.width) = (0, 0, width);
+        (hits.used, hits.taken, hits.width) = (0, 0, width);
         let tiles = anchors.chunks_exact(S::TILE_ANCHORS * steps).take(count).enumerate().skip(from);
         for (tile, anchors) in tiles {
             let row = tile * S::TILE_ANCHORS;
@@ -259,26 +268,20 @@ impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
         for (c, loaded) in loaded.iter_mut().enumerate() {
             *loaded = W::load_constants(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
         }
-        let slots: &mut [[f32; MAX_WIDTH]; ANCHORS] =
-            hits.upper[hits.used..].first_chunk_mut().expect("room for a tile");
-        let mut rows_hit = 0_u32;
+        // A row without hits leaves its slot to the next one.
+        let (first, mut used) = (hits.used, hits.used);
         for r in 0..ANCHORS {
-            let hit = write_upper::<S, W, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &loaded, &mut slots[r]);
-            rows_hit |= u32::from(hit) << r;
+            let upper = &mut hits.upper[used];
+            let hit = write_upper::<S, W, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &loaded, upper);
+            hits.rows[used] = tile.row + r;
+            used += usize::from(hit);
         }
-        if rows_hit == 0 {
-            return;
-        }
-        hits.occupied |= rows_hit << hits.used;
-        while rows_hit != 0 {
-            let r = rows_hit.trailing_zeros() as usize;
-            rows_hit &= rows_hit - 1;
-            let slot = hits.used + r;
-            hits.rows[slot] = tile.row + r;
+        for slot in first..used {
+            let r = hits.rows[slot] - tile.row;
             let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
             hits.found[slot] = write_lower::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, upper, lower);
         }
-        hits.used += ANCHORS;
+        hits.used = used;
     }
 }
 
@@ -319,6 +322,9 @@ fn write_lower<S: Simd, W: Words, const REGISTERS: usize>(
         mask |= u64::from(simd.in_range(ends, low, high)) << at;
         largest = simd.max_where(largest, lower_ends, ends, certain);
         simd.store(lower_ends, &mut lower[at..]);
+    }
+    if !are_many_hits(mask) {
+        return Found { mask, ..Found::default() };
     }
     let (reached, mut raised) = (simd.largest(largest), 0);
     let low = simd.splat(if reached > window.low { reached } else { window.low });

@@ -6,7 +6,7 @@ use super::Call;
 use super::task::{Results, Task};
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{ExactRow, SearchedAnchors};
+use crate::exact::PairsOf;
 use crate::kernels::{
     AnchorConstants, Format, MAX_LANES, NormedRows, PanelHits, PanelTarget, RawRows, Similarities, Window, scratch_len,
 };
@@ -133,6 +133,16 @@ impl Block<'_> {
         } else {
             ListedBlock::new(self, buffers, several).mine(measured);
         }
+    }
+}
+
+impl Block<'_> {
+    /// The pairs of its rows with all candidates.
+    pub(super) fn pairs(&self) -> PairsOf<'_> {
+        let Block { call, task, candidates, first, norms, .. } = self;
+        let anchors = NormedRows { rows: call.sides.anchors.range(*first, norms.len()), norms };
+        let candidates = NormedRows { rows: candidates.rows, norms: candidates.norms };
+        PairsOf { backend: call.backend, anchors, first: *first, candidates, rules: task.rules() }
     }
 }
 
@@ -279,7 +289,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 next.close(&mut self.buffers.windows[row + 1]);
                 next.prefetch_best(candidates);
             }
-            let exact = self.exact_row(row);
+            let exact = self.of.pairs().of_row(row);
             self.lists[row].score_best(&exact, &mut self.buffers.windows[row]);
         }
         let listed = self.lists.iter().map(RowList::length).sum();
@@ -291,7 +301,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             if let Some(next) = self.lists.get(row + 1) {
                 next.prefetch(candidates);
             }
-            let exact = self.exact_row(row);
+            let exact = self.of.pairs().of_row(row);
             let list = &mut self.lists[row];
             if !list.is_given_up() {
                 list.finish(&exact, &mut self.buffers.windows[row]);
@@ -338,7 +348,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         }
         let mut computed = self.search_from(rows.clone(), first);
         for row in rows.clone() {
-            let exact = self.exact_row(row);
+            let exact = self.of.pairs().of_row(row);
             let (list, window) = (&mut self.lists[row], &mut self.buffers.windows[row]);
             let before = list.scored();
             list.raise_to_found(window);
@@ -365,25 +375,9 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns how many of them
     /// are no pairs with a positive.
     fn search_from(&mut self, rows: Range<usize>, first: usize) -> usize {
-        let Block { call, task, candidates, norms, .. } = &self.of;
-        let (row, count) = (self.of.first + rows.start, candidates.rows.count() - first);
-        let anchors = NormedRows { rows: call.sides.anchors.range(row, rows.len()), norms: &norms[rows.clone()] };
-        let anchors = SearchedAnchors { backend: call.backend, anchors, first: row, rules: task.rules() };
-        let others = NormedRows { rows: candidates.rows, norms: candidates.norms }.range(first, count);
-        anchors.search(others, first, &mut self.lists[rows.clone()], self.buffers.similarities);
+        let count = self.of.candidates.rows.count() - first;
+        self.of.pairs().search(rows.start, first, &mut self.lists[rows.clone()], self.buffers.similarities);
         self.of.state.screening.count_pairs(Method::Exact, rows.len().saturating_mul(count));
         rows.len().saturating_mul(count.saturating_sub(1))
-    }
-
-    /// What is needed to compute pairs of a row exactly.
-    pub(super) fn exact_row(&self, row: usize) -> ExactRow<'a> {
-        let (call, candidates) = (self.of.call, self.of.candidates);
-        ExactRow {
-            backend: call.backend,
-            row: call.sides.anchors.row(self.of.first + row),
-            norm: self.of.norms[row],
-            others: candidates.rows,
-            other_norms: candidates.norms,
-        }
     }
 }

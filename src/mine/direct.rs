@@ -10,7 +10,7 @@ use super::task::StatsTask;
 use crate::arch::Backend;
 use crate::error::{Error, Side};
 use crate::exact::{
-    SUM_BLOCK, SearchedAnchors, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative,
+    SUM_BLOCK, PairsOf, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative,
 };
 use crate::kernels::{
     MOST_CANDIDATES, NormedRows, Similarities, add_unit_rows, cosine, dot_sum, measure_cached_rows, pair_dots,
@@ -58,7 +58,7 @@ pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuf
 fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
         buffers;
-    let StatsTask { batch, ref exclusions, negatives, .. } = *task;
+    let StatsTask { batch, exclusions, negatives, .. } = *task;
     let rows = batch.candidate_rows();
     sums.fill(0.0);
     measure_cached_rows(backend, rows.data(), candidate_norms, sums);
@@ -70,8 +70,9 @@ fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffer
         *search = ClosestSearch::new(stats.mean_negative().map_or(Admissible::NONE, qualify));
     }
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: &exclusions.rules };
-    anchors.search(NormedRows { rows, norms: candidate_norms }, 0, searches, similarities);
+    let candidates = NormedRows { rows, norms: candidate_norms };
+    let pairs = PairsOf { backend, anchors, first: 0, candidates, rules: &exclusions.rules };
+    pairs.search(0, 0, searches, similarities);
     for (stats, search) in stats.iter_mut().zip(searches.iter()) {
         stats.set_closest_negative(search.found());
     }
@@ -79,7 +80,7 @@ fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffer
 
 /// Computes the norm of every anchor and its similarity with its positive, and opens the search that this one limits.
 fn open_rows(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
-    let StatsTask { batch, ref exclusions, negatives, .. } = *task;
+    let StatsTask { batch, exclusions, negatives, .. } = *task;
     for row in 0..batch.rows() {
         let [own, dot, other] = pair_dots(backend, batch.anchor_rows().row(row), batch.positive_row(row));
         let (norm, positive_norm) = (own.sqrt(), other.sqrt());
@@ -103,14 +104,16 @@ fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>
     let DirectBuffers { anchor_norms, candidate_norms, sums, searches, similarities, .. } = buffers;
     let (batch, candidates) = (task.batch, task.batch.candidate_rows());
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
-    let anchors = SearchedAnchors { backend, anchors, first: 0, rules: &task.exclusions.rules };
+    // The norms of candidates are computed on the way.
+    let none = NormedRows { rows: candidates, norms: &[] };
+    let pairs = PairsOf { backend, anchors, first: 0, candidates: none, rules: &task.exclusions.rules };
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let blocks = candidates.blocks(SUM_BLOCK).zip(candidate_norms.chunks_mut(SUM_BLOCK));
         for (block, ((rows, norms), sum)) in blocks.zip(sums.chunks_exact_mut(batch.dim())).enumerate() {
-            search_block(anchors, rows, block * SUM_BLOCK, (norms, sum), searches, similarities);
+            search_block(&pairs, rows, block * SUM_BLOCK, (norms, sum), searches, similarities);
         }
     } else {
-        search_shared(join, anchors, candidates, candidate_norms, sums, searches);
+        search_shared(join, &pairs, candidate_norms, sums, searches);
     }
     combine_blocks(sums, batch.dim());
 }
@@ -118,12 +121,12 @@ fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
 fn search_shared(
     join: Join,
-    anchors: SearchedAnchors<'_>,
-    candidates: Rows<'_>,
+    pairs: &PairsOf<'_>,
     norms: &mut [f64],
     sums: &mut [f64],
     searches: &mut [ClosestSearch],
 ) {
+    let candidates = pairs.candidates.rows;
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     let count = searches.len();
     opened[..count].copy_from_slice(searches);
@@ -133,7 +136,7 @@ fn search_shared(
         let (mut own, mut similarities) = (opened, Similarities::EMPTY);
         let (first, searches) = (block * SUM_BLOCK, &mut own[..count]);
         let rows = candidates.range(first, norms.slice.len());
-        search_block(anchors, rows, first, (norms.slice, sums.slice), searches, &mut similarities);
+        search_block(pairs, rows, first, (norms.slice, sums.slice), searches, &mut similarities);
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for (found, own) in found.iter_mut().zip(searches) {
             found.merge(own);
@@ -143,7 +146,7 @@ fn search_shared(
 
 /// One pass over a block of candidates, the first of which is candidate `first`: their norms, their sum, and every pair.
 fn search_block<R: SearchedRow>(
-    anchors: SearchedAnchors<'_>,
+    pairs: &PairsOf<'_>,
     rows: Rows<'_>,
     first: usize,
     (norms, sum): (&mut [f64], &mut [f64]),
@@ -153,8 +156,8 @@ fn search_block<R: SearchedRow>(
     let size = group_rows(rows.dim());
     sum.fill(0.0);
     for (group, (rows, norms)) in rows.blocks(size).zip(norms.chunks_mut(size)).enumerate() {
-        anchors.measure_group(rows, norms, first + group * size, searches, similarities);
-        add_unit_rows(anchors.backend, rows.data(), norms, sum);
+        pairs.measure_group(rows, norms, first + group * size, searches, similarities);
+        add_unit_rows(pairs.backend, rows.data(), norms, sum);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::rows::Rows;
 /// What anchors are measured with.
 #[derive(Clone, Copy)]
 pub(super) struct MeasuredAnchors<'a> {
-    pub(super) batch: Batch<'a>,
+    pub(super) batch: &'a Batch<'a>,
     pub(super) exclusions: &'a SortedExclusions<'a>,
     pub(super) candidate_norms: &'a [f64],
     /// The norms of the positives, where these are no candidates.
@@ -31,7 +31,7 @@ pub(super) fn measure_anchors(
     stats: &mut [RowStats],
 ) {
     /// The anchors that a kernel takes at once.
-    const AT_ONCE: usize = 16;
+    const AT_ONCE: usize = 8;
     let MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum } = *with;
     let (mut positives, mut dots) = ([&[][..]; AT_ONCE], [[0.0; 3]; AT_ONCE]);
     for (group, (norms, stats)) in norms.chunks_mut(AT_ONCE).zip(stats.chunks_mut(AT_ONCE)).enumerate() {
@@ -56,7 +56,7 @@ pub(super) fn measure_anchors(
 
 /// Computes the norms of the positives that are no candidates. Whether they are finite is looked at when all else is
 /// done: until then similarities with them decide nothing.
-pub(super) fn measure_outside(backend: Backend, join: Join, batch: Batch<'_>, norms: &mut [f64]) {
+pub(super) fn measure_outside(backend: Backend, join: Join, batch: &Batch<'_>, norms: &mut [f64]) {
     if let Some(rows) = batch.outside_rows() {
         measure_norms(backend, join, rows, norms);
     }

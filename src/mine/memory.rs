@@ -68,9 +68,9 @@ impl MineMemory {
 
     /// What the last call, which was over `batch`, has left.
     pub(crate) fn results<'a>(&'a self, batch: Batch<'a>, exclusions: SortedExclusions<'a>) -> MineResults<'a> {
-        let (candidate_norms, candidate_sum) = norms_and_sum(&self.candidates, batch);
+        let (candidate_norms, candidate_sum) = norms_and_sum(&self.candidates, &batch);
         let anchor_norms = &self.anchor_norms[..batch.rows()];
-        let positive_norms = &self.positive_norms[..rows_outside(batch)];
+        let positive_norms = &self.positive_norms[..rows_outside(&batch)];
         let stats = self.stats(batch.rows());
         let means = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         let label_sums = self.means.sums(means);
@@ -82,11 +82,12 @@ impl MineMemory {
         &mut self,
         backend: Backend,
         join: Join,
-        batch: Batch<'_>,
-        exclusions: SortedExclusions<'_>,
+        batch: &Batch<'_>,
+        exclusions: &SortedExclusions<'_>,
     ) -> Result<(), Error> {
         let MineMemory { candidates, anchor_norms, means, .. } = self;
         let (candidate_norms, candidate_sum) = norms_and_sum(candidates, batch);
+        let (batch, exclusions) = (*batch, *exclusions);
         let of = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         of.sum_labels(backend, join, means)
     }
@@ -96,17 +97,18 @@ impl MineMemory {
         &mut self,
         backend: Backend,
         join: Join,
-        batch: Batch<'_>,
-        exclusions: SortedExclusions<'_>,
+        batch: &Batch<'_>,
+        exclusions: &SortedExclusions<'_>,
     ) -> Result<(), Error> {
         let MineMemory { candidates, anchor_norms, stats, means, .. } = self;
         let (candidate_norms, candidate_sum) = norms_and_sum(candidates, batch);
+        let (batch, exclusions) = (*batch, *exclusions);
         let of = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         of.write(backend, join, means, &mut stats[..batch.rows()])
     }
 
     /// Grows to what a call without screens needs, and lends it out.
-    pub(super) fn grow_direct(&mut self, batch: Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
+    pub(super) fn grow_direct(&mut self, batch: &Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
         let (candidate_norms, sums) = self.candidates.grow_measures(batch.candidate_side(), batch.candidate_rows())?;
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
@@ -121,7 +123,7 @@ impl MineMemory {
     }
 
     /// Grows to what a batch is measured in, whose statistics are there, and lends it out.
-    pub(super) fn grow_measures(&mut self, batch: Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
+    pub(super) fn grow_measures(&mut self, batch: &Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
         let side = batch.candidate_side();
         Ok(MeasureBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
@@ -138,8 +140,8 @@ impl MineMemory {
     /// norms of positives that are no candidates, and the statistics.
     pub(super) fn grow_stats_of<'a>(
         &'a mut self,
-        call: Call<'a>,
-        batch: Batch<'_>,
+        call: &Call<'a>,
+        batch: &Batch<'_>,
     ) -> Result<(CallMemory<'a>, &'a mut [f64], &'a mut [RowStats]), Error> {
         let rows = batch.rows();
         if call.bank.is_none() {
@@ -157,7 +159,7 @@ impl MineMemory {
     /// Grows to what the `kept` closest neighbours of each query need, whatever the data, and lends it out.
     pub(super) fn grow_neighbours<'a>(
         &'a mut self,
-        call: Call<'a>,
+        call: &Call<'a>,
         kept: usize,
     ) -> Result<(CallMemory<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
         let rows = call.sides.anchors.count();
@@ -174,7 +176,7 @@ impl MineMemory {
 }
 
 /// The norms and the sum of the candidates of a batch, which were computed last or are a bank's.
-fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: Batch<'a>) -> (&'a [f64], &'a [f64]) {
+fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: &Batch<'a>) -> (&'a [f64], &'a [f64]) {
     match batch.bank() {
         Some(bank) => bank.norms_and_sum(),
         None => memory.norms_and_sum(batch.candidate_rows()),
@@ -182,7 +184,7 @@ fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: Batch<'a>) -> (&'a [f64
 }
 
 /// How many positives are no candidates.
-fn rows_outside(batch: Batch<'_>) -> usize {
+fn rows_outside(batch: &Batch<'_>) -> usize {
     batch.outside_rows().map_or(0, Rows::count)
 }
 
@@ -216,14 +218,14 @@ enum Source<'a> {
 
 /// Grows to what a call needs whose lists are to find `k` candidates each, whatever the data.
 fn grow_call<'a>(
-    call: Call<'a>,
+    call: &Call<'a>,
     k: usize,
     candidates: &'a mut CandidateMemory,
     anchor_norms: &'a mut Vec<f64>,
     blocks: &'a mut Vec<BlockState>,
     scratch: &'a mut PerThread<BlockScratch>,
 ) -> Result<CallMemory<'a>, Error> {
-    let Call { backend, join, sides, bank, screens } = call;
+    let Call { backend, join, sides, bank, screens } = *call;
     let (rows, dim, others, quantised_dim) =
         (sides.anchors.count(), sides.anchors.dim(), sides.candidates, screens.quantised_dim);
     let (threads, (lists, words)) = (join.threads(), block_len(rows, dim));
@@ -290,8 +292,8 @@ impl CallMemory<'_> {
     }
 
     /// Prepares the candidates for a method, unless they are in a bank.
-    pub(super) fn prepare<'b>(&'b mut self, call: Call<'b>, method: Method, measured: bool) -> PassParts<'b> {
-        let Call { backend, join, sides, .. } = call;
+    pub(super) fn prepare<'b>(&'b mut self, call: &Call<'b>, method: Method, measured: bool) -> PassParts<'b> {
+        let Call { backend, join, sides, .. } = *call;
         let (side, params) = (sides.candidate_side, self.params);
         let format = if let Method::Screen(format) = method { Some(format) } else { None };
         let candidates = match (&mut self.candidates, format) {

@@ -54,20 +54,20 @@ struct Call<'a> {
 /// Writes the statistics of every anchor into the memory.
 pub(crate) fn mine(
     plan: MinePlan,
-    batch: Batch<'_>,
-    exclusions: SortedExclusions<'_>,
+    batch: &Batch<'_>,
+    exclusions: &SortedExclusions<'_>,
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
     let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
-    call.join.enter(|| mine_batch(call, plan.negatives, batch, exclusions, memory))
+    call.join.enter(|| mine_batch(&call, plan.negatives, batch, exclusions, memory))
 }
 
 /// [`mine`], where the call is to run.
 fn mine_batch(
-    call: Call<'_>,
+    call: &Call<'_>,
     negatives: Negatives,
-    batch: Batch<'_>,
-    exclusions: SortedExclusions<'_>,
+    batch: &Batch<'_>,
+    exclusions: &SortedExclusions<'_>,
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
     let mined = mine_stats(call, negatives, batch, exclusions, memory)?;
@@ -79,15 +79,15 @@ fn mine_batch(
 
 /// Writes the statistics of every anchor, with means as if nothing was excluded.
 fn mine_stats(
-    call: Call<'_>,
+    call: &Call<'_>,
     negatives: Negatives,
-    batch: Batch<'_>,
-    exclusions: SortedExclusions<'_>,
+    batch: &Batch<'_>,
+    exclusions: &SortedExclusions<'_>,
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
     if call.screens.is_direct {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
-        return direct::mine(&call, &task, memory.grow_direct(batch)?);
+        return direct::mine(call, &task, memory.grow_direct(batch)?);
     }
     let (memory, positive_norms, stats) = memory.grow_stats_of(call, batch)?;
     measure_outside(call.backend, call.join, batch, positive_norms);
@@ -104,8 +104,8 @@ fn mine_stats(
 /// sum are computed, no pair is.
 pub(crate) fn measure(
     plan: MeasurePlan,
-    batch: Batch<'_>,
-    exclusions: SortedExclusions<'_>,
+    batch: &Batch<'_>,
+    exclusions: &SortedExclusions<'_>,
     rows: &[RowStats],
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
@@ -147,19 +147,19 @@ pub(crate) fn mine_neighbours(
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
-    call.join.enter(|| mine_queries(call, plan, batch, rules, memory))
+    call.join.enter(|| mine_queries(&call, plan, batch, rules, memory))
 }
 
 /// [`mine_neighbours`], where the call is to run.
 fn mine_queries(
-    call: Call<'_>,
+    call: &Call<'_>,
     plan: NeighbourPlan,
     batch: MiningBatch<'_>,
     rules: NegativeRules<'_>,
     memory: &mut MineMemory,
 ) -> Result<Screening, Error> {
     let NeighbourPlan { kept, thresholds, .. } = plan;
-    let Call { backend, join, .. } = call;
+    let Call { backend, join, .. } = *call;
     let (memory, states, neighbours) = memory.grow_neighbours(call, kept)?;
     let size = memory.block_rows;
     let blocks = (Chunks::new(&mut *memory.anchor_norms, size), Chunks::new(&mut *states, size));
@@ -194,14 +194,14 @@ impl<'a> Call<'a> {
 
     /// The method that all blocks begin with, and how many pairs were computed to choose it: by a sample, if rows have
     /// limits and the candidates are not in a bank.
-    fn first_method(self, memory: &CallMemory<'_>, limits: Option<&dyn RowLimits>) -> (Method, usize) {
+    fn first_method(&self, memory: &CallMemory<'_>, limits: Option<&dyn RowLimits>) -> (Method, usize) {
         let limits = limits.filter(|_| self.bank.is_none());
         first_method(self.backend, self.sides, limits, memory.params, self.screens.methods)
     }
 
     /// Completes the rows of all blocks.
     fn complete(
-        self,
+        &self,
         memory: CallMemory<'_>,
         task: Task<'_>,
         limits: Option<&dyn RowLimits>,
@@ -213,7 +213,7 @@ impl<'a> Call<'a> {
 
     /// [`Call::complete`] with blocks that begin with a method that was chosen by `sampled` pairs.
     fn complete_from(
-        self,
+        &self,
         mut memory: CallMemory<'_>,
         task: Task<'_>,
         (method, sampled): (Method, usize),
@@ -238,7 +238,7 @@ impl<'a> Call<'a> {
     }
 
     /// How many rows the next pass packs.
-    fn rows_to_pack(self, method: Method, memory: &CallMemory<'_>) -> usize {
+    fn rows_to_pack(&self, method: Method, memory: &CallMemory<'_>) -> usize {
         match (method, self.bank) {
             (Method::Exact, _) => 0,
             (_, Some(_)) => memory.rows_waiting(method),
@@ -250,14 +250,14 @@ impl<'a> Call<'a> {
     /// that an earlier pass of the call has computed norms, the candidates' sum and what the task measures of a row.
     /// Fails with the first row that is not finite, on the anchors' side if there is one.
     fn pass(
-        self,
+        &self,
         memory: &mut CallMemory<'_>,
         task: Task<'_>,
         method: Method,
         measured: bool,
         results: &mut Results<'_>,
     ) -> Result<(), Error> {
-        let Call { backend, join, sides, .. } = self;
+        let Call { backend, join, sides, .. } = *self;
         let block_rows = memory.block_rows;
         let (candidates, anchor_norms, blocks, scratch) = memory.prepare(self, method, measured);
         let candidates: Candidates<'_> =
@@ -267,7 +267,7 @@ impl<'a> Call<'a> {
             let state = &mut states.slice[0];
             if !state.done && state.method == method {
                 let (first, norms) = (index * block_rows, norms.slice);
-                let block = Block { call: &self, task, candidates, first, norms, results, state };
+                let block = Block { call: self, task, candidates, first, norms, results, state };
                 block.mine(measured, &mut scratch.of(join));
             }
         });

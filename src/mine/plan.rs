@@ -49,7 +49,7 @@ pub(crate) struct Mined {
 impl Mined {
     /// The counts of a call without screens.
     pub(super) fn without_screens(
-        batch: Batch<'_>,
+        batch: &Batch<'_>,
         anchor_norms: &[f64],
         candidate_norms: &[f64],
         positive_norms: &[f64],

@@ -124,12 +124,12 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         prefetch: &PrefetchPlan<'_>,
         budget: &mut PairBudget,
     ) {
-        let (backend, rules) = (self.of.call.backend, self.of.task.rules());
+        let (backend, pairs) = (self.of.call.backend, self.of.pairs());
         let rows = self.lists.len();
         let (mut tile, tiles) = (0, rows.div_ceil(backend.traits().tile_anchors));
         while tile < tiles {
             let panel_tiles = PanelTiles {
-                dim: self.of.candidates.rows.dim(),
+                dim: pairs.candidates.rows.dim(),
                 anchors: &*self.buffers.words,
                 rows,
                 constants: &*self.buffers.constants,
@@ -140,17 +140,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             tile = find_hits(backend, format, &panel_tiles, tile, self.buffers.hits);
             // The windows of rows beyond the last are closed, so that these have no hits.
             while let Some(hits) = self.buffers.hits.next_row() {
-                let row = hits.row;
-                let (call, candidates) = (self.of.call, self.of.candidates);
-                let exact = crate::exact::ExactRow {
-                    backend,
-                    row: call.sides.anchors.row(self.of.first + row),
-                    norm: self.of.norms[row],
-                    others: candidates.rows,
-                    other_norms: candidates.norms,
-                };
-                let (list, window) = (&mut self.lists[row], &mut self.buffers.windows[row]);
-                list.add(hits, first, &rules.row(self.of.first + row), &exact, window, budget);
+                let (list, window) = (&mut self.lists[hits.row], &mut self.buffers.windows[hits.row]);
+                list.add(hits, first, &pairs, window, budget);
                 self.given_up += usize::from(list.is_given_up());
             }
         }

@@ -24,8 +24,8 @@ pub(super) enum Task<'a> {
 /// The statistics of each anchor: its positive, its mean negative as if nothing was excluded, and its closest negative.
 #[derive(Clone, Copy)]
 pub(super) struct StatsTask<'a> {
-    pub(super) batch: Batch<'a>,
-    pub(super) exclusions: SortedExclusions<'a>,
+    pub(super) batch: &'a Batch<'a>,
+    pub(super) exclusions: &'a SortedExclusions<'a>,
     /// The norms of the positives, where these are no candidates.
     pub(super) positive_norms: &'a [f64],
     pub(super) negatives: Negatives,
@@ -113,7 +113,7 @@ impl<'a> Task<'a> {
         results: &mut Results<'_>,
     ) {
         if let (Task::Stats(task), Results::Stats(stats)) = (self, results) {
-            let StatsTask { batch, ref exclusions, positive_norms, .. } = **task;
+            let StatsTask { batch, exclusions, positive_norms, .. } = **task;
             let (sum, candidate_norms) = (candidates.sum, candidates.norms);
             let measured = MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum };
             measure_anchors(backend, &measured, first, norms, stats.slice);

@@ -66,6 +66,20 @@ impl<'a> NegativeRules<'a> {
     }
 }
 
+impl NegativeRules<'_> {
+    /// The bits of `run` whose candidates are no negatives of row `row`; bit `l` stands for candidate `first + l`.
+    #[inline]
+    pub(crate) fn among(&self, row: usize, first: usize, run: u64) -> u64 {
+        let is_positive_alone =
+            matches!(self.excluded, Excluded::Nothing) && self.known.is_none() && self.predicate.is_none();
+        if is_positive_alone {
+            let lane = self.positives.index(row).map_or(usize::MAX, |positive| positive.wrapping_sub(first));
+            return if lane < 64 { run & (1 << lane) } else { 0 };
+        }
+        self.row(row).among(first, run)
+    }
+}
+
 /// Who is no negative of one row.
 #[derive(Clone, Copy)]
 pub(crate) struct RowRule<'a> {
@@ -110,14 +124,7 @@ impl RowRule<'_> {
     }
 
     /// The bits of `run` whose candidates are no negatives; bit `l` stands for candidate `first + l`.
-    #[inline]
-    pub(crate) fn among(&self, first: usize, run: u64) -> u64 {
-        let is_positive_alone =
-            matches!(self.excluded, RowExcluded::Nothing) && self.known.is_empty() && self.predicate.is_none();
-        if is_positive_alone {
-            let lane = self.positive.wrapping_sub(first);
-            return if lane < 64 { run & (1 << lane) } else { 0 };
-        }
+    fn among(&self, first: usize, run: u64) -> u64 {
         let (mut left, mut excluded) = (run, 0);
         while left != 0 {
             let lane = left.trailing_zeros();

@@ -83,7 +83,7 @@ impl RowList<NeighbourList> {
             *candidate = self.pairs.pairs[self.pairs.first + at.min(count - 1)].candidate;
         }
         for pair in self.pairs.pairs[self.pairs.first..last].iter().skip(AHEAD).take(GROUP) {
-            prefetch_row(exact.others.row(pair.candidate));
+            prefetch_row(exact.candidates.rows.row(pair.candidate));
         }
         let similarities = exact.cosines(group);
         for (&candidate, &similarity) in group.iter().zip(&similarities).take(count) {
@@ -127,8 +127,7 @@ impl NeighbourList {
 impl Pairs for NeighbourList {
     type Search = ClosestList;
 
-    const MANY: u32 = u32::MAX;
-    const LEAVES_OUT: bool = true;
+    const WANTS_BEST: bool = false;
 
     fn wanted(&self) -> usize {
         self.k

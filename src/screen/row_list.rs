@@ -1,8 +1,8 @@
 //! `RowList`: what is kept of a row while its candidates are screened.
 
 use super::budget::PairBudget;
-use crate::exact::{ExactRow, SearchedRow};
-use crate::kernels::{Found, MAX_WIDTH, RowHits, Window};
+use crate::exact::{ExactRow, PairsOf, SearchedRow};
+use crate::kernels::{Found, MAX_WIDTH, RowHits, Window, are_many_hits};
 use crate::row_stats::{Admissible, RowRule, Search};
 use crate::rows::Rows;
 
@@ -29,10 +29,9 @@ pub(crate) struct RowList<P: Pairs> {
 pub(crate) trait Pairs: Default + Send {
     type Search: Search + Default + Send;
 
-    /// From so many hits of a tile's row on, the window is raised to the best of them before they are added.
-    const MANY: u32;
-    /// Whether pairs that fell below the window since their hits were found are left out, or dropped later.
-    const LEAVES_OUT: bool;
+    /// Whether the wanted negatives are as similar as the best of a row's hits, to which the window may be raised at once;
+    /// otherwise pairs that fall below the window while the hits are added are left out one by one.
+    const WANTS_BEST: bool;
 
     /// How many pairs must be computed exactly, whatever the screen rules out: about.
     fn wanted(&self) -> usize;
@@ -197,23 +196,22 @@ impl<P: Pairs> RowList<P> {
         raise(window, low);
     }
 
-    /// Adds the hits of a tile's row, the first of whose intervals belongs to candidate `first`. A row whose list is full
+    /// Adds the hits of a row of `pairs`, the first of whose intervals belongs to candidate `first`. A row whose list is full
     /// while the budget is spent is given up, and its window closed.
     pub(crate) fn add(
         &mut self,
         hits: RowHits<'_>,
         first: usize,
-        rule: &RowRule<'_>,
-        exact: &ExactRow<'_>,
+        pairs: &PairsOf<'_>,
         window: &mut Window,
         budget: &mut PairBudget,
     ) {
-        let RowHits { width, upper, lower, found, .. } = hits;
+        let RowHits { row, width, upper, lower, found } = hits;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
-        let present = u64::MAX >> (64 - width.min(exact.others.count() - first));
-        let excluded = rule.among(first, found.mask & present);
+        let present = u64::MAX >> (64 - width.min(pairs.candidates.rows.count() - first));
+        let excluded = pairs.excluded(row, first, found.mask & present);
         let mut left = found.mask & present & !excluded;
-        if left.count_ones() >= P::MANY {
+        if P::WANTS_BEST && are_many_hits(left) {
             // First the window, then the list: most of what a row's first panel holds falls to the best of it.
             left &= raise_to_hits(window, found, left, upper, lower);
         }
@@ -222,7 +220,7 @@ impl<P: Pairs> RowList<P> {
             left &= left - 1;
             let (upper, lower) = (upper[lane], lower[lane]);
             // What lies above the limit does not qualify.
-            if lower > window.certain || P::LEAVES_OUT && upper < window.low {
+            if lower > window.certain || !P::WANTS_BEST && upper < window.low {
                 continue;
             }
             if upper > window.certain || lower <= self.above {
@@ -231,7 +229,7 @@ impl<P: Pairs> RowList<P> {
                 raise(window, self.pairs.reached_with(lower));
             }
             if self.pairs.is_full() {
-                P::make_room(self, exact, window, budget);
+                P::make_room(self, &pairs.of_row(row), window, budget);
                 if self.pairs.is_full() {
                     self.given_up_at = first + lane;
                     window.close();

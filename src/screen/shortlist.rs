@@ -88,8 +88,7 @@ fn largest(numbers: &[f32]) -> f32 {
 impl Pairs for Shortlist {
     type Search = ClosestSearch;
 
-    const MANY: u32 = 3;
-    const LEAVES_OUT: bool = false;
+    const WANTS_BEST: bool = true;
 
     /// A pair or two, which is nothing.
     fn wanted(&self) -> usize {
