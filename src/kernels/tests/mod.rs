@@ -1,0 +1,1 @@
+//! Every kernel against scalar code, on every instruction set of this CPU.
