@@ -1,13 +1,12 @@
-//! The tile against sums of integers: every format, every number of registers, exactly.
+//! The tiles of a screen against sums of integers: every format, every width of a panel and every number of rows,
+//! exactly.
 
-use core::marker::PhantomData;
-
-use super::intervals::AllIntervals;
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::Backend;
 use crate::common::Random;
-use crate::screen::{
-    AnchorConstants, Float32, Format, Int8, Int16, Precision, Prefetch, ScreenTile, Tile, TileBounds, Window,
-};
+use crate::kernels::{AnchorConstants, Format, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, find_hits};
+
+/// Rows of more tiles than [`PanelHits`] has room for: some of them are computed by a later call.
+const MANY_ROWS: usize = 43;
 
 /// The integers that a tile multiplies: from the least to the largest, both among them.
 #[derive(Clone, Copy)]
@@ -25,148 +24,201 @@ impl Range {
             _ => self.least + random.below((self.largest - self.least) as usize + 1) as i32,
         }
     }
+
+    /// Rows of such integers, with `offset` added.
+    fn rows(self, random: &mut Random, offset: i32, count: usize, elements: usize) -> Vec<Vec<i32>> {
+        (0..count).map(|_| (0..elements).map(|_| self.draw(random) + offset).collect()).collect()
+    }
 }
 
 /// A word of a format that holds these integers, the first one in the lowest bits.
-fn word<F: Format>(integers: &[i32]) -> u32 {
-    if F::PER_WORD == 1 {
+fn word(format: Format, integers: &[i32]) -> u32 {
+    if format == Format::Float32 {
         return (integers[0] as f32).to_bits();
     }
-    let bits = 32 / F::PER_WORD;
+    let bits = 32 / format.per_word();
     let mask = u32::MAX >> (32 - bits);
     integers.iter().rev().fold(0, |word, &integer| word << bits | integer.cast_unsigned() & mask)
 }
 
 /// The words of rows as a tile reads them, `[step][row]`.
-fn words<F: Format>(rows: &[Vec<i32>]) -> Vec<u32> {
-    let steps = rows[0].len() / F::PER_WORD;
-    (0..steps)
-        .flat_map(|step| rows.iter().map(move |row| word::<F>(&row[step * F::PER_WORD..][..F::PER_WORD])))
-        .collect()
+fn words(format: Format, rows: &[Vec<i32>]) -> Vec<u32> {
+    let per_word = format.per_word();
+    let steps = rows[0].len() / per_word;
+    (0..steps).flat_map(|step| rows.iter().map(move |row| word(format, &row[step * per_word..][..per_word]))).collect()
 }
 
-/// Tiles of a format with integers of these ranges.
-struct Tiles<F> {
+/// What the tiles of a test have in common.
+#[derive(Clone, Copy)]
+struct Kind {
+    format: Format,
     anchors: Range,
     candidates: Range,
     /// The largest of the small whole numbers that stand for steps, norms and the like: sums that are not small leave
     /// no room for any but 1 and 0.
     largest_constant: usize,
-    format: PhantomData<F>,
 }
 
-impl<F: Format> WithSimd for Tiles<F> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let mut random = Random(S::F32_LANES as u64);
-        for (rows, registers) in (1..=S::TILE_ANCHORS).flat_map(|rows| (1..=S::TILE_REGISTERS).map(move |r| (rows, r)))
-        {
-            for steps in [1, 2, 3, 16, 67] {
-                self.check(simd, &mut random, (rows, registers), steps);
-            }
-        }
-    }
-}
-
-impl<F: Format> Tiles<F> {
+impl Kind {
     /// A small whole number from `least` on, or `least` where constants are to change nothing.
     fn constant(&self, random: &mut Random, least: usize) -> f32 {
         (least + random.below(self.largest_constant + 1 - least.min(self.largest_constant))) as f32
     }
+}
 
-    /// One tile, in which the first `present` rows are those of anchors: its intervals, and that it hands over the rows
-    /// with hits alone.
-    fn check<S: Simd>(&self, simd: S, random: &mut Random, (present, registers): (usize, usize), steps: usize) {
-        let (width, elements) = (registers * S::F32_LANES, steps * F::PER_WORD);
-        let mut draw = |range: Range, offset: i32, count: usize| -> Vec<Vec<i32>> {
-            (0..count).map(|_| (0..elements).map(|_| range.draw(random) + offset).collect()).collect()
+/// A block of anchors and a panel, as integers.
+struct Block {
+    kind: Kind,
+    /// The anchors, and others that fill up the last tile.
+    anchors: Vec<Vec<i32>>,
+    starts: Vec<i32>,
+    constants: Vec<AnchorConstants>,
+    candidates: Vec<Vec<i32>>,
+    /// The step, what is added, the residual and the norm of each candidate.
+    of_candidates: Vec<[f32; 4]>,
+}
+
+impl Block {
+    fn draw(kind: Kind, backend: Backend, random: &mut Random, [rows, width, steps]: [usize; 3]) -> Block {
+        let (padded, elements) = (rows.next_multiple_of(backend.traits().tile_anchors), steps * kind.format.per_word());
+        let offset = if kind.format == Format::Int8 { backend.traits().i8_offset } else { 0 };
+        let anchors = kind.anchors.rows(random, 0, padded, elements);
+        let candidates = kind.candidates.rows(random, offset, width, elements);
+        let starts: Vec<i32> = (0..padded).map(|_| kind.anchors.draw(random)).collect();
+        let mut constant = |least| kind.constant(random, least);
+        let of_row = |&start: &i32| AnchorConstants {
+            start: if kind.format == Format::Float32 { (start as f32).to_bits() } else { start.cast_unsigned() },
+            quant_step: constant(1),
+            norm: constant(0),
+            residual: constant(0),
+            length: constant(0),
+            shift: 0.0,
         };
-        let offset = if F::PRECISION == Precision::Int8 { S::I8_OFFSET } else { 0 };
-        let (anchors, candidates) = (draw(self.anchors, 0, S::TILE_ANCHORS), draw(self.candidates, offset, width));
-        let starts: Vec<i32> = (0..S::TILE_ANCHORS).map(|_| self.anchors.draw(random)).collect();
-        let mut constant = |least| self.constant(random, least);
-        let rows: Vec<AnchorConstants> = starts
-            .iter()
-            .map(|&start| AnchorConstants {
-                start: if F::PER_WORD == 1 { (start as f32).to_bits() } else { start.cast_unsigned() },
-                quant_step: constant(1),
-                norm: constant(0),
-                residual: constant(0),
-                length: constant(0),
-                shift: 0.0,
-            })
-            .collect();
-        // The step, what is added, the residual and the norm of each candidate.
-        let of_candidates: Vec<[f32; 4]> =
-            (0..width).map(|_| [constant(1), constant(0), constant(0), constant(0)]).collect();
-        let constants: Vec<u32> = if F::CONSTANTS == 0 {
-            Vec::new()
-        } else {
-            (0..4).flat_map(|number| of_candidates.iter().map(move |of| of[number].to_bits())).collect()
-        };
-        let expected = |row: usize, column: usize| {
-            let products = anchors[row].iter().zip(&candidates[column]).map(|(&a, &c)| i64::from(a) * i64::from(c));
-            // Sums in 32 bits wrap around.
-            let sum = (products.sum::<i64>() + i64::from(starts[row])) as i32 as f32;
-            if F::CONSTANTS == 0 {
-                return [sum, sum - rows[row].length];
-            }
-            let (anchor, [quant_step, center_dot, residual, norm]) = (rows[row], of_candidates[column]);
-            let error = residual * anchor.norm + norm * anchor.residual;
-            let upper = sum * quant_step * anchor.quant_step + center_dot + error;
-            [upper, upper - (anchor.length + 2.0 * error)]
-        };
-        // The window of every other row has one candidate's upper end, and that of the others has none.
-        let window = |row: usize| {
-            let end = expected(row, random.below(width))[0];
-            if row < present && row.is_multiple_of(2) { Window { low: end, high: end } } else { Window::CLOSED }
-        };
-        let windows: Vec<Window> = (0..S::TILE_ANCHORS).map(window).collect();
-        let (anchor_words, candidate_words) = (words::<F>(&anchors), words::<F>(&candidates));
-        let tile = Tile {
-            anchors: &anchor_words,
-            candidates: &candidate_words,
-            constants: &constants,
-            prefetch: Prefetch::nothing(&anchor_words),
-        };
-        let mut bounds = TileBounds::ZERO;
-        let mut sink = AllIntervals { constants: &rows, windows, taken: Vec::new() };
-        let kernel = ScreenTile { tile, bounds: &mut bounds, sink: &mut sink, format: PhantomData::<F> };
-        simd.run_tile(present, registers, kernel);
-        assert_eq!(sink.taken.len(), present.div_ceil(2), "rows with hits");
-        for (index, (row, lower, upper)) in sink.taken.into_iter().enumerate() {
-            assert_eq!((row, lower.len(), upper.len()), (2 * index, width, width));
-            for column in 0..width {
-                let what = format!(
-                    "{:?}, {present} rows, {registers} registers, {steps} steps, row {row}, {column}",
-                    F::PRECISION
-                );
-                assert_eq!([upper[column], lower[column]], expected(row, column), "{what}");
-            }
+        let constants = starts.iter().map(of_row).collect();
+        let of_candidates = (0..width).map(|_| [constant(1), constant(0), constant(0), constant(0)]).collect();
+        Block { kind, anchors, starts, constants, candidates, of_candidates }
+    }
+
+    /// The words of the anchors, tile after tile.
+    fn anchor_words(&self, backend: Backend) -> Vec<u32> {
+        self.anchors.chunks(backend.traits().tile_anchors).flat_map(|tile| words(self.kind.format, tile)).collect()
+    }
+
+    /// The words of the candidates, with their constants behind them.
+    fn panel(&self) -> Vec<u32> {
+        let constants = (0..self.kind.format.constants())
+            .flat_map(|number| self.of_candidates.iter().map(move |of| of[number].to_bits()));
+        words(self.kind.format, &self.candidates).into_iter().chain(constants).collect()
+    }
+
+    /// The upper and the lower end of the interval of a pair.
+    fn ends(&self, row: usize, column: usize) -> [f32; 2] {
+        let products =
+            self.anchors[row].iter().zip(&self.candidates[column]).map(|(&a, &c)| i64::from(a) * i64::from(c));
+        // Sums in 32 bits wrap around.
+        let sum = (products.sum::<i64>() + i64::from(self.starts[row])) as i32 as f32;
+        let anchor = self.constants[row];
+        if self.kind.format == Format::Float32 {
+            return [sum, sum - anchor.length];
         }
+        let [quant_step, center_dot, residual, norm] = self.of_candidates[column];
+        let error = residual * anchor.norm + norm * anchor.residual;
+        let upper = sum * quant_step * anchor.quant_step + center_dot + error;
+        [upper, upper - (anchor.length + 2.0 * error)]
+    }
+
+    /// The intervals of a row with all candidates.
+    fn intervals(&self, row: usize) -> Vec<[f32; 2]> {
+        (0..self.candidates.len()).map(|column| self.ends(row, column)).collect()
+    }
+
+    /// A window that holds the upper ends of one candidate, or from those of one to those of another.
+    fn window(&self, random: &mut Random, row: usize) -> Window {
+        let [one, other] = [(); 2].map(|()| self.ends(row, random.below(self.candidates.len()))[0]);
+        let high = if row.is_multiple_of(3) { one.max(other) } else { one };
+        Window { low: if row.is_multiple_of(3) { one.min(other) } else { one }, high }
     }
 }
 
-/// Runs tiles of a format on every backend.
-fn check<F: Format>(anchors: [i32; 2], candidates: [i32; 2], largest_constant: usize) {
+/// Computes the tiles of `rows` anchors, whose windows have hits in every `every`-th row alone, and checks all that is
+/// handed over; returns how many calls it took.
+fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, every: usize) -> usize {
+    let (Block { kind, constants, .. }, tile_anchors) = (block, backend.traits().tile_anchors);
+    let (width, elements) = (block.candidates.len(), block.anchors[0].len());
+    let (anchors, panel) = (block.anchor_words(backend), block.panel());
+    // The last word of rows need not be full.
+    let (dim, tiles) = (elements - random.below(kind.format.per_word()), rows.div_ceil(tile_anchors));
+    let mut windows = vec![Window::CLOSED; constants.len()];
+    (0..rows).step_by(every).for_each(|row| windows[row] = block.window(random, row));
+    // What is fetched changes nothing: some of it may be beyond the end of the memory.
+    let (next_rows, steps) = ([&[0.5; 70][..], &[]], kind.format.steps(dim));
+    let prefetch = PrefetchPlan {
+        next_panel: Some(&panel),
+        panels_left: rows % 3,
+        next_rows,
+        block_len: rows * dim,
+        steps,
+        tiles,
+    };
+    let of_panel = PanelTiles { dim, anchors: &anchors, rows, constants, windows: &windows, panel: &panel, prefetch };
+    let (mut hits, mut tile, mut calls, mut with_hits) = (PanelHits::default(), 0, 0, (0..rows).step_by(every));
+    while tile < tiles {
+        let before = tile;
+        tile = find_hits(backend, kind.format, of_panel, tile, &mut hits);
+        assert!(tile > before && tile <= tiles, "{backend}: from tile {before} to {tile} of {tiles}");
+        while let Some(found) = hits.next_row() {
+            let what = format!("{backend}, {:?}, {rows} x {width} x {steps} words, row {}", kind.format, found.row);
+            assert_eq!(Some(found.row), with_hits.next(), "{what}: rows with hits");
+            assert_hits(&block.intervals(found.row), windows[found.row], &found, &what);
+        }
+        calls += 1;
+    }
+    assert_eq!(with_hits.next(), None, "{backend}, {:?}, {rows} x {width}: a row with hits", kind.format);
+    calls
+}
+
+/// Panics unless what was found of a row are these intervals, and those whose upper ends lie in the window.
+fn assert_hits(intervals: &[[f32; 2]], window: Window, found: &RowHits<'_>, what: &str) {
+    assert_eq!(found.width, intervals.len(), "{what}");
+    let mut mask = 0_u64;
+    for (column, &[upper, lower]) in intervals.iter().enumerate() {
+        assert_eq!([found.upper[column], found.lower[column]], [upper, lower], "{what}, {column}");
+        mask |= u64::from(window.low <= upper && upper <= window.high) << column;
+    }
+    assert_eq!(found.mask, mask, "{what}: {window:?}");
+}
+
+/// Computes tiles of integers of these ranges on every backend: of one tile with any number of rows, and of more tiles
+/// than there is room for.
+fn check_all(format: Format, anchors: [i32; 2], candidates: [i32; 2], largest_constant: usize) {
     let range = |[least, largest]: [i32; 2]| Range { least, largest };
+    let kind = Kind { format, anchors: range(anchors), candidates: range(candidates), largest_constant };
     for backend in Backend::available() {
-        let (anchors, candidates, format) = (range(anchors), range(candidates), PhantomData::<F>);
-        backend.run(Tiles { anchors, candidates, largest_constant, format });
+        let (traits, mut random) = (backend.traits(), Random(format as u64));
+        for width in (traits.f32_lanes..=traits.panel_width).step_by(traits.f32_lanes) {
+            for (rows, steps) in (1..=traits.tile_anchors).flat_map(|rows| [1, 2, 3, 16, 67].map(|steps| (rows, steps)))
+            {
+                let block = Block::draw(kind, backend, &mut random, [rows, width, steps]);
+                assert_eq!(check(backend, &mut random, &block, rows, 2), 1);
+            }
+            let block = Block::draw(kind, backend, &mut random, [MANY_ROWS, width, 5]);
+            // In every row, in every other one, and in so few that some tiles have none.
+            let calls = [1, 2, 13].map(|every| check(backend, &mut random, &block, MANY_ROWS, every));
+            assert!(calls[0] > 1, "{backend}: there is room for all rows");
+        }
     }
 }
 
 #[test]
 fn tiles_are_sums_of_integers() {
-    check::<Float32>([-40, 40], [-40, 40], 9);
-    check::<Int16>([-40, 40], [-40, 40], 9);
-    check::<Int8>([-5, 5], [-5, 5], 9);
+    check_all(Format::Float32, [-40, 40], [-40, 40], 9);
+    check_all(Format::Int16, [-40, 40], [-40, 40], 9);
+    check_all(Format::Int8, [-5, 5], [-5, 5], 9);
 }
 
 /// The sums leave the range of 32 bits: they wrap around, and are converted with one rounding.
 #[test]
 fn tiles_of_the_largest_integers() {
-    check::<Int16>([-32767, 32767], [-32767, 32767], 0);
-    check::<Int8>([-127, 127], [-127, 127], 0);
+    check_all(Format::Int16, [-32767, 32767], [-32767, 32767], 0);
+    check_all(Format::Int8, [-127, 127], [-127, 127], 0);
 }

@@ -77,7 +77,8 @@ impl Screening<'_> {
         mut take: impl FnMut(usize, &[f32], &[f32]),
     ) {
         let Screening { backend, format, .. } = self;
-        let windows = vec![OPEN; constants.len()];
+        let mut windows = vec![OPEN; constants.len()];
+        windows[rows..].fill(Window::CLOSED);
         let (steps, tiles) = (format.steps(dim), rows.div_ceil(backend.traits().tile_anchors));
         let prefetch =
             PrefetchPlan { next_panel: None, panels_left: 0, next_rows: [&[]; 2], block_len: rows * dim, steps, tiles };
