@@ -1,3 +1,7 @@
 //! Every kernel against scalar code, on every instruction set of this CPU.
 
+mod dots;
+mod exact_tile;
+mod scalar;
 mod screen_tile;
+mod sums;
