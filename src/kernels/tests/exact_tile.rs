@@ -1,6 +1,6 @@
 //! Exact similarities of some rows with others against scalar code, bit for bit.
 
-use super::scalar::{LENGTHS, bits, bits32, cancelling_rows, dot, norm, rows};
+use super::scalar::{LENGTHS, bits, bits32, cancelling_rows, dot, norm, rows, wide};
 use crate::arch::Backend;
 use crate::common::Random;
 use crate::kernels::{self, MOST_ANCHORS, MOST_CANDIDATES, NormedRows, Similarities, Sought};
@@ -140,5 +140,19 @@ fn one_number_in_every_place() {
             let below = if count == 1 { f32::NEG_INFINITY } else { -1.0 };
             assert_eq!(found, [below, 2.0], "{backend}, place {place} of {count}");
         }
+    }
+}
+
+/// What is rounded to a similarity, and the factor that brings a row to norm 1: both are 0 for a zero row.
+#[test]
+fn cosines_and_inverse_norms() {
+    let mut random = Random(1);
+    for _ in 0..1000 {
+        let numbers = wide(&mut random, 3);
+        let (dot, x_norm, y_norm) = (numbers[0], numbers[1].abs(), numbers[2].abs());
+        let expected = [dot / (x_norm * y_norm), 0.0, 0.0, 1.0 / x_norm, 0.0];
+        let cosines = [(x_norm, y_norm), (0.0, y_norm), (x_norm, 0.0)].map(|(x, y)| kernels::cosine(dot, x, y));
+        let inverses = [x_norm, 0.0].map(kernels::inverse);
+        assert_eq!(bits(cosines.iter().chain(&inverses)), bits(&expected), "{dot}, {x_norm}, {y_norm}");
     }
 }

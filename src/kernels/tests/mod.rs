@@ -2,6 +2,8 @@
 
 mod dots;
 mod exact_tile;
+mod pack;
+mod round;
 mod scalar;
 mod screen_tile;
 mod sums;
