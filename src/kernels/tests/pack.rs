@@ -22,8 +22,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Places in panels of candidates and of anchors: at their beginning, further on, and at the end of the last one, which
-    /// is narrower or not.
+    /// Places in panels of candidates and of anchors: in the first one and further on, and in a last one that is
+    /// narrower or not.
     pub(super) fn all(backend: Backend) -> Vec<Place> {
         let traits = backend.traits();
         let mut places = Vec::new();
@@ -44,7 +44,8 @@ impl Place {
         vec![UNTOUCHED; self.padded * words_per_row]
     }
 
-    /// Where word `step` of the row `row` after the first one stands: panels lie one after the other, each `[step][row]`.
+    /// Where word `step` of row `row`, counted from the first one, stands: panels follow each other, each
+    /// `[step][row]`.
     pub(super) fn of(self, words_per_row: usize, row: usize, step: usize) -> usize {
         let row = self.first + row;
         let start = row / self.width * self.width;
@@ -99,8 +100,8 @@ fn floats_are_in_their_places() {
     }
 }
 
-/// Two roundings of an element, and what is lost below the normal numbers: rows of all sizes, also of those whose inverse
-/// norm is beyond the range of `f32`.
+/// Two roundings of an element, and what is lost below the normal numbers. Rows are of all sizes, also those whose
+/// inverse norm is beyond the range of `f32`.
 #[test]
 fn floats_are_scaled_by_two_roundings() {
     const DIM: usize = 21;

@@ -79,8 +79,8 @@ pub(super) fn wide(random: &mut Random, count: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Rows of two sides whose dot products are sums of huge numbers that cancel each other, and of small ones that are lost
-/// where a lane is huge just then. So a sum in another order is another number, also when it is rounded to `f32`.
+/// Rows of two sides whose dot products are sums of huge numbers that cancel each other, and of small ones that are
+/// lost where a lane is huge just then. So a sum in another order is another number, also when it is rounded to `f32`.
 pub(super) fn cancelling_rows(random: &mut Random, [count, others]: [usize; 2], dim: usize) -> [Vec<f32>; 2] {
     let mut places: Vec<usize> = (0..dim).collect();
     for place in (1..dim).rev() {

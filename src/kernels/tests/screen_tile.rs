@@ -3,7 +3,7 @@
 
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{AnchorConstants, Format, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, find_hits};
+use crate::kernels::{AnchorConstants, Format, Found, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, find_hits};
 
 /// Rows of more tiles than [`PanelHits`] has room for: some of them are computed by a later call.
 const MANY_ROWS: usize = 43;
@@ -132,11 +132,13 @@ impl Block {
         (0..self.candidates.len()).map(|column| self.ends(row, column)).collect()
     }
 
-    /// A window that holds the upper ends of one candidate, or from those of one to those of another.
+    /// A window that holds the upper ends of one candidate, or from those of one to those of another; up to an end of
+    /// any of them, or to none, pairs are certain.
     fn window(&self, random: &mut Random, row: usize) -> Window {
-        let [one, other] = [(); 2].map(|()| self.ends(row, random.below(self.candidates.len()))[0]);
-        let high = if row.is_multiple_of(3) { one.max(other) } else { one };
-        Window { low: if row.is_multiple_of(3) { one.min(other) } else { one }, high }
+        let [one, other, certain] = [(); 3].map(|()| self.ends(row, random.below(self.candidates.len()))[0]);
+        let certain = random.choose(&[certain, certain, f32::INFINITY, f32::NEG_INFINITY]);
+        let other = if row.is_multiple_of(3) { other } else { one };
+        Window { low: one.min(other), high: one.max(other), certain }
     }
 }
 
@@ -160,11 +162,12 @@ fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, ever
         steps,
         tiles,
     };
-    let of_panel = PanelTiles { dim, anchors: &anchors, rows, constants, windows: &windows, panel: &panel, prefetch };
+    let of_panel =
+        PanelTiles { dim, anchors: &anchors, rows, constants, windows: &windows, panel: &panel, prefetch: &prefetch };
     let (mut hits, mut tile, mut calls, mut with_hits) = (PanelHits::default(), 0, 0, (0..rows).step_by(every));
     while tile < tiles {
         let before = tile;
-        tile = find_hits(backend, kind.format, of_panel, tile, &mut hits);
+        tile = find_hits(backend, kind.format, &of_panel, tile, &mut hits);
         assert!(tile > before && tile <= tiles, "{backend}: from tile {before} to {tile} of {tiles}");
         while let Some(found) = hits.next_row() {
             let what = format!("{backend}, {:?}, {rows} x {width} x {steps} words, row {}", kind.format, found.row);
@@ -177,15 +180,20 @@ fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, ever
     calls
 }
 
-/// Panics unless what was found of a row are these intervals, and those whose upper ends lie in the window.
-fn assert_hits(intervals: &[[f32; 2]], window: Window, found: &RowHits<'_>, what: &str) {
-    assert_eq!(found.width, intervals.len(), "{what}");
-    let mut mask = 0_u64;
+/// Panics unless what was found of a row are these intervals, those whose upper ends lie in the window, and those that
+/// still do when it begins with the best that are certain.
+fn assert_hits(intervals: &[[f32; 2]], window: Window, hits: &RowHits<'_>, what: &str) {
+    assert_eq!(hits.width, intervals.len(), "{what}");
+    let (mut mask, mut reached) = (0, f32::NEG_INFINITY);
     for (column, &[upper, lower]) in intervals.iter().enumerate() {
-        assert_eq!([found.upper[column], found.lower[column]], [upper, lower], "{what}, {column}");
+        assert_eq!([hits.upper[column], hits.lower[column]], [upper, lower], "{what}, {column}");
         mask |= u64::from(window.low <= upper && upper <= window.high) << column;
+        reached = if upper <= window.certain { reached.max(lower) } else { reached };
     }
-    assert_eq!(found.mask, mask, "{what}: {window:?}");
+    let ends = intervals.iter().enumerate();
+    let raised = ends.fold(0, |bits, (column, &[upper, _])| bits | u64::from(reached <= upper) << column) & mask;
+    let Found { mask: found, reached: best, raised: left } = hits.found;
+    assert_eq!((found, best, left), (mask, reached, raised), "{what}: {window:?}");
 }
 
 /// Computes tiles of integers of these ranges on every backend: of one tile with any number of rows, and of more tiles

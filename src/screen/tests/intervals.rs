@@ -33,7 +33,7 @@ fn norms(backend: Backend, rows: &[f32], dim: usize) -> Vec<f64> {
 }
 
 /// The window of a row in which every interval ends.
-const OPEN: Window = Window { low: f32::NEG_INFINITY, high: f32::INFINITY };
+const OPEN: Window = Window { low: f32::NEG_INFINITY, high: f32::INFINITY, certain: f32::INFINITY };
 
 /// How the rows of both sides are screened.
 #[derive(Clone, Copy)]
@@ -82,10 +82,10 @@ impl Screening<'_> {
         let (steps, tiles) = (format.steps(dim), rows.div_ceil(backend.traits().tile_anchors));
         let prefetch =
             PrefetchPlan { next_panel: None, panels_left: 0, next_rows: [&[]; 2], block_len: rows * dim, steps, tiles };
-        let block = PanelTiles { dim, anchors, rows, constants, windows: &windows, panel, prefetch };
+        let block = PanelTiles { dim, anchors, rows, constants, windows: &windows, panel, prefetch: &prefetch };
         let (mut hits, mut tile, mut taken) = (PanelHits::default(), 0, 0);
         while tile < tiles {
-            tile = find_hits(backend, format, block, tile, &mut hits);
+            tile = find_hits(backend, format, &block, tile, &mut hits);
             while let Some(hits) = hits.next_row() {
                 take(hits.row, hits.lower, hits.upper);
                 taken += 1;
