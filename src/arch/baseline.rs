@@ -32,3 +32,26 @@ pub(crate) fn prefetch(address: *const u8) {
     }
     let _ = address;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::in_range;
+
+    const NUMBERS: [f32; 9] =
+        [-0.0, 1.0, f32::NAN, -1.0, 1e-45, f32::INFINITY, f32::MAX, f32::NEG_INFINITY, 1.0 + f32::EPSILON];
+
+    /// Every number in every place, between all ends, in slices of every length.
+    #[test]
+    fn a_bit_for_each_number_in_range() {
+        for (length, turn) in (0..=64).step_by(4).flat_map(|length| (0..NUMBERS.len()).map(move |turn| (length, turn)))
+        {
+            let values: Vec<f32> = (0..length).map(|index| NUMBERS[(index + turn) % NUMBERS.len()]).collect();
+            for (low, high) in NUMBERS.into_iter().flat_map(|low| NUMBERS.map(|high| (low, high))) {
+                let is_in = |value: f32| low <= value && value <= high;
+                let expected =
+                    values.iter().enumerate().fold(0, |bits, (index, &value)| bits | u64::from(is_in(value)) << index);
+                assert_eq!(in_range(&values, low, high), expected, "from {low} to {high}: {values:?}");
+            }
+        }
+    }
+}

@@ -119,11 +119,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
-        a.fast_max(b)
-    }
-
-    #[inline(always)]
     fn largest(self, value: f32x8) -> f32 {
         value.to_array().into_iter().fold(f32::NEG_INFINITY, f32::max)
     }

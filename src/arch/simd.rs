@@ -66,15 +66,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `c - a * b`, rounded like [`Simd::mul_add`].
     fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// Lane by lane the larger of `best` and the magnitude of `value`; neither is NaN. Of two zeros either may be
-    /// taken, here and in [`Simd::max_where`], [`Simd::max`] and [`Simd::largest`].
+    /// taken, here and in [`Simd::max_where`] and [`Simd::largest`].
     fn max_abs(self, best: Self::F32, value: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`; it is not where one of them is NaN.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
     /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`, and there neither is NaN;
     /// elsewhere `best`, as where `key` or `limit` is NaN.
     fn max_where(self, best: Self::F32, value: Self::F32, key: Self::F32, limit: Self::F32) -> Self::F32;
-    /// Lane by lane the larger one; neither is NaN.
-    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The largest lane; none is NaN.
     fn largest(self, value: Self::F32) -> f32;
     /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register

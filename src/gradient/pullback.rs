@@ -105,7 +105,7 @@ impl Pullback<'_> {
 
     /// Writes the gradient of one row, which is not zero, or adds it. `sum` is scratch for `g`, and `group_sum` for the sum
     /// of the row's group.
-    fn write_row(
+    pub(super) fn write_row(
         &self,
         backend: Backend,
         row: usize,

@@ -36,6 +36,8 @@ pub(crate) use format::Format;
 pub(crate) use lanes::LANES;
 pub(crate) use pack::{MAX_LANES, PanelTarget, RawRows, pack_floats};
 pub(crate) use prefetch::{PrefetchPlan, prefetch_row};
+#[cfg(test)]
+pub(crate) use round::SLACK;
 pub(crate) use round::{QuantizedRow, pack_integers, scratch_len};
 pub(crate) use screen_tile::{AnchorConstants, Found, MAX_WIDTH, PanelHits, PanelTiles, RowHits, Window, are_many_hits, find_hits};
 pub(crate) use sums::{

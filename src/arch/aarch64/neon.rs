@@ -171,7 +171,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     fn max_abs(self, best: float32x4_t, value: float32x4_t) -> float32x4_t {
         // SAFETY: `self` proves NEON.
         let magnitude = unsafe { vabsq_f32(value) };
-        self.max(best, magnitude)
+        // SAFETY: `self` proves NEON.
+        unsafe { vmaxq_f32(best, magnitude) }
     }
 
     #[inline(always)]
@@ -197,13 +198,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         let allowed = unsafe { vcleq_f32(key, limit) };
         // SAFETY: `self` proves NEON.
         let value = unsafe { vbslq_f32(allowed, value, best) };
-        self.max(best, value)
-    }
-
-    #[inline(always)]
-    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: `self` proves NEON.
-        unsafe { vmaxq_f32(a, b) }
+        unsafe { vmaxq_f32(best, value) }
     }
 
     #[inline(always)]

@@ -180,12 +180,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_max_ps(a, b) }
-    }
-
-    #[inline(always)]
     fn largest(self, value: __m256) -> f32 {
         let mut lanes = [0.0; 8];
         self.store(value, &mut lanes);

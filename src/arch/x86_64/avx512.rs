@@ -169,12 +169,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: `self` proves AVX-512F.
-        unsafe { _mm512_max_ps(a, b) }
-    }
-
-    #[inline(always)]
     fn largest(self, value: __m512) -> f32 {
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_reduce_max_ps(value) }
