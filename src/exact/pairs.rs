@@ -3,8 +3,7 @@
 
 use crate::arch::Backend;
 use crate::kernels::{
-    MOST_ANCHORS, MOST_CANDIDATES, NormedRows, Similarities, Sought, compute_similarities,
-    measure_similarities,
+    MOST_ANCHORS, MOST_CANDIDATES, NormedRows, Similarities, Sought, compute_similarities, measure_similarities,
 };
 use crate::row_stats::{NegativeRules, Search};
 use crate::rows::Rows;

@@ -12,7 +12,6 @@ use crate::rows::Rows;
 use super::pairs::group_rows;
 use super::similarity::check_norms;
 
-
 /// Writes the similarities of all anchors with all candidates: a group of candidates at a time, which stays in the
 /// first-level cache, for a block of anchors that stays in the second.
 fn write_similarities(backend: Backend, anchors: Rows<'_>, candidates: Rows<'_>, output: &mut [f32]) {

@@ -94,13 +94,7 @@ impl<'a> Means<'a> {
     }
 
     /// The sum of the similarities of a row, which is not zero, with its negatives.
-    fn sum_of_negatives(
-        self,
-        backend: Backend,
-        sums: Option<GroupSums<'_>>,
-        row: usize,
-        scratch: &mut [f64],
-    ) -> f64 {
+    fn sum_of_negatives(self, backend: Backend, sums: Option<GroupSums<'_>>, row: usize, scratch: &mut [f64]) -> f64 {
         let (anchor, norm) = (self.batch.anchor_rows().row(row), self.anchor_norms[row]);
         let total = dot_sum(backend, anchor, self.candidate_sum);
         if let Excluded::Lists(lists) = self.exclusions.rules.excluded {

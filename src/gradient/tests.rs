@@ -34,7 +34,7 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     let mut exclusions = ExclusionMemory::default();
     let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-    mine(plan, batch, prepared, &mut mining).unwrap();
+    mine(plan, &batch, &prepared, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
     let results = mining.results(batch, prepared);

@@ -75,11 +75,8 @@ pub(crate) struct RowSimilarities<'a> {
 
 impl Similarities {
     /// Room for similarities.
-    pub(crate) const EMPTY: Similarities = Similarities {
-        values: [[0.0; MOST_CANDIDATES]; MOST_ANCHORS],
-        largest: [0.0; MOST_ANCHORS],
-        found: 0,
-    };
+    pub(crate) const EMPTY: Similarities =
+        Similarities { values: [[0.0; MOST_CANDIDATES]; MOST_ANCHORS], largest: [0.0; MOST_ANCHORS], found: 0 };
 
     /// Takes the next anchor that has a similarity that is looked for, and its similarities with `candidates` candidates.
     #[inline]

@@ -39,7 +39,9 @@ pub(crate) use prefetch::{PrefetchPlan, prefetch_row};
 #[cfg(test)]
 pub(crate) use round::SLACK;
 pub(crate) use round::{QuantizedRow, pack_integers, scratch_len};
-pub(crate) use screen_tile::{AnchorConstants, Found, MAX_WIDTH, PanelHits, PanelTiles, RowHits, Window, are_many_hits, find_hits};
+pub(crate) use screen_tile::{
+    AnchorConstants, Found, MAX_WIDTH, PanelHits, PanelTiles, RowHits, Window, are_many_hits, find_hits,
+};
 pub(crate) use sums::{
     MOST_ROWS, MOST_TERMS, RowGradient, Start, Term, add_scaled_to_f32, add_terms, add_unit_rows, inverse,
     measure_cached_rows, measure_rows, scale_row, write_gradient,

@@ -92,12 +92,7 @@ impl<I: Integers> WithSimd for PackIntegers<'_, '_, I> {
 
 /// Writes the [constants](super::format::CandidateConstants) of rows behind their words, of which there are `steps`.
 #[inline(always)]
-fn write_constants<S: Simd>(
-    simd: S,
-    steps: usize,
-    measured: &[QuantizedRow; MAX_LANES],
-    columns: &mut Columns<'_>,
-) {
+fn write_constants<S: Simd>(simd: S, steps: usize, measured: &[QuantizedRow; MAX_LANES], columns: &mut Columns<'_>) {
     let mut constants = [[0.0; MAX_LANES]; 4];
     for (lane, row) in measured.iter().enumerate() {
         for (constants, value) in constants.iter_mut().zip([row.quant_step, row.center_dot, row.residual, row.norm]) {
@@ -111,12 +106,7 @@ fn write_constants<S: Simd>(
 
 /// Writes the rows without the center into `scratch`, `[k][row]`, and measures them.
 #[inline(always)]
-fn measure<S: Simd>(
-    simd: S,
-    group: &RowGroup<'_>,
-    center: &[f32],
-    scratch: &mut [f32],
-) -> [QuantizedRow; MAX_LANES] {
+fn measure<S: Simd>(simd: S, group: &RowGroup<'_>, center: &[f32], scratch: &mut [f32]) -> [QuantizedRow; MAX_LANES] {
     let mut largest = simd.splat(0.0);
     let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
     let mut quads = scratch.chunks_exact_mut(4 * S::F32_LANES).zip(center.as_chunks::<4>().0);

@@ -120,14 +120,8 @@ impl Block<'_> {
     /// complete them.
     pub(super) fn mine(self, measured: bool, scratch: &mut BlockScratch) {
         let BlockScratch { words, rows, constants, windows, hits, similarities, closest, several } = scratch;
-        let buffers = BlockBuffers {
-            words: words.aligned(),
-            scratch: rows.aligned(),
-            constants,
-            windows,
-            hits,
-            similarities,
-        };
+        let buffers =
+            BlockBuffers { words: words.aligned(), scratch: rows.aligned(), constants, windows, hits, similarities };
         if self.results.kept() == 1 {
             ListedBlock::new(self, buffers, closest).mine(measured);
         } else {

@@ -3,15 +3,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::Call;
 use super::measure::{MeasuredAnchors, measure_anchors, measure_outside};
 use super::plan::Mined;
-use super::Call;
 use super::task::StatsTask;
 use crate::arch::Backend;
 use crate::error::{Error, Side};
-use crate::exact::{
-    SUM_BLOCK, PairsOf, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative,
-};
+use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative};
 use crate::kernels::{
     MOST_CANDIDATES, NormedRows, Similarities, add_unit_rows, cosine, dot_sum, measure_cached_rows, pair_dots,
 };
@@ -119,13 +117,7 @@ fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>
 }
 
 /// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
-fn search_shared(
-    join: Join,
-    pairs: &PairsOf<'_>,
-    norms: &mut [f64],
-    sums: &mut [f64],
-    searches: &mut [ClosestSearch],
-) {
+fn search_shared(join: Join, pairs: &PairsOf<'_>, norms: &mut [f64], sums: &mut [f64], searches: &mut [ClosestSearch]) {
     let candidates = pairs.candidates.rows;
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     let count = searches.len();

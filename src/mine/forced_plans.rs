@@ -52,7 +52,7 @@ fn stats(
     let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
     let mut exclusions = ExclusionMemory::default();
     let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-    join.enter(|| mine_batch(call, negatives, batch, prepared, memory)).unwrap();
+    join.enter(|| mine_batch(&call, negatives, &batch, &prepared, memory)).unwrap();
     memory.stats(batch.rows()).to_vec()
 }
 
@@ -186,7 +186,7 @@ fn what_calls_count() {
             let call = Call { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
             let mut exclusions = ExclusionMemory::default();
             let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-            mine_batch(call, Negatives::Any, batch, prepared, &mut memory).unwrap().screening
+            mine_batch(&call, Negatives::Any, &batch, &prepared, &mut memory).unwrap().screening
         };
         let shape = batch.sides().shape();
         for format in [Format::Int8, Format::Int16, Format::Float32] {

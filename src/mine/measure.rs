@@ -2,8 +2,8 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::excluded::SortedExclusions;
 use crate::exact::{SUM_BLOCK, mean_negative};
+use crate::excluded::SortedExclusions;
 use crate::kernels::{anchor_dots, cosine, norms};
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::RowStats;

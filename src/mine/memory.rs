@@ -243,8 +243,7 @@ fn grow_call<'a>(
         Some(bank) => (Source::Bank(bank), bank.params()),
         None => {
             let (buffers, center) = candidates.grow(sides.candidate_side, others, sizes)?;
-            let center =
-                if screens.methods.round_rows() { Center::of(backend, others, center) } else { Center::NONE };
+            let center = if screens.methods.round_rows() { Center::of(backend, others, center) } else { Center::NONE };
             (Source::Rows(buffers), Params { center, float_bound: screens.float_bound })
         }
     };
@@ -256,8 +255,7 @@ fn grow_call<'a>(
 }
 
 /// What a pass works with: the candidates, the norms and the blocks of the anchors, and the scratch of each thread.
-type PassParts<'b> =
-    (Result<Candidates<'b>, Error>, &'b mut [f64], &'b mut [BlockState], &'b PerThread<BlockScratch>);
+type PassParts<'b> = (Result<Candidates<'b>, Error>, &'b mut [f64], &'b mut [BlockState], &'b PerThread<BlockScratch>);
 
 impl CallMemory<'_> {
     /// Lets all blocks wait for a method.

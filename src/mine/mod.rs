@@ -20,8 +20,8 @@ use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::{Candidates, measure_all};
 use crate::error::{Error, Side};
-use crate::excluded::SortedExclusions;
 use crate::exact::{check_finite, check_norms, zero_norms};
+use crate::excluded::SortedExclusions;
 use crate::mining_batch::MiningBatch;
 use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::row_stats::{NegativeRules, Negatives, RowStats};
@@ -30,8 +30,8 @@ use crate::screen::{Method, RowLimits, Screen, ScreenPlan, Screening, first_meth
 
 use block::Block;
 use measure::{measure_norms, measure_outside};
-pub(crate) use memory::{MineMemory, MineResults};
 use memory::{CallMemory, MeasureBuffers};
+pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{QueryLimits, open_queries};
 pub(crate) use plan::{MeasurePlan, MinePlan, Mined, NeighbourPlan};
@@ -263,14 +263,18 @@ impl<'a> Call<'a> {
         let candidates: Candidates<'_> =
             candidates.or_else(|error| check_finite(backend, Side::Anchors, sides.anchors).and(Err(error)))?;
         let norms = Chunks::new(anchor_norms, block_rows);
-        for_each_block(join, (norms, (results.lend(), Chunks::new(blocks, 1))), &|index, (norms, (results, states))| {
-            let state = &mut states.slice[0];
-            if !state.done && state.method == method {
-                let (first, norms) = (index * block_rows, norms.slice);
-                let block = Block { call: self, task, candidates, first, norms, results, state };
-                block.mine(measured, &mut scratch.of(join));
-            }
-        });
+        for_each_block(
+            join,
+            (norms, (results.lend(), Chunks::new(blocks, 1))),
+            &|index, (norms, (results, states))| {
+                let state = &mut states.slice[0];
+                if !state.done && state.method == method {
+                    let (first, norms) = (index * block_rows, norms.slice);
+                    let block = Block { call: self, task, candidates, first, norms, results, state };
+                    block.mine(measured, &mut scratch.of(join));
+                }
+            },
+        );
         Ok(())
     }
 }

@@ -13,9 +13,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         let width = self.of.call.backend.traits().panel_width;
         let wanted = self.lists.first().map_or(0, RowList::wanted);
         let costs = self.exact_costs();
-        let mut budget = costs.map_or(PairBudget::UNLIMITED, |costs| {
-            costs.budget(rows, wanted, self.of.state.screening.single_pairs)
-        });
+        let mut budget = costs
+            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, wanted, self.of.state.screening.single_pairs));
         if self.buffers.windows[..rows].iter().all(|window| window.is_closed()) {
             return Outcome::Listed;
         }

@@ -4,11 +4,11 @@ use super::measure::{MeasuredAnchors, measure_anchors};
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
-use crate::excluded::SortedExclusions;
 use crate::exact::SearchedRow;
+use crate::excluded::SortedExclusions;
 use crate::kernels::{cosine, pair_dots};
 use crate::parallel::{Chunks, Divide};
-use crate::row_stats::{Admissible, ClosestNegative, Negatives, Neighbour, NegativeRules, RowRule, RowStats, Search};
+use crate::row_stats::{Admissible, ClosestNegative, NegativeRules, Negatives, Neighbour, RowRule, RowStats, Search};
 use crate::screen::{Pairs, RowLimits, RowList};
 
 use super::neighbours::QueryState;

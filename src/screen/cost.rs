@@ -127,10 +127,9 @@ impl CostModel {
         let ahead = (candidates - screened) * screening_cost(format);
         let here = ahead + (doubtful - scored).max(0.0) * survivor;
         let mut best = (format, here);
-        for (finer, survivors) in [
-            (Format::Int16, 1.0 + doubtful * self.int16_share),
-            (Format::Float32, 1.0 + doubtful * self.float32_share),
-        ] {
+        for (finer, survivors) in
+            [(Format::Int16, 1.0 + doubtful * self.int16_share), (Format::Float32, 1.0 + doubtful * self.float32_share)]
+        {
             let screening = candidates * screening_cost(finer);
             let may_screen = spent + screening <= SCREENING * candidates;
             let cost = screening + survivors * survivor;
@@ -218,4 +217,3 @@ pub(super) fn is_sampled(shape: Shape) -> bool {
     let many = shape.anchors.max(shape.candidates);
     many >= LEAST_SAMPLED_ROWS && many.saturating_mul(shape.dim) >= LEAST_SAMPLED_ELEMENTS
 }
-

@@ -27,12 +27,8 @@ pub(crate) struct Methods(u8);
 impl Methods {
     pub(crate) const NONE: Methods = Methods(0);
 
-    const ALL: [Method; 4] = [
-        Method::Screen(Format::Int8),
-        Method::Screen(Format::Int16),
-        Method::Screen(Format::Float32),
-        Method::Exact,
-    ];
+    const ALL: [Method; 4] =
+        [Method::Screen(Format::Int8), Method::Screen(Format::Int16), Method::Screen(Format::Float32), Method::Exact];
 
     const fn bit(method: Method) -> u8 {
         match method {

@@ -33,8 +33,7 @@ pub(crate) fn pack_anchors(
     let Params { center, float_bound } = params;
     if format == Format::Float32 {
         pack_floats(backend, rows, SHRINK, target);
-        let constants =
-            AnchorConstants { length: 2.0 * float_bound, shift: float_bound, ..AnchorConstants::default() };
+        let constants = AnchorConstants { length: 2.0 * float_bound, shift: float_bound, ..AnchorConstants::default() };
         return [constants; MAX_LANES];
     }
     let packed = pack_integers(backend, format, rows, params.center.values(), None, scratch, target);
