@@ -3,7 +3,9 @@
 
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{AnchorConstants, Format, Found, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, are_many_hits, find_hits};
+use crate::kernels::{
+    AnchorConstants, Format, Found, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, are_many_hits, find_hits,
+};
 
 /// Rows of more tiles than [`PanelHits`] has room for: some of them are computed by a later call.
 const MANY_ROWS: usize = 43;
