@@ -121,17 +121,17 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
-        let (loss, screening) = in_default_environment(|| self.mine(&batch, workspace))?;
-        Ok(Forward::new(self.gradient_plan(&batch), batch, loss, screening, workspace))
+        let (plan, loss, screening) = in_default_environment(|| self.mine(&batch, workspace))?;
+        Ok(Forward::new(plan, batch, loss, screening, workspace))
     }
 
-    fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(Loss, Screening), Error> {
+    fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(GradientPlan, Loss, Screening), Error> {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
         let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
         let mined = mine::mine(plan, batch, &exclusions, &mut workspace.mining)?;
-        Ok((self.loss_of(batch, &mined, &workspace.mining), mined.screening))
+        Ok((self.gradient_plan(batch), self.loss_of(batch, &mined, &workspace.mining), mined.screening))
     }
 
     /// The forward pass over a batch whose statistics are there already, one for each anchor: from
@@ -212,11 +212,11 @@ impl TripletLoss {
         let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
         exclusions.check_stats(rows)?;
         let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
-        let (loss, screening) = in_default_environment(|| {
+        let (plan, loss, screening) = in_default_environment(|| {
             let mined = mine::measure(plan, &batch, &exclusions, rows, &mut workspace.mining)?;
-            Ok((self.loss_of(&batch, &mined, &workspace.mining), mined.screening))
+            Ok((self.gradient_plan(&batch), self.loss_of(&batch, &mined, &workspace.mining), mined.screening))
         })?;
-        Ok(Forward::new(self.gradient_plan(&batch), batch, loss, screening, workspace))
+        Ok(Forward::new(plan, batch, loss, screening, workspace))
     }
 
     /// The loss of a batch whose statistics a pass has left in the workspace.
