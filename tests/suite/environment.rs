@@ -148,11 +148,13 @@ fn losses_and_gradients_in_every_environment() {
     }
 }
 
-/// The weight that a mean gives to each row is a quotient, too: of 41 rows one that is not exact.
+/// The weight that a mean gives to each row is a quotient, too: of 41 rows one that is not exact. Of rows that are nearly
+/// parallel hardly anything is left of a gradient but the roundings on its way.
 #[test]
 fn gradients_of_a_mean_in_every_environment() {
     let mut workspace = Workspace::new();
-    let owned = Data::Random.batch(12, 41, 41, 33);
+    let mut owned = Data::Random.batch(12, 41, 41, 33);
+    owned.anchors.iter_mut().chain(&mut owned.candidates).for_each(|value| *value = 1.0 + 1e-6 * *value);
     let (batch, plan) = (owned.batch(), TripletLoss::new().margin(1.0).reduction(Reduction::Mean));
     let sizes = [owned.anchors.len(), owned.candidates.len()];
     let (right, rows, ..) = results(plan, batch, &mut workspace, sizes);
