@@ -91,9 +91,6 @@ pub(super) trait Integers: 'static {
     const FORMAT: Format;
     /// Adds the products of the integers in a word of an anchor and in words of candidates to `sum`.
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32;
-    /// The words of four elements of each row, from the low bits of four registers; the second one is written where
-    /// there is one.
-    fn join<S: Simd>(simd: S, elements: [S::I32; 4]) -> [S::I32; 2];
 }
 
 /// Elements as they are.
@@ -146,11 +143,6 @@ impl Integers for Int16 {
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         simd.dot_i16(sum, candidates, simd.splat_word(anchor))
     }
-
-    #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, c, d]: [S::I32; 4]) -> [S::I32; 2] {
-        [simd.join_low_i16(a, b), simd.join_low_i16(c, d)]
-    }
 }
 
 impl Integers for Int8 {
@@ -159,12 +151,6 @@ impl Integers for Int8 {
     #[inline(always)]
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         simd.dot_i8(sum, candidates, anchor)
-    }
-
-    #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, c, d]: [S::I32; 4]) -> [S::I32; 2] {
-        let all = simd.join_low_i16(simd.join_low_bytes(a, b), simd.join_low_bytes(c, d));
-        [all, all]
     }
 }
 
