@@ -12,7 +12,7 @@ use crate::kernels::{
 };
 use crate::memory::{AlignedVec, grow};
 use crate::screen::{
-    ExactCosts, Method, NeighbourList, PARTS, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
+    ExactCosts, Method, NeighbourList, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -358,12 +358,10 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// The candidate from which on the pairs of some rows are computed in exact tiles.
     fn first_in_tiles(&self, rows: Range<usize>) -> usize {
         let Some(costs) = self.exact_costs() else { return 0 };
-        let (mut listed, mut latest) = ([0; PARTS], self.screened);
-        for list in &self.lists[rows.clone()] {
-            latest = latest.min(list.given_up_at());
-            list.candidates().for_each(|candidate| listed[costs.part_of(candidate)] += 1);
-        }
-        costs.first_in_tiles(rows.len(), latest, &listed)
+        let lists = &self.lists[rows.clone()];
+        let latest = lists.iter().map(RowList::given_up_at).fold(self.screened, usize::min);
+        let before = lists.iter().map(|list| list.candidates().filter(|&candidate| candidate < latest).count());
+        costs.first_in_tiles(rows.len(), latest, before.sum())
     }
 
     /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns how many of them

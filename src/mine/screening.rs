@@ -2,7 +2,7 @@
 
 use super::block::{ListedBlock, Outcome};
 use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
-use crate::screen::{CostModel, ExactCosts, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
+use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
@@ -18,8 +18,6 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         if self.buffers.windows[..rows].iter().all(|window| window.is_closed()) {
             return Outcome::Listed;
         }
-        // The rows given up when the number of screened panels was a power of two.
-        let mut given_up = 0;
         let panels = self.of.candidates.panels.chunks(width * format.words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
@@ -28,14 +26,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             let present = width.min(count - panel * width);
             self.of.state.screening.count_pairs(Method::Screen(format), rows * present);
             self.screened = panel * width + present;
-            let recent = if panel == 0 { 0 } else { self.given_up - given_up };
-            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses(costs, format, recent)) {
-                return Outcome::LeftToTiles;
-            }
             let seen = panel + 1;
-            if seen.is_power_of_two() {
-                given_up = self.given_up;
-            }
             if is_checkpoint(seen) {
                 let outcome = self.compare_costs(format, seen * width);
                 if outcome != Outcome::Listed {
@@ -44,12 +35,6 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             }
         }
         Outcome::Listed
-    }
-
-    /// Whether so many rows were given up that exact tiles are the better end, `recent` of them since about half as many
-    /// candidates were screened.
-    fn screen_loses(&self, costs: ExactCosts, format: Format, recent: usize) -> bool {
-        costs.screen_loses(self.lists.len(), self.screened, format, recent, self.runs_given_up())
     }
 
     /// What the tiles on one panel fetch.

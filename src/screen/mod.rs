@@ -116,7 +116,7 @@ mod shortlist;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use budget::{ExactCosts, PARTS, PairBudget};
+pub(crate) use budget::{ExactCosts, PairBudget};
 pub(crate) use center::{Center, center_len};
 #[cfg(test)]
 pub(crate) use cost::crossovers;
