@@ -217,7 +217,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         }
         let searched = self.search_from(0..rows, 0);
         for (row, list) in self.lists.iter_mut().enumerate() {
-            self.of.results.keep(row, list);
+            self.of.results.write(row, list);
         }
         self.of.state.screening.count(Method::Exact, rows, searched);
     }
@@ -299,7 +299,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             let list = &mut self.lists[row];
             if !list.is_given_up() {
                 list.finish(&exact, &mut self.buffers.windows[row]);
-                self.of.results.keep(row, list);
+                self.of.results.write(row, list);
                 survivors = list.scored().saturating_add(survivors);
                 finished += 1;
             }
@@ -350,7 +350,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             list.score_best(&exact, window);
             list.finish(&exact, window);
             computed = (list.scored() - before).saturating_add(computed);
-            self.of.results.keep(row, list);
+            self.of.results.write(row, list);
         }
         self.of.state.screening.count(Method::Exact, rows.len(), computed);
     }

@@ -11,10 +11,10 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         let rows = self.lists.len();
         let (dim, count) = (self.of.candidates.rows.dim(), self.of.candidates.rows.count());
         let width = self.of.call.backend.traits().panel_width;
-        let wanted = self.lists.first().map_or(0, RowList::wanted);
+        let fewest = self.lists.first().map_or(0, RowList::fewest_scored);
         let costs = self.exact_costs();
         let mut budget = costs
-            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, wanted, self.of.state.screening.single_pairs));
+            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, fewest, self.of.state.screening.single_pairs));
         if self.buffers.windows[..rows].iter().all(|window| window.is_closed()) {
             return Outcome::Listed;
         }

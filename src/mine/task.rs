@@ -56,7 +56,7 @@ impl Results<'_> {
     }
 
     /// Writes what was found in row `row` of these, the closest negative or the closest ones.
-    pub(super) fn keep<P: Pairs>(&mut self, row: usize, list: &mut RowList<P>) {
+    pub(super) fn write<P: Pairs>(&mut self, row: usize, list: &mut RowList<P>) {
         let (places, found) = (self.kept(), list.search().sorted());
         match self {
             Results::Stats(stats) => {

@@ -20,19 +20,19 @@ pub(crate) struct ExactCosts {
 }
 
 impl ExactCosts {
-    /// The costs for rows with so many candidates of `dim` elements, where a long pair in a tile costs `dot_cost`.
-    pub(crate) fn new(candidates: usize, dim: usize, dot_cost: f64) -> ExactCosts {
-        let row = exact_tile_cost(dot_cost, dim) * candidates as f64;
+    /// The costs for rows with so many candidates of `dim` elements, where a long pair in a tile costs `exact`.
+    pub(crate) fn new(candidates: usize, dim: usize, exact: f64) -> ExactCosts {
+        let row = exact_tile_cost(exact, dim) * candidates as f64;
         ExactCosts { single: survivor_cost(dim as f64), row, candidates }
     }
 
-    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
+    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `fewest` of each row
     /// must be computed in any case, and `spent` were computed while it was screened more coarsely.
-    pub(crate) fn budget(self, rows: usize, wanted: usize, spent: usize) -> PairBudget {
+    pub(crate) fn budget(self, rows: usize, fewest: usize, spent: usize) -> PairBudget {
         let pairs = |cost: f64| (cost / self.single) as usize;
         PairBudget {
-            of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
-            left: (rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
+            of_row: fewest + pairs(ROWS_ALONE as f64 * self.row),
+            left: (rows * fewest + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
         }
     }
 

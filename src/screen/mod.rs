@@ -24,7 +24,7 @@
 //!    the pair is not the closest negative, and is ruled out.
 //!
 //! What is left are the pairs with `b <= U` and `L <= p`. A tile looks only at U, which must lie in the row's
-//! [`Window`]: from b to p plus the length of the row's longest interval; L is computed for the few that do. The same
+//! [`Window`](crate::kernels::Window): from b to p plus the length of the row's longest interval; L is computed for the few that do. The same
 //! window serves `Below` and `AtOrBelow`; for `Below` it also keeps pairs with s = p, which the exact rule drops. For
 //! `Any` there is no upper end, and every pair qualifies for sure.
 //!

@@ -129,7 +129,7 @@ impl Pairs for NeighbourList {
 
     const WANTS_BEST: bool = false;
 
-    fn wanted(&self) -> usize {
+    fn fewest_scored(&self) -> usize {
         self.k
     }
 

@@ -34,7 +34,7 @@ pub(crate) trait Pairs: Default + Send {
     const WANTS_BEST: bool;
 
     /// How many pairs must be computed exactly, whatever the screen rules out: about.
-    fn wanted(&self) -> usize;
+    fn fewest_scored(&self) -> usize;
 
     /// Starts a row: forgets all pairs, and begins a search among candidates with these similarities.
     fn open(&mut self, search: &mut Self::Search, admissible: Admissible);
@@ -128,8 +128,8 @@ fn raise(window: &mut Window, low: f32) {
 }
 
 impl<P: Pairs> RowList<P> {
-    pub(crate) fn wanted(&self) -> usize {
-        self.pairs.wanted()
+    pub(crate) fn fewest_scored(&self) -> usize {
+        self.pairs.fewest_scored()
     }
 
     /// Begins the search of a row whose pairs are all computed exactly.
