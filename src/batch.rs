@@ -142,7 +142,7 @@ impl<'a> Batch<'a> {
     }
 
     /// How many negatives each anchor has.
-    pub(crate) fn negatives(self) -> usize {
+    pub(crate) fn negatives(&self) -> usize {
         self.candidates() - usize::from(!matches!(self.positives, Positives::Outside(_)))
     }
 
@@ -153,15 +153,15 @@ impl<'a> Batch<'a> {
     }
 
     /// The rows of both sides.
-    pub(crate) fn sides(self) -> Sides<'a> {
+    pub(crate) fn sides(&self) -> Sides<'a> {
         Sides { anchors: self.anchors, candidates: self.candidates, candidate_side: self.candidate_side }
     }
 
-    pub(crate) fn anchor_rows(self) -> Rows<'a> {
+    pub(crate) fn anchor_rows(&self) -> Rows<'a> {
         self.anchors
     }
 
-    pub(crate) fn candidate_rows(self) -> Rows<'a> {
+    pub(crate) fn candidate_rows(&self) -> Rows<'a> {
         self.candidates
     }
 
@@ -173,20 +173,20 @@ impl<'a> Batch<'a> {
     }
 
     /// The bank that the candidates are in.
-    pub(crate) fn bank(self) -> Option<&'a Bank<'a>> {
+    pub(crate) fn bank(&self) -> Option<&'a Bank<'a>> {
         self.bank
     }
 
-    pub(crate) fn positives(self) -> Positives<'a> {
+    pub(crate) fn positives(&self) -> Positives<'a> {
         self.positives
     }
 
-    pub(crate) fn exclusions(self) -> Exclusions<'a> {
+    pub(crate) fn exclusions(&self) -> Exclusions<'a> {
         self.exclusions
     }
 
     /// The positives, where they are no candidates.
-    pub(crate) fn outside_rows(self) -> Option<Rows<'a>> {
+    pub(crate) fn outside_rows(&self) -> Option<Rows<'a>> {
         match self.positives {
             Positives::Outside(rows) => Some(self.anchors.of_same_dim(rows)),
             _ => None,
@@ -195,18 +195,18 @@ impl<'a> Batch<'a> {
 
     /// The candidate that is the positive of anchor `row`, if one is.
     #[inline]
-    pub(crate) fn positive_index(self, row: usize) -> Option<usize> {
+    pub(crate) fn positive_index(&self, row: usize) -> Option<usize> {
         self.positives.index(row)
     }
 
     /// The positive of anchor `row`.
     #[inline]
-    pub(crate) fn positive_row(self, row: usize) -> &'a [f32] {
+    pub(crate) fn positive_row(&self, row: usize) -> &'a [f32] {
         self.positives.row(row, self.candidates)
     }
 
     /// The rows that lie in memory from the positive of anchor `row` on.
-    pub(crate) fn rows_from_positive(self, row: usize) -> &'a [f32] {
+    pub(crate) fn rows_from_positive(&self, row: usize) -> &'a [f32] {
         match self.positives.place(row) {
             Place::Candidate(index) => &self.candidates.data()[index * self.dim()..],
             Place::Outside(rows) => &rows[row * self.dim()..],
@@ -214,7 +214,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What an error calls the candidates: in a paired batch they are the positives.
-    pub(crate) fn candidate_side(self) -> Side {
+    pub(crate) fn candidate_side(&self) -> Side {
         self.candidate_side
     }
 }

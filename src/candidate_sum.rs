@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::arch::{Backend, Simd, WithSimd, in_default_environment};
-use crate::candidates::MeasureBlock;
+use crate::arch::{Backend, in_default_environment};
 use crate::error::{Error, Side, check_length};
-use crate::exact::{MOST_ROWS, SumStack, check_finite, check_norms, cosine_rows, dot_sum, mean_negative, norm_row};
+use crate::exact::{SumStack, check_finite, check_norms, mean_negative, zero_norms};
+use crate::kernels::{MOST_ROWS, cosine, dot_sum, measure_rows, norm, pair_dots};
 use crate::memory::grow;
 use crate::rows::Rows;
 
@@ -100,9 +100,9 @@ impl CandidateSum {
         let (backend, mut norms, mut first) = (self.backend, [0.0; MOST_ROWS], 0);
         while first < rows.count() {
             let count = (rows.count() - first).min(self.stack.missing()).min(MOST_ROWS);
-            let (rows, norms) = (rows.range(first, count).data(), &mut norms[..count]);
-            self.stack.add(count, |sum| backend.run(MeasureBlock { rows, norms, sum }));
-            self.zero_rows += norms.iter().filter(|&&norm| norm == 0.0).count();
+            let (rows, norms) = (rows.range(first, count), &mut norms[..count]);
+            self.stack.add(count, |sum| measure_rows(backend, rows, norms, sum));
+            self.zero_rows += zero_norms(norms);
             first += count;
         }
     }
@@ -143,12 +143,27 @@ impl CandidateSum {
             _ => {}
         }
         in_default_environment(|| {
-            let row = MeanNegative { anchor, positive, sum: &self.total, candidates: self.len() };
-            let (mean, [norm, positive_norm]) = self.backend.run(row);
-            check_norms(Side::Anchors, &[norm])?;
-            check_norms(Side::Positives, &[positive_norm])?;
-            Ok(mean)
+            let (norm, similarity) = self.similarity(anchor, positive)?;
+            let total = dot_sum(self.backend, anchor, &self.total);
+            Ok(mean_negative(total, norm, similarity, self.len()) as f32)
         })
+    }
+}
+
+impl CandidateSum {
+    /// The norm of an anchor, and its similarity with its positive, before it is rounded to `f32`. Fails where a row is
+    /// not finite.
+    fn similarity(&self, anchor: &[f32], positive: Option<&[f32]>) -> Result<(f64, Option<f64>), Error> {
+        let Some(positive) = positive else {
+            let norm = norm(self.backend, anchor);
+            check_norms(Side::Anchors, &[norm])?;
+            return Ok((norm, None));
+        };
+        let [own, dot, other] = pair_dots(self.backend, anchor, positive);
+        let (norm, positive_norm) = (own.sqrt(), other.sqrt());
+        check_norms(Side::Anchors, &[norm])?;
+        check_norms(Side::Positives, &[positive_norm])?;
+        Ok((norm, Some(cosine(dot, norm, positive_norm))))
     }
 }
 
@@ -156,29 +171,5 @@ impl fmt::Debug for CandidateSum {
     /// Sizes, without the sums.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CandidateSum").field("candidates", &self.len()).field("dim", &self.dim).finish_non_exhaustive()
-    }
-}
-
-/// The mean negative of one anchor.
-struct MeanNegative<'a> {
-    anchor: &'a [f32],
-    positive: Option<&'a [f32]>,
-    sum: &'a [f64],
-    candidates: usize,
-}
-
-impl WithSimd for MeanNegative<'_> {
-    /// The mean, and the norms of both rows.
-    type Output = (f32, [f64; 2]);
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> (f32, [f64; 2]) {
-        let Self { anchor, positive, sum, candidates } = self;
-        let (norm, mut similarity, mut positive_norm) = (norm_row(simd, anchor), None, 0.0);
-        if let Some(positive) = positive {
-            positive_norm = norm_row(simd, positive);
-            similarity = Some(cosine_rows(simd, anchor, norm, positive, positive_norm));
-        }
-        let mean = mean_negative(dot_sum(simd, anchor, sum), norm, similarity, candidates);
-        (mean as f32, [norm, positive_norm])
     }
 }

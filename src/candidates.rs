@@ -1,19 +1,18 @@
 //! Candidates as a value: their rows, and all that is computed of them before anchors are looked at. Nothing in it
 //! depends on the anchors.
 
-use core::marker::PhantomData;
-
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::Backend;
 use crate::error::{Error, Side};
-use crate::exact::{
-    MOST_ROWS, SUM_BLOCK, add_unit_rows, check_norms, combine_blocks, norm_rows, norm_rows_from_memory,
+use crate::exact::{SUM_BLOCK, check_norms, combine_blocks, zero_norms};
+use crate::kernels::{
+    Format, MAX_LANES, MAX_WIDTH, MOST_ROWS, PanelTarget, RawRows, measure_cached_rows, measure_rows, scratch_len,
 };
 use crate::memory::{AlignedVec, grow};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
-use crate::screen::{Extremes, Format, MAX_WIDTH, PanelWriter, Params, RawRows, center_len, scratch_len};
+use crate::screen::{Extremes, Params, center_len, pack_candidates};
 
-/// Candidates, prepared for the screens of one precision.
+/// Candidates, prepared for the screens in one format.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidates<'a> {
     pub(crate) rows: Rows<'a>,
@@ -98,9 +97,10 @@ pub(crate) struct CandidateBuffers<'a> {
 impl CandidateBuffers<'_> {
     /// Packs the rows in one format and, unless `measured` says that it was done before, computes the norm of each row
     /// and the sum of all. Fails with the first row that is not finite.
-    pub(crate) fn prepare<'b, F: Format>(
+    pub(crate) fn prepare<'b>(
         &'b mut self,
         backend: Backend,
+        format: Format,
         join: Join,
         side: Side,
         params: Params<'b>,
@@ -108,15 +108,15 @@ impl CandidateBuffers<'_> {
     ) -> Result<Candidates<'b>, Error> {
         let (rows, dim) = (self.rows, self.rows.dim());
         let padding = Padding::Registers;
-        let panels = &mut self.panels[..padding.padded(backend, rows.count()) * F::words_per_candidate(dim)];
-        let preparation = Preparation { backend, join, rows, params, padding, measured, scratch: self.scratch };
-        preparation.run::<F>(self.norms, self.sums, panels);
+        let panels = &mut self.panels[..padding.padded(backend, rows.count()) * format.words_per_candidate(dim)];
+        let preparation = Preparation { backend, format, join, rows, params, padding, measured, scratch: self.scratch };
+        preparation.run(self.norms, self.sums, panels);
         check_norms(side, self.norms)?;
         if !measured {
             combine_blocks(self.sums, dim);
         }
-        let panels = &self.panels[..padding.padded(backend, rows.count()) * F::words_per_candidate(dim)];
-        let extremes = extremes::<F>(backend, panels, dim);
+        let panels = &self.panels[..padding.padded(backend, rows.count()) * format.words_per_candidate(dim)];
+        let extremes = Extremes::of(format, panels, backend.traits().panel_width, dim);
         Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
     }
 
@@ -130,7 +130,7 @@ impl CandidateBuffers<'_> {
         params: Params<'b>,
     ) -> Result<Candidates<'b>, Error> {
         let rows = self.rows;
-        measure_rows(backend, join, rows, self.norms, self.sums);
+        measure_all(backend, join, rows, self.norms, self.sums);
         check_norms(side, self.norms)?;
         let (sum, extremes) = (&self.sums[..rows.dim()], Extremes::default());
         Ok(Candidates { rows, norms: self.norms, sum, panels: &[], params, extremes })
@@ -138,19 +138,18 @@ impl CandidateBuffers<'_> {
 
     /// How many rows have norm 0.
     pub(crate) fn zero_rows(&self) -> usize {
-        self.norms.iter().filter(|&&norm| norm == 0.0).count()
+        zero_norms(self.norms)
     }
 }
 
 /// Computes the norm of each row, and the sum of all, each scaled to norm 1, in the first `dim` elements of `sums`,
 /// which has as many for each block of [`SUM_BLOCK`] rows.
-pub(crate) fn measure_rows(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64], sums: &mut [f64]) {
+pub(crate) fn measure_all(backend: Backend, join: Join, rows: Rows<'_>, norms: &mut [f64], sums: &mut [f64]) {
     let dim = rows.dim();
     let blocks = (Chunks::new(norms, SUM_BLOCK), Chunks::new(&mut *sums, dim));
     for_each_block(join, blocks, &|block, (norms, sums)| {
-        let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
         sums.slice.fill(0.0);
-        backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
+        measure_rows(backend, rows.range(block * SUM_BLOCK, norms.slice.len()), norms.slice, sums.slice);
     });
     combine_blocks(sums, dim);
 }
@@ -167,29 +166,18 @@ pub(crate) enum Padding {
 impl Padding {
     /// How many rows the panels of `rows` rows hold.
     pub(crate) fn padded(self, backend: Backend, rows: usize) -> usize {
-        backend.run(Padded { padding: self, rows })
-    }
-}
-
-struct Padded {
-    padding: Padding,
-    rows: usize,
-}
-
-impl WithSimd for Padded {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> usize {
-        self.rows.next_multiple_of(match self.padding {
-            Padding::Registers => S::F32_LANES,
-            Padding::Panels => S::TILE_REGISTERS * S::F32_LANES,
+        rows.next_multiple_of(match self {
+            Padding::Registers => backend.traits().f32_lanes,
+            Padding::Panels => backend.traits().panel_width,
         })
     }
 }
 
 /// How rows are prepared.
+#[derive(Clone, Copy)]
 pub(crate) struct Preparation<'a> {
     pub(crate) backend: Backend,
+    pub(crate) format: Format,
     pub(crate) join: Join,
     pub(crate) rows: Rows<'a>,
     pub(crate) params: Params<'a>,
@@ -203,133 +191,60 @@ pub(crate) struct Preparation<'a> {
 impl Preparation<'_> {
     /// Computes the norm of each row and the sum of each block of [`SUM_BLOCK`] rows scaled to norm 1, unless they are
     /// there, and packs the rows.
-    pub(crate) fn run<F: Format>(self, norms: &mut [f64], sums: &mut [f64], panels: &mut [u32]) {
-        let Self { backend, join, rows, params, padding, measured, scratch } = self;
-        let dim = rows.dim();
+    pub(crate) fn run(self, norms: &mut [f64], sums: &mut [f64], panels: &mut [u32]) {
+        let (join, dim) = (self.join, self.rows.dim());
         // More than there are, where there is less than a block.
-        let panel_words = SUM_BLOCK.saturating_mul(F::words_per_candidate(dim));
+        let panel_words = SUM_BLOCK.saturating_mul(self.format.words_per_candidate(dim));
         let (norms, sums) = (Chunks::new(norms, SUM_BLOCK), Chunks::new(sums, dim));
         for_each_block(join, (norms, (Chunks::new(panels, panel_words), sums)), &|block, (norms, (panels, sums))| {
-            let rows = &rows.data()[block * SUM_BLOCK * dim..][..norms.slice.len() * dim];
-            let (norms, panels, sum) = (norms.slice, panels.slice, sums.slice);
-            let scratch = &mut scratch.of(join);
-            let (scratch, format) = (scratch.aligned(), PhantomData::<F>);
-            backend.run(PrepareBlock { rows, norms, panels, sum, params, padding, scratch, measured, format });
+            let rows = self.rows.range(block * SUM_BLOCK, norms.slice.len());
+            let scratch = &mut self.scratch.of(join);
+            self.prepare_block(rows, norms.slice, sums.slice, panels.slice, scratch.aligned());
         });
     }
-}
 
-/// The extremes of the candidates in some panels.
-pub(crate) fn extremes<F: Format>(backend: Backend, panels: &[u32], dim: usize) -> Extremes {
-    backend.run(PanelExtremes { panels, dim, format: PhantomData::<F> })
-}
-
-struct PanelExtremes<'a, F> {
-    panels: &'a [u32],
-    dim: usize,
-    format: PhantomData<F>,
-}
-
-impl<F: Format> WithSimd for PanelExtremes<'_, F> {
-    type Output = Extremes;
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> Extremes {
-        F::extremes(self.panels, S::TILE_REGISTERS * S::F32_LANES, self.dim)
-    }
-}
-
-/// One block of the candidates' sum, with the panels of its rows.
-struct PrepareBlock<'a, F> {
-    rows: &'a [f32],
-    norms: &'a mut [f64],
-    panels: &'a mut [u32],
-    sum: &'a mut [f64],
-    params: Params<'a>,
-    padding: Padding,
-    scratch: &'a mut [f32],
-    measured: bool,
-    format: PhantomData<F>,
-}
-
-impl<F: Format> WithSimd for PrepareBlock<'_, F> {
-    type Output = ();
-    /// A panel's rows at a time, so that they are still in the cache when they are read again.
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        const {
-            assert!(SUM_BLOCK.is_multiple_of(S::TILE_REGISTERS * S::F32_LANES) && MAX_WIDTH <= MOST_ROWS);
-        }
-        let Self { rows, norms, panels, sum, params, padding, scratch, measured, .. } = self;
-        let (dim, width) = (sum.len(), S::TILE_REGISTERS * S::F32_LANES);
-        if !measured {
+    /// One block of the candidates' sum, with the panels of its rows: a panel's rows at a time, so that they are still in
+    /// the cache when they are read again.
+    fn prepare_block(
+        self,
+        rows: Rows<'_>,
+        norms: &mut [f64],
+        sum: &mut [f64],
+        panels: &mut [u32],
+        scratch: &mut [f32],
+    ) {
+        const { assert!(MAX_WIDTH <= MOST_ROWS) }
+        let (backend, format, dim, width) = (self.backend, self.format, rows.dim(), self.backend.traits().panel_width);
+        debug_assert!(SUM_BLOCK.is_multiple_of(width), "a block of candidates owns whole panels");
+        if !self.measured {
             sum.fill(0.0);
         }
-        let panels = panels.chunks_mut(width.saturating_mul(F::words_per_candidate(dim)));
-        for ((rows, norms), panel) in rows.chunks(width.saturating_mul(dim)).zip(norms.chunks_mut(width)).zip(panels) {
-            if !measured {
-                norm_rows(simd, rows, dim, norms);
-                add_unit_rows(simd, rows, norms, sum);
+        let panels = panels.chunks_mut(width.saturating_mul(format.words_per_candidate(dim)));
+        for ((rows, norms), panel) in rows.blocks(width).zip(norms.chunks_mut(width)).zip(panels) {
+            if !self.measured {
+                measure_cached_rows(backend, rows.data(), norms, sum);
             }
-            pack_panel::<S, F>(simd, RawRows { rows, norms, dim }, 0, params, padding, scratch, panel);
+            let rows = RawRows { rows: rows.data(), norms, dim };
+            pack_panel(backend, format, rows, 0, (self.params, self.padding), scratch, panel);
         }
     }
 }
 
-/// Some rows of one block of the candidates' sum: computes their norms, and adds them.
-pub(crate) struct MeasureBlock<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) norms: &'a mut [f64],
-    pub(crate) sum: &'a mut [f64],
-}
-
-impl WithSimd for MeasureBlock<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { rows, norms, sum } = self;
-        let dim = sum.len();
-        for (rows, norms) in rows.chunks(MOST_ROWS.saturating_mul(dim)).zip(norms.chunks_mut(MOST_ROWS)) {
-            norm_rows_from_memory(simd, Rows::known(rows, dim), norms);
-            add_unit_rows(simd, rows, norms, sum);
-        }
-    }
-}
-
-/// Packs some of a panel's rows, from row `from` on or a few rows before it.
-pub(crate) struct PackPanel<'a, F> {
-    pub(crate) rows: RawRows<'a>,
-    pub(crate) from: usize,
-    pub(crate) params: Params<'a>,
-    pub(crate) padding: Padding,
-    pub(crate) scratch: &'a mut [f32],
-    pub(crate) panel: &'a mut [u32],
-    pub(crate) format: PhantomData<F>,
-}
-
-impl<F: Format> WithSimd for PackPanel<'_, F> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { rows, from, params, padding, scratch, panel, .. } = self;
-        pack_panel::<S, F>(simd, rows, from, params, padding, scratch, panel);
-    }
-}
-
-/// Packs the rows of a panel from row `from` on, or a few rows before it: a register's worth at a time.
-#[inline(always)]
-fn pack_panel<S: Simd, F: Format>(
-    simd: S,
+/// Packs the rows of a panel from row `from` on, or some rows before it: those that are packed at once.
+pub(crate) fn pack_panel(
+    backend: Backend,
+    format: Format,
     rows: RawRows<'_>,
     from: usize,
-    params: Params<'_>,
-    padding: Padding,
+    (params, padding): (Params<'_>, Padding),
     scratch: &mut [f32],
     panel: &mut [u32],
 ) {
-    let (dim, width) = (rows.dim, S::TILE_REGISTERS * S::F32_LANES);
-    let padded = Padded { padding, rows: rows.norms.len() }.run(simd);
-    for (first, group) in rows.row_groups(S::F32_LANES).skip(from / S::F32_LANES) {
-        let writer = PanelWriter::new(panel, first, width, padded, F::words_per_candidate(dim));
-        F::pack_candidates(simd, group, params, scratch, writer);
+    let (dim, width) = (rows.dim, backend.traits().panel_width);
+    let padded = padding.padded(backend, rows.norms.len());
+    for (first, group) in rows.groups(MAX_LANES).skip(from / MAX_LANES) {
+        let words_per_row = format.words_per_candidate(dim);
+        let target = PanelTarget { panels: &mut *panel, width, padded, words_per_row, first };
+        pack_candidates(backend, format, group, params, scratch, target);
     }
 }

@@ -99,8 +99,8 @@ impl<'w, 'b> Forward<'w, 'b> {
         gradients.check(self.batch)?;
         let Workspace { exclusions, mining, gradient } = &mut *self.workspace;
         let (candidates, positives) = (self.batch.candidates(), self.batch.positives());
-        let prepared = exclusions.prepared(candidates, positives, self.batch.exclusions());
-        let results = mining.results(self.batch, prepared);
+        let exclusions = exclusions.sorted(candidates, positives, self.batch.exclusions());
+        let results = mining.results(self.batch, exclusions);
         in_default_environment(|| gradient::backward(self.plan, self.batch, results, gradients, gradient))
     }
 }

@@ -184,6 +184,7 @@ mod excluded;
 mod exclusions;
 mod forward;
 mod gradient;
+mod kernels;
 mod loss;
 mod memory;
 mod mine;

@@ -5,11 +5,11 @@ use crate::batch::Batch;
 use crate::error::{Error, Side, check_length};
 use crate::forward::Forward;
 use crate::gradient::{GradientPlan, Gradients};
-use crate::mine::{self, MeasurePlan, MinePlan, Mined};
+use crate::mine::{self, MeasurePlan, MineMemory, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
 use crate::row_stats::{Negatives, RowStats};
-use crate::screen::Screen;
+use crate::screen::{Screen, Screening};
 use crate::workspace::Workspace;
 
 /// The modified triplet loss over a batch of embeddings: what to compute, and how.
@@ -121,16 +121,17 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
-        in_default_environment(|| self.mine(batch, workspace))
+        let (plan, loss, screening) = in_default_environment(|| self.mine(&batch, workspace))?;
+        Ok(Forward::new(plan, batch, loss, screening, workspace))
     }
 
-    fn mine<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
+    fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(GradientPlan, Loss, Screening), Error> {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
-        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
-        let mined = mine::mine(plan, batch, prepared, &mut workspace.mining)?;
-        Ok(self.complete(batch, mined, workspace))
+        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let mined = mine::mine(plan, batch, &exclusions, &mut workspace.mining)?;
+        Ok((self.gradient_plan(batch), self.loss_of(batch, &mined, &workspace.mining), mined.screening))
     }
 
     /// The forward pass over a batch whose statistics are there already, one for each anchor: from
@@ -208,25 +209,30 @@ impl TripletLoss {
     ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         check_length(Side::RowStats, batch.rows(), rows.len())?;
-        let prepared = workspace.exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions())?;
-        prepared.check_stats(rows)?;
+        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        exclusions.check_stats(rows)?;
         let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
-        let mined = in_default_environment(|| mine::measure(plan, batch, prepared, rows, &mut workspace.mining))?;
-        Ok(in_default_environment(|| self.complete(batch, mined, workspace)))
+        let (plan, loss, screening) = in_default_environment(|| {
+            let mined = mine::measure(plan, &batch, &exclusions, rows, &mut workspace.mining)?;
+            Ok((self.gradient_plan(&batch), self.loss_of(&batch, &mined, &workspace.mining), mined.screening))
+        })?;
+        Ok(Forward::new(plan, batch, loss, screening, workspace))
     }
 
-    /// The result of a pass over `batch` that has left its statistics and norms in the workspace.
-    fn complete<'w, 'b>(&self, batch: Batch<'b>, mined: Mined, workspace: &'w mut Workspace) -> Forward<'w, 'b> {
-        let loss = Loss {
+    /// The loss of a batch whose statistics a pass has left in the workspace.
+    fn loss_of(&self, batch: &Batch<'_>, mined: &Mined, memory: &MineMemory) -> Loss {
+        Loss {
             zero_anchors: Some(mined.zero_anchors),
             zero_candidates: Some(mined.zero_candidates),
             zero_positives: Some(mined.zero_positives),
-            ..self.sum_rows(workspace.mining.stats(batch.rows()))
-        };
+            ..self.sum_rows(memory.stats(batch.rows()))
+        }
+    }
+
+    /// How a backward pass over a batch is to be computed.
+    fn gradient_plan(&self, batch: &Batch<'_>) -> GradientPlan {
         let TripletLoss { margin, backend, threads, .. } = *self;
-        let row_weight = self.reduction.row_weight(batch.rows());
-        let plan = GradientPlan { margin, row_weight, backend, threads };
-        Forward::new(plan, batch, loss, mined.screening, workspace)
+        GradientPlan { margin, row_weight: self.reduction.row_weight(batch.rows()), backend, threads }
     }
 
     /// The forward pass and the backward pass in one call: [`TripletLoss::forward`] and [`Forward::backward`]. The

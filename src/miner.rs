@@ -171,7 +171,7 @@ impl Miner {
         let plan = self.plan(batch)?;
         let Workspace { exclusions, mining, .. } = workspace;
         let screening = in_default_environment(|| {
-            let rules = exclusions.prepare_mining(batch)?;
+            let rules = exclusions.sort_mining(batch)?;
             mine::mine_neighbours(plan, batch, rules, mining)
         })?;
         let (queries, neighbours) = mining.neighbours(batch.queries(), plan.kept);

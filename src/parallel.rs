@@ -173,12 +173,12 @@ impl<A: Divide, B: Divide> Divide for (A, B) {
 
 /// Calls `body` once for each block of `work`, with the block's index. Nothing is allocated; the order is ascending
 /// when serial.
-pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(impl Fn(usize, D) + Sync)) {
+pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(dyn Fn(usize, D) + Sync)) {
     divide(join, 0, work, body);
 }
 
 /// [`for_each_block`] of work whose first block has index `first`.
-fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(impl Fn(usize, D) + Sync)) {
+fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(dyn Fn(usize, D) + Sync)) {
     match work.blocks() {
         0 => {}
         1 => join.run_block(|| body(first, work)),

@@ -2,14 +2,14 @@
 
 use core::fmt;
 
-use crate::arch::{Simd, WithSimd, in_default_environment};
+use crate::arch::{Backend, in_default_environment};
 use crate::error::{Error, Side, check_length};
-use crate::exact::sum_values;
 use crate::exclusions::Exclusions;
+use crate::kernels::{RowSimilarities, find_largest_up_to, sum_values};
 use crate::loss::TripletLoss;
 use crate::positives::{Place, Positives};
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, NegativeRules, Negatives, RowExclusions, RowRule, RowStats, Search};
+use crate::row_stats::{ClosestSearch, Negatives, RowRule, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -115,7 +115,6 @@ impl<'a> SimilarityMatrix<'a> {
     }
 
     /// The similarity of row `row` with its positive.
-    #[inline(always)]
     fn positive(self, row: usize) -> f32 {
         match self.positives.place(row) {
             Place::Candidate(index) => self.data[row * self.columns + index],
@@ -189,50 +188,34 @@ impl TripletLoss {
         self.check_margin()?;
         matrix.check_finite()?;
         let SimilarityMatrix { columns, positives, exclusions, .. } = matrix;
-        let rules = workspace.exclusions.prepare(columns, positives, exclusions)?.rules;
+        let rules = workspace.exclusions.sort(columns, positives, exclusions)?.rules;
         let stats = workspace.mining.grow_stats(matrix.rows())?;
-        self.backend.run(ReduceRows { negatives: self.negatives, rules, matrix, stats });
+        for (row, (stats, similarities)) in stats.iter_mut().zip(matrix.data.chunks_exact(columns)).enumerate() {
+            *stats = reduce_row(self.backend, self.negatives, &rules.row(row), matrix.positive(row), similarities);
+        }
         Ok(ForwardFromSimilarities { loss: self.sum_rows(stats), stats })
     }
 }
 
-/// Reduces every row of a matrix.
-struct ReduceRows<'a> {
-    negatives: Negatives,
-    rules: NegativeRules<'a>,
-    matrix: SimilarityMatrix<'a>,
-    stats: &'a mut [RowStats],
-}
-
-impl WithSimd for ReduceRows<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { negatives, rules, matrix, stats } = self;
-        for (row, (stats, similarities)) in stats.iter_mut().zip(matrix.data.chunks_exact(matrix.columns)).enumerate() {
-            *stats = reduce_row(simd, negatives, rules.of(row), matrix.positive(row), similarities);
-        }
-    }
-}
-
 /// Reduces one row of similarities.
-#[inline(always)]
-fn reduce_row<S: Simd>(
-    simd: S,
+fn reduce_row(
+    backend: Backend,
     negatives: Negatives,
-    rule: RowRule<'_>,
+    rule: &RowRule<'_>,
     positive: f32,
     similarities: &[f32],
 ) -> RowStats {
-    let mut search = ClosestSearch::new(negatives.admissible(positive));
-    search.offer_run(0, similarities, rule);
+    let admissible = negatives.admissible(positive);
+    let largest = find_largest_up_to(backend, admissible.high, similarities);
+    let mut search = ClosestSearch::new(admissible);
+    search.offer_run(0, RowSimilarities { values: similarities, largest }, rule);
     // Those that are no negatives are left out rather than subtracted: they may be so large that the others vanish
     // beside them.
     let (mut sum, mut count, mut next) = (0.0, 0, 0);
     while let Some(run) = rule.next_run(next, similarities.len()) {
         next = run.end;
         count += run.len();
-        sum += sum_values(simd, &similarities[run]);
+        sum += sum_values(backend, &similarities[run]);
     }
     let mean_negative = (count > 0).then(|| (sum / count as f64) as f32);
     RowStats::computed(positive, mean_negative, search.found())

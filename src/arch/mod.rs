@@ -4,18 +4,22 @@
 // Of big-endian Arm the order of lanes is another, and nothing was tried there: it has the portable backend.
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod aarch64;
+mod baseline;
 #[cfg(test)]
 mod conformance;
 mod environment;
 mod portable;
 mod simd;
+mod traits;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 use core::fmt;
 
+pub(crate) use baseline::{in_range, prefetch};
 pub(crate) use environment::in_default_environment;
 pub(crate) use simd::{DotKernel, Simd, TileKernel, WithSimd};
+pub(crate) use traits::Traits;
 
 /// The instruction set that a call computes with. It changes the time, never a bit of the result.
 ///
@@ -152,20 +156,51 @@ impl Backend {
         }
     }
 
-    /// Runs `computation` compiled for this instruction set.
-    pub(crate) fn run<W: WithSimd>(self, computation: W) -> W::Output {
+    /// The numbers of this instruction set.
+    pub(crate) const fn traits(self) -> Traits {
         match self.0 {
-            Kind::Portable(token) => token.run(computation),
+            Kind::Portable(_) => Traits::of::<portable::Portable>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(token) => token.run(computation),
+            Kind::Avx2(_) => Traits::of::<x86_64::Avx2<false>>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::AvxVnni(token) => token.run(computation),
+            Kind::AvxVnni(_) => Traits::of::<x86_64::Avx2<true>>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(token) => token.run(computation),
+            Kind::Avx512(_) => Traits::of::<x86_64::Avx512>(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Kind::Neon(token) => token.run(computation),
+            Kind::Neon(_) => Traits::of::<aarch64::Neon<false>>(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Kind::NeonDotprod(token) => token.run(computation),
+            Kind::NeonDotprod(_) => Traits::of::<aarch64::Neon<true>>(),
+        }
+    }
+
+    /// Runs `kernel` compiled for this instruction set, less its integer dot products where another set is the same but
+    /// for them: both share the code.
+    #[inline]
+    pub(crate) fn run<W: WithSimd>(self, kernel: W) -> W::Output {
+        match self.0 {
+            Kind::Portable(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => token.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni(token) => token.without_vnni().run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => token.run(kernel),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::Neon(token) => token.run(kernel),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::NeonDotprod(token) => token.without_dotprod().run(kernel),
+        }
+    }
+
+    /// Runs `kernel`, which multiplies integers, compiled for this instruction set with its integer dot products.
+    #[inline]
+    pub(crate) fn run_with_dots<W: WithSimd>(self, kernel: W) -> W::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni(token) => token.run(kernel),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Kind::NeonDotprod(token) => token.run(kernel),
+            _ => self.run(kernel),
         }
     }
 }

@@ -4,6 +4,7 @@
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
 use super::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
+use super::traits::Costs;
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,11 +23,7 @@ impl Simd for Portable {
     const DOT_ANCHORS: usize = 2;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.15, 1.27 and 1.32; 1 x 4096 0.60,
     // 0.59 and 0.49, 8 x 1024 1.53, 1.49 and 1.49.
-    const DOT_SQUARE: usize = 11;
-    const DOT_FEW: usize = 3;
-    const DOT_COST: f64 = 2.0;
-    const FAST_I16: bool = false;
-    const FAST_I8: bool = false;
+    const COSTS: Costs = Costs { exact_square: 11, exact_few: 3, exact: 2.0, fast_i16: false, fast_i8: false };
     const I8_OFFSET: i32 = 128;
 
     #[inline(never)]
@@ -50,9 +47,6 @@ impl Simd for Portable {
             _ => kernel.run::<Self, 2, 2, 1>(self),
         }
     }
-
-    #[inline(always)]
-    fn prefetch(self, _address: *const u8) {}
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x8 {
@@ -122,11 +116,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn max_where(self, best: f32x8, value: f32x8, key: f32x8, limit: f32x8) -> f32x8 {
         key.simd_le(limit).select(value, best).fast_max(best)
-    }
-
-    #[inline(always)]
-    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
-        a.fast_max(b)
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only
 //! those that this crate needs. Each instruction set implements them in a file of its own.
 
+use super::traits::Costs;
+
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
 /// Every method is `#[inline(always)]` in its implementations: it turns into the instruction it names when the kernel
@@ -30,17 +32,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const TILE_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
-    /// Up to so many rows on both sides, a batch of dot products in `f64` takes less time than rows that are packed for
-    /// a tile in `f32`, with the packing.
-    const DOT_SQUARE: usize;
-    /// Up to so many rows on one side, it does so whatever the other side has.
-    const DOT_FEW: usize;
-    /// How many times as long as a tile of products in `f32` a tile of dot products in `f64` takes, pair for pair.
-    const DOT_COST: f64;
-    /// Whether [`Simd::dot_i16`] is faster than [`Simd::mul_add`], an element of a row for an element.
-    const FAST_I16: bool;
-    /// Whether [`Simd::dot_i8`] is faster than both, an element for an element.
-    const FAST_I8: bool;
+    /// What computing costs with this set.
+    const COSTS: Costs;
     /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies
     /// unsigned bytes by signed ones, or 0.
     const I8_OFFSET: i32;
@@ -57,8 +50,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// them. It is inlined into the caller.
     fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K);
 
-    /// Prefetches the cache line at `address`, which may be anything, into the second-level cache. Only a hint.
-    fn prefetch(self, address: *const u8);
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
     /// Loads a register of each of the first `F32_LANES` rows of a matrix, whose rows begin `stride` elements apart, into
@@ -75,15 +66,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `c - a * b`, rounded like [`Simd::mul_add`].
     fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// Lane by lane the larger of `best` and the magnitude of `value`; neither is NaN. Of two zeros either may be
-    /// taken, here and in [`Simd::max_where`], [`Simd::max`] and [`Simd::largest`].
+    /// taken, here and in [`Simd::max_where`] and [`Simd::largest`].
     fn max_abs(self, best: Self::F32, value: Self::F32) -> Self::F32;
     /// Bit `l` is set where `low <= value <= high` in lane `l`; it is not where one of them is NaN.
     fn in_range(self, value: Self::F32, low: Self::F32, high: Self::F32) -> u32;
     /// Lane by lane the larger of `best` and `value`, where `key` is at most `limit`, and there neither is NaN;
     /// elsewhere `best`, as where `key` or `limit` is NaN.
     fn max_where(self, best: Self::F32, value: Self::F32, key: Self::F32, limit: Self::F32) -> Self::F32;
-    /// Lane by lane the larger one; neither is NaN.
-    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The largest lane; none is NaN.
     fn largest(self, value: Self::F32) -> f32;
     /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register

@@ -8,13 +8,14 @@ use core::ops::Range;
 use std::borrow::Cow;
 
 use crate::arch::{Backend, in_default_environment};
-use crate::candidates::{Candidates, MeasureBlock};
+use crate::candidates::Candidates;
 use crate::error::{Error, Side, check_length};
-use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms};
+use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms, zero_norms};
+use crate::kernels::{Format, measure_rows};
 use crate::memory::reserve;
 use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::{Rows, Shape};
-use crate::screen::{PREPARATION, Params, Precision, Precisions, Screen, ScreenPlan, float_bound};
+use crate::screen::{Methods, PREPARATION, Params, Screen, ScreenPlan, float_bound};
 
 pub use options::BankOptions;
 use panels::{BankRows, Panels};
@@ -86,7 +87,7 @@ impl<'a> Bank<'a> {
             return Err(Error::ZeroDim);
         }
         let BankOptions { backend, threads, .. } = options;
-        let panels = Panels::new(backend, dim, options.precisions(dim));
+        let panels = Panels::new(backend, dim, options.methods(dim));
         let (norms, sums) = (Vec::new(), SumTree::new(dim));
         let mut bank = Bank { dim, threads, backend, rows: Cow::Borrowed(&[]), norms, zero_rows: 0, sums, panels };
         if rows.is_empty() {
@@ -99,14 +100,14 @@ impl<'a> Bank<'a> {
         bank.rows = rows;
         bank.resize(count);
         let rows = Rows::new(Side::Candidates, &bank.rows, dim)?;
-        if bank.panels.kept() == Precisions::NONE {
+        if bank.panels.kept() == Methods::NONE {
             bank.measure_from(join, 0);
         } else {
             bank.panels.build(join, rows, &mut bank.norms, bank.sums.blocks());
             bank.sums.update(0..count.div_ceil(SUM_BLOCK));
         }
         check_norms(Side::Candidates, &bank.norms)?;
-        bank.zero_rows = zeros(&bank.norms);
+        bank.zero_rows = zero_norms(&bank.norms);
         Ok(bank)
     }
 
@@ -184,7 +185,7 @@ impl<'a> Bank<'a> {
         self.rows.to_mut().extend_from_slice(rows);
         self.resize(first + new.count());
         self.measure_from(join, first);
-        self.zero_rows += zeros(&self.norms[first..]);
+        self.zero_rows += zero_norms(&self.norms[first..]);
         self.update_panels(join, first..first + new.count());
         Ok(())
     }
@@ -260,9 +261,9 @@ impl<'a> Bank<'a> {
 }
 
 impl Bank<'_> {
-    /// The rows with what was computed of them, and panels of one precision.
-    pub(crate) fn candidates(&self, precision: Precision) -> Candidates<'_> {
-        let (panels, extremes) = self.panels.of(precision, self.len());
+    /// The rows with what was computed of them, and panels of one format, or none.
+    pub(crate) fn candidates(&self, format: Option<Format>) -> Candidates<'_> {
+        let (panels, extremes) = self.panels.of(format, self.len());
         let (norms, sum) = self.norms_and_sum();
         Candidates { rows: self.checked_rows(), norms, sum, panels, params: self.params(), extremes }
     }
@@ -285,13 +286,13 @@ impl Bank<'_> {
     /// The screens of a call of `anchors` rows with this option.
     pub(crate) fn screens(&self, screen: Screen, anchors: usize) -> ScreenPlan {
         let shape = Shape { anchors, candidates: self.len(), dim: self.dim };
-        let precisions = screen.of_kept(self.backend, shape, self.panels.kept());
+        let methods = screen.of_kept(self.backend, shape, self.panels.kept());
         ScreenPlan {
             is_direct: false,
-            precisions,
+            methods,
             quantised_dim: self.panels.quantised_dim(),
             float_bound: float_bound(self.dim),
-            nanoseconds: Screen::nanoseconds_of_kept(self.backend, shape, precisions),
+            nanoseconds: Screen::nanoseconds_of_kept(self.backend, shape, methods),
         }
     }
 
@@ -359,15 +360,15 @@ impl Bank<'_> {
         let (rows, blocks) = (&self.rows[..], self.sums.blocks());
         let (block, next) = (first / SUM_BLOCK, first.next_multiple_of(SUM_BLOCK).min(count));
         if first < next {
-            let (rows, sum) = (&rows[first * dim..next * dim], &mut blocks[block * dim..][..dim]);
-            backend.run(MeasureBlock { rows, norms: &mut self.norms[first..next], sum });
+            let rows = Rows::known(&rows[first * dim..next * dim], dim);
+            measure_rows(backend, rows, &mut self.norms[first..next], &mut blocks[block * dim..][..dim]);
         }
         let norms = Chunks::new(&mut self.norms[next..], SUM_BLOCK);
         let sums = Chunks::new(&mut blocks[next.div_ceil(SUM_BLOCK) * dim..], dim);
         for_each_block(join, (norms, sums), &|block, (norms, sums)| {
             let rows = &rows[(next + block * SUM_BLOCK) * dim..][..norms.slice.len() * dim];
             sums.slice.fill(0.0);
-            backend.run(MeasureBlock { rows, norms: norms.slice, sum: sums.slice });
+            measure_rows(backend, Rows::known(rows, dim), norms.slice, sums.slice);
         });
         self.sums.update(block..count.div_ceil(SUM_BLOCK));
     }
@@ -383,10 +384,10 @@ impl Bank<'_> {
     fn sum_again(&mut self, block: usize) {
         let (dim, first) = (self.dim, block * SUM_BLOCK);
         let end = self.norms.len().min(first + SUM_BLOCK);
-        let (rows, norms) = (&self.rows[first * dim..end * dim], &mut self.norms[first..end]);
+        let rows = Rows::known(&self.rows[first * dim..end * dim], dim);
         let sum = &mut self.sums.blocks()[block * dim..][..dim];
         sum.fill(0.0);
-        self.backend.run(MeasureBlock { rows, norms, sum });
+        measure_rows(self.backend, rows, &mut self.norms[first..end], sum);
         self.sums.update(block..block + 1);
     }
 
@@ -398,11 +399,6 @@ impl Bank<'_> {
         let bank = BankRows { rows: Rows::known(&self.rows, self.dim), norms: &self.norms };
         self.panels.update(join, bank, changed);
     }
-}
-
-/// How many norms are 0.
-fn zeros(norms: &[f64]) -> usize {
-    norms.iter().filter(|&&norm| norm == 0.0).count()
 }
 
 impl fmt::Debug for Bank<'_> {

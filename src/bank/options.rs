@@ -6,7 +6,7 @@ use super::Bank;
 use crate::arch::{Backend, in_default_environment};
 use crate::error::Error;
 use crate::parallel::Threads;
-use crate::screen::{Precisions, Screen};
+use crate::screen::{Method, Methods, Screen};
 
 /// What a [`Bank`] keeps beside its rows, and how it is built. It changes memory and time, never a bit of a result.
 ///
@@ -27,7 +27,7 @@ pub struct BankOptions {
     /// Where rows are prepared.
     pub threads: Threads,
     /// The screens that are kept, `None` for the default.
-    screens: Option<Precisions>,
+    screens: Option<Methods>,
 }
 
 impl Default for BankOptions {
@@ -70,8 +70,8 @@ impl BankOptions {
         if screens.contains(&Screen::Auto) {
             return BankOptions { screens: None, ..self };
         }
-        let kept = screens.iter().filter_map(|screen| screen.precision());
-        BankOptions { screens: Some(kept.fold(Precisions::NONE, Precisions::with)), ..self }
+        let kept = screens.iter().filter_map(|screen| screen.format()).map(Method::Screen);
+        BankOptions { screens: Some(kept.fold(Methods::NONE, Methods::with)), ..self }
     }
 
     /// The bank of `rows`, row-major, of `dim` elements each: it owns a `Vec`, and borrows a slice (of a memory-mapped
@@ -87,7 +87,7 @@ impl BankOptions {
     }
 
     /// The screens that a bank of rows of `dim` elements keeps.
-    pub(super) fn precisions(self, dim: usize) -> Precisions {
+    pub(super) fn methods(self, dim: usize) -> Methods {
         self.screens.unwrap_or_else(|| Screen::kept_by_default(self.backend)).for_rows_of(dim)
     }
 }

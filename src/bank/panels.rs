@@ -1,28 +1,25 @@
 //! What a bank keeps for its screens: the panels of each format, and the center that is removed from the rows.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 
 use crate::arch::Backend;
-use crate::candidates::{PackPanel, Padding, Preparation, extremes};
+use crate::candidates::{Padding, Preparation, pack_panel};
 use crate::error::{Error, Side};
+use crate::kernels::{Format, MAX_LANES, RawRows, scratch_len};
 use crate::memory::{AlignedVec, grow};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
-use crate::screen::{
-    Center, Extremes, Float32, Format, Int8, Int16, MAX_LANES, Params, Precision, Precisions, RawRows, center_len,
-    float_bound, scratch_len,
-};
+use crate::screen::{Center, Extremes, Methods, Params, center_len, float_bound};
 
 /// The panels of every format that is kept.
 #[derive(Debug)]
 pub(super) struct Panels {
     backend: Backend,
     dim: usize,
-    kept: Precisions,
-    int8: FormatPanels,
-    int16: FormatPanels,
-    float32: FormatPanels,
+    /// The screens whose panels are kept.
+    kept: Methods,
+    /// The panels of each format, in the place of its number.
+    formats: [FormatPanels; 3],
     /// What was removed from the rows, when the bank had `centered_rows` of them; `changed` rows came, went or changed
     /// since.
     center: Vec<f32>,
@@ -50,14 +47,12 @@ pub(super) struct BankRows<'a> {
 
 impl Panels {
     /// No panels of rows of `dim` elements.
-    pub(super) fn new(backend: Backend, dim: usize, kept: Precisions) -> Panels {
+    pub(super) fn new(backend: Backend, dim: usize, kept: Methods) -> Panels {
         Panels {
             backend,
             dim,
             kept,
-            int8: FormatPanels::default(),
-            int16: FormatPanels::default(),
-            float32: FormatPanels::default(),
+            formats: Default::default(),
             center: Vec::new(),
             squared_norm: 0.0,
             centered_rows: 0,
@@ -66,13 +61,13 @@ impl Panels {
         }
     }
 
-    pub(super) fn kept(&self) -> Precisions {
+    pub(super) fn kept(&self) -> Methods {
         self.kept
     }
 
     /// The length of the longest rows that are rounded to integers, or 0.
     pub(super) fn quantised_dim(&self) -> usize {
-        if self.kept.coarsest() < Precision::Float32 { self.dim } else { 0 }
+        if self.kept.round_rows() { self.dim } else { 0 }
     }
 
     /// What the rows are packed with.
@@ -82,15 +77,13 @@ impl Panels {
         Params { center, float_bound: float_bound(self.dim) }
     }
 
-    /// The panels of `rows` rows in one precision, and the extremes of the rows in them; nothing where it is not kept.
-    pub(super) fn of(&self, precision: Precision, rows: usize) -> (&[u32], Extremes) {
-        let (panels, words) = match precision {
-            _ if !self.kept.contains(precision) => return (&[], Extremes::default()),
-            Precision::Int8 => (&self.int8, Int8::words_per_candidate(self.dim)),
-            Precision::Int16 => (&self.int16, Int16::words_per_candidate(self.dim)),
-            Precision::Float32 => (&self.float32, Float32::words_per_candidate(self.dim)),
-            Precision::Exact => return (&[], Extremes::default()),
+    /// The panels of `rows` rows in one format, and the extremes of the rows in them; nothing where it is not kept.
+    pub(super) fn of(&self, format: Option<Format>, rows: usize) -> (&[u32], Extremes) {
+        let Some(format) = format.filter(|&format| self.kept.formats().any(|kept| kept == format)) else {
+            return (&[], Extremes::default());
         };
+        let panels = &self.formats[format as usize];
+        let words = format.words_per_candidate(self.dim);
         (&panels.words.as_aligned()[..self.padded(rows) * words], panels.extremes)
     }
 
@@ -101,17 +94,13 @@ impl Panels {
 
     /// Gets the memory for `rows` rows that `threads` threads prepare, so that nothing else can fail.
     pub(super) fn reserve(&mut self, rows: usize, threads: usize) -> Result<(), Error> {
-        let (padded, dim, kept, side) = (self.padded(rows), self.dim, self.kept, Side::Candidates);
-        let extend = |panels: &mut FormatPanels, precision, words: usize| {
-            if !kept.contains(precision) {
-                return Ok(());
-            }
+        let (padded, side) = (self.padded(rows), Side::Candidates);
+        for format in self.kept.formats() {
+            let words = format.words_per_candidate(self.dim);
             let overflow = Error::SizeOverflow { side, rows, columns: words };
-            panels.words.extend(side, padded.checked_mul(words).ok_or(overflow)?)
-        };
-        extend(&mut self.int8, Precision::Int8, Int8::words_per_candidate(dim))?;
-        extend(&mut self.int16, Precision::Int16, Int16::words_per_candidate(dim))?;
-        extend(&mut self.float32, Precision::Float32, Float32::words_per_candidate(dim))?;
+            let length = padded.checked_mul(words).ok_or(overflow)?;
+            self.formats[format as usize].words.extend(side, length)?;
+        }
         let quantised_dim = self.quantised_dim();
         grow(&mut self.center, side, center_len(quantised_dim), 1)?;
         self.scratch.grow(threads, |scratch| scratch.grow(side, scratch_len(quantised_dim), 1).map(|_| ()))?;
@@ -122,13 +111,8 @@ impl Panels {
     pub(super) fn build(&mut self, join: Join, rows: Rows<'_>, norms: &mut [f64], sums: &mut [f64]) {
         self.center_on(rows);
         let mut measured = false;
-        for precision in self.kept.iter() {
-            match precision {
-                Precision::Int8 => self.prepare::<Int8>(join, rows, norms, sums, measured),
-                Precision::Int16 => self.prepare::<Int16>(join, rows, norms, sums, measured),
-                Precision::Float32 => self.prepare::<Float32>(join, rows, norms, sums, measured),
-                Precision::Exact => continue,
-            }
+        for format in self.kept.formats() {
+            self.prepare(format, join, rows, (norms, sums), measured);
             measured = true;
         }
     }
@@ -141,21 +125,22 @@ impl Panels {
         }
     }
 
-    fn prepare<F: PanelFormat>(
+    /// Packs all rows in one format and, unless `measured`, computes their norms and the blocks of their sum.
+    fn prepare(
         &mut self,
+        format: Format,
         join: Join,
         rows: Rows<'_>,
-        norms: &mut [f64],
-        sums: &mut [f64],
+        (norms, sums): (&mut [f64], &mut [f64]),
         measured: bool,
     ) {
-        let (backend, dim, length) = (self.backend, self.dim, self.padded(rows.count()));
-        let mut panels = core::mem::take(F::panels(self));
-        let words = &mut panels.words.aligned()[..length * F::words_per_candidate(dim)];
+        let (backend, dim, padded) = (self.backend, self.dim, self.padded(rows.count()));
+        let mut panels = core::mem::take(&mut self.formats[format as usize]);
+        let words = &mut panels.words.aligned()[..padded * format.words_per_candidate(dim)];
         let (params, padding, scratch) = (self.params(), Padding::Panels, &self.scratch);
-        Preparation { backend, join, rows, params, padding, measured, scratch }.run::<F>(norms, sums, words);
-        panels.extremes = extremes::<F>(backend, words, dim);
-        *F::panels(self) = panels;
+        Preparation { backend, format, join, rows, params, padding, measured, scratch }.run(norms, sums, words);
+        panels.extremes = Extremes::of(format, words, backend.traits().panel_width, dim);
+        self.formats[format as usize] = panels;
     }
 
     /// Packs the rows `changed`, which came or changed; or all, if as many changed as there were when the center was
@@ -170,13 +155,8 @@ impl Panels {
         if changed.is_empty() {
             return;
         }
-        for precision in self.kept.iter() {
-            match precision {
-                Precision::Int8 => self.pack::<Int8>(join, bank, changed.clone(), recenter),
-                Precision::Int16 => self.pack::<Int16>(join, bank, changed.clone(), recenter),
-                Precision::Float32 => self.pack::<Float32>(join, bank, changed.clone(), recenter),
-                Precision::Exact => {}
-            }
+        for format in self.kept.formats() {
+            self.pack(format, join, bank, changed.clone(), recenter);
         }
     }
 
@@ -190,55 +170,32 @@ impl Panels {
         (self.centered_rows, self.changed) = (0, 0);
     }
 
-    fn pack<F: PanelFormat>(&mut self, join: Join, bank: BankRows<'_>, changed: Range<usize>, anew: bool) {
+    /// Packs the rows `changed` in one format. `anew` says that they are all rows.
+    fn pack(&mut self, format: Format, join: Join, bank: BankRows<'_>, changed: Range<usize>, anew: bool) {
         let (backend, dim, width) = (self.backend, self.dim, self.padded(1));
-        let panel_words = width * F::words_per_candidate(dim);
-        let mut panels = core::mem::take(F::panels(self));
+        let panel_words = width * format.words_per_candidate(dim);
+        let mut panels = core::mem::take(&mut self.formats[format as usize]);
         let (first, end) = (changed.start / width, changed.end.div_ceil(width));
         let words = &mut panels.words.aligned()[first * panel_words..end * panel_words];
-        let (params, padding, scratch) = (self.params(), Padding::Panels, &self.scratch);
+        let (params, scratch) = (self.params(), &self.scratch);
         for_each_block(join, Chunks::new(&mut *words, panel_words), &|block, panel| {
             let start = (first + block) * width;
-            // Rows are packed by registers.
+            // As many rows are packed at once.
             let count = changed.end.next_multiple_of(MAX_LANES).min(bank.norms.len()).min(start + width) - start;
-            let rows =
-                RawRows { rows: bank.rows.range(start, count).data(), norms: &bank.norms[start..][..count], dim };
-            let from = changed.start.saturating_sub(start);
-            let scratch = &mut scratch.of(join);
-            let (scratch, panel, format) = (scratch.aligned(), panel.slice, PhantomData::<F>);
-            backend.run(PackPanel { rows, from, params, padding, scratch, panel, format });
+            let rows = bank.rows.range(start, count).data();
+            let rows = RawRows { rows, norms: &bank.norms[start..][..count], dim };
+            let (from, scratch) = (changed.start.saturating_sub(start), &mut scratch.of(join));
+            let how = (params, Padding::Panels);
+            pack_panel(backend, format, rows, from, how, scratch.aligned(), panel.slice);
         });
-        let extremes = extremes::<F>(backend, words, dim);
+        let extremes = Extremes::of(format, words, width, dim);
         panels.extremes = if anew { extremes } else { panels.extremes.max(extremes) };
-        *F::panels(self) = panels;
+        self.formats[format as usize] = panels;
     }
 
     /// The bytes of all that is kept.
     pub(super) fn bytes(&self) -> usize {
-        let words = [&self.int8, &self.int16, &self.float32].map(|panels| panels.words.len() * size_of::<u32>());
-        words.iter().sum::<usize>() + self.center.capacity() * size_of::<f32>()
-    }
-}
-
-/// A format with its place among the panels.
-trait PanelFormat: Format {
-    fn panels(panels: &mut Panels) -> &mut FormatPanels;
-}
-
-impl PanelFormat for Int8 {
-    fn panels(panels: &mut Panels) -> &mut FormatPanels {
-        &mut panels.int8
-    }
-}
-
-impl PanelFormat for Int16 {
-    fn panels(panels: &mut Panels) -> &mut FormatPanels {
-        &mut panels.int16
-    }
-}
-
-impl PanelFormat for Float32 {
-    fn panels(panels: &mut Panels) -> &mut FormatPanels {
-        &mut panels.float32
+        let words = self.formats.iter().map(|panels| panels.words.len() * size_of::<u32>());
+        words.sum::<usize>() + self.center.capacity() * size_of::<f32>()
     }
 }

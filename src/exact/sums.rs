@@ -2,9 +2,6 @@
 
 use core::ops::Range;
 
-use super::lanes::add_scaled;
-use super::similarity::inverse;
-use crate::arch::Simd;
 use crate::error::{Error, Side};
 use crate::memory::reserve;
 
@@ -14,9 +11,6 @@ pub(crate) const SUM_BLOCK: usize = 192;
 
 /// The row losses in a block.
 const LOSS_BLOCK: usize = 256;
-
-/// The most rows that [`add_unit_rows`] adds at once.
-pub(crate) const MOST_ROWS: usize = 48;
 
 /// Combines `blocks` blocks, neighbours first, then neighbours of neighbours: `block` is asked for each, in ascending
 /// order, and `add` combines two.
@@ -200,38 +194,4 @@ pub(crate) fn sum_in_order<const N: usize>(count: usize, term: &impl Fn(usize) -
         sum
     };
     combine(count.div_ceil(LOSS_BLOCK).max(1), &mut block, &add)
-}
-
-/// Adds up to [`MOST_ROWS`] rows, each scaled to norm 1, to `sums`, in ascending order of rows. The product is rounded
-/// before it is added.
-#[inline(always)]
-pub(crate) fn add_unit_rows<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
-    /// Registers of sums that are held while the rows are added: enough to hide the latency of an addition.
-    const HELD: usize = 4;
-    let dim = sums.len();
-    let step = HELD * S::F64_LANES;
-    let whole = dim - dim % step;
-    let mut scales = [0.0; MOST_ROWS];
-    for (scale, &norm) in scales.iter_mut().zip(norms) {
-        *scale = inverse(norm);
-    }
-    for from in (0..whole).step_by(step) {
-        let held = &mut sums[from..from + step];
-        let mut sum = [simd.splat64(0.0); HELD];
-        for (sum, held) in sum.iter_mut().zip(held.chunks_exact(S::F64_LANES)) {
-            *sum = simd.load64(held);
-        }
-        for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
-            let scale = simd.splat64(scale);
-            for (sum, values) in sum.iter_mut().zip(row[from..from + step].chunks_exact(S::F64_LANES)) {
-                *sum = simd.add64(*sum, simd.mul64(simd.widen(values), scale));
-            }
-        }
-        for (sum, held) in sum.into_iter().zip(held.chunks_exact_mut(S::F64_LANES)) {
-            simd.store64(sum, held);
-        }
-    }
-    for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
-        add_scaled(&row[whole..], scale, &mut sums[whole..]);
-    }
 }

@@ -1,116 +1,54 @@
 //! The exact similarity of single vectors and of all pairs of two small batches, as users call it.
 
-use super::similarity::{cosine_rows, dot_rows, inverse, norm_row, norm_rows};
-use super::tile::{NormedRows, PairSink, for_all_pairs};
-use crate::arch::{Backend, Simd, WithSimd, in_default_environment};
+use crate::arch::{Backend, in_default_environment};
 use crate::error::{Error, Side, check_length};
+use crate::kernels::{
+    MOST_ANCHORS, MOST_CANDIDATES, NormedRows, Similarities, Sought, compute_similarities, cosine, dots, inverse,
+    norms, pair_dots, scale_row,
+};
 use crate::parallel::{Chunks, Join, Threads, for_each_block};
 use crate::rows::Rows;
 
-struct Dot<'a>(&'a [f32], &'a [f32]);
+use super::pairs::group_rows;
+use super::similarity::check_norms;
 
-impl WithSimd for Dot<'_> {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f64 {
-        dot_rows(simd, self.0, self.1)
-    }
-}
-
-struct Cosine<'a>(&'a [f32], &'a [f32]);
-
-impl WithSimd for Cosine<'_> {
-    type Output = f64;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f64 {
-        let Self(x, y) = self;
-        cosine_rows(simd, x, norm_row(simd, x), y, norm_row(simd, y))
-    }
-}
-
-struct Normalize<'a> {
-    row: &'a [f32],
-    norm: f64,
-    output: &'a mut [f32],
-}
-
-impl WithSimd for Normalize<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        let scale = inverse(self.norm);
-        for (output, &value) in self.output.iter_mut().zip(self.row) {
-            *output = (f64::from(value) * scale) as f32;
-        }
-    }
-}
-
-/// The first row with an element that is not finite, found by its norm.
-struct FirstNotFinite<'a>(Rows<'a>);
-
-impl WithSimd for FirstNotFinite<'_> {
-    type Output = Option<usize>;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Option<usize> {
-        for (index, row) in self.0.iter().enumerate() {
-            if !norm_row(simd, row).is_finite() {
-                return Some(index);
-            }
-        }
-        None
-    }
-}
-
-/// The similarities of all anchors with all candidates: blocks of candidates that stay in the second-level cache.
-struct AllPairs<'a> {
-    anchors: Rows<'a>,
-    candidates: Rows<'a>,
-    output: &'a mut [f32],
-}
-
-impl WithSimd for AllPairs<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { anchors, candidates, output } = self;
-        let columns = candidates.count();
-        let mut anchor_norms = [0.0; ANCHOR_BLOCK];
-        let mut candidate_norms = [0.0; CANDIDATE_BLOCK];
-        let output_rows = output.chunks_mut(ANCHOR_BLOCK * columns);
-        for (anchors, output) in anchors.blocks(ANCHOR_BLOCK).zip(output_rows) {
-            let anchor_norms = &mut anchor_norms[..anchors.count()];
-            norm_rows(simd, anchors.data(), anchors.dim(), anchor_norms);
-            for (block, candidates) in candidates.blocks(CANDIDATE_BLOCK).enumerate() {
-                let candidate_norms = &mut candidate_norms[..candidates.count()];
-                norm_rows(simd, candidates.data(), candidates.dim(), candidate_norms);
-                let mut sink = Matrix { output: &mut *output, columns, first: block * CANDIDATE_BLOCK };
-                let anchors = NormedRows { rows: anchors, norms: anchor_norms };
-                for_all_pairs(simd, anchors, NormedRows { rows: candidates, norms: candidate_norms }, &mut sink);
+/// Writes the similarities of all anchors with all candidates: a group of candidates at a time, which stays in the
+/// first-level cache, for a block of anchors that stays in the second.
+fn write_similarities(backend: Backend, anchors: Rows<'_>, candidates: Rows<'_>, output: &mut [f32]) {
+    const ANCHORS: usize = 4 * MOST_ANCHORS;
+    let (columns, size) = (candidates.count(), group_rows(candidates.dim()));
+    let (mut anchor_norms, mut candidate_norms) = ([0.0; ANCHORS], [0.0; MOST_CANDIDATES]);
+    let mut similarities = Similarities::EMPTY;
+    for (anchors, output) in anchors.blocks(ANCHORS).zip(output.chunks_mut(ANCHORS * columns)) {
+        norms(backend, anchors, &mut anchor_norms[..anchors.count()]);
+        let anchors = NormedRows { rows: anchors, norms: &anchor_norms[..anchors.count()] };
+        for (group, candidates) in candidates.blocks(size).enumerate() {
+            let count = candidates.count();
+            norms(backend, candidates, &mut candidate_norms[..count]);
+            let candidates = NormedRows { rows: candidates, norms: &candidate_norms[..count] };
+            for first in (0..anchors.rows.count()).step_by(MOST_ANCHORS) {
+                let some = anchors.range(first, MOST_ANCHORS.min(anchors.rows.count() - first));
+                compute_similarities(backend, some, candidates, &[Sought::ALL; MOST_ANCHORS], &mut similarities);
+                while let Some((row, of_row)) = similarities.next_row(count) {
+                    output[(first + row) * columns + group * size..][..count].copy_from_slice(of_row.values);
+                }
             }
         }
     }
 }
 
-const ANCHOR_BLOCK: usize = 96;
-const CANDIDATE_BLOCK: usize = 12;
-
-struct Matrix<'a> {
-    output: &'a mut [f32],
-    columns: usize,
-    first: usize,
-}
-
-impl PairSink for Matrix<'_> {
-    #[inline(always)]
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let start = anchor * self.columns + self.first + candidate;
-        self.output[start..][..similarities.len()].copy_from_slice(similarities);
-    }
-}
-
-/// The error that names the first row with an element that is not finite, if there is one.
+/// Fails with the first row that has an element that is not finite, if there is one.
 pub(crate) fn check_finite(backend: Backend, side: Side, rows: Rows<'_>) -> Result<(), Error> {
-    backend.run(FirstNotFinite(rows)).map_or(Ok(()), |row| Err(Error::NotFinite { side, row }))
+    const ROWS: usize = 64;
+    let mut block_norms = [0.0; ROWS];
+    for (block, rows) in rows.blocks(ROWS).enumerate() {
+        let block_norms = &mut block_norms[..rows.count()];
+        norms(backend, rows, block_norms);
+        if let Err(Error::NotFinite { row, .. }) = check_norms(side, block_norms) {
+            return Err(Error::NotFinite { side, row: block * ROWS + row });
+        }
+    }
+    Ok(())
 }
 
 /// A number computed from two rows, unless one of them is not finite, which shows in the number.
@@ -139,7 +77,7 @@ impl Backend {
     /// The vectors are empty or differ in length; an element is not finite.
     pub fn dot(self, x: &[f32], y: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, y)?;
-        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y))
+        in_default_environment(|| unless_not_finite(self, self.dot_of(x, y), x, y))
     }
 
     /// The Euclidean norm of a vector, in `f64`: `sqrt(dot(x, x))`. It is right for every finite `f32`, however small
@@ -158,7 +96,7 @@ impl Backend {
     /// The vector is empty; an element is not finite.
     pub fn norm(self, x: &[f32]) -> Result<f64, Error> {
         let (x, y) = Rows::pair(x, x)?;
-        in_default_environment(|| unless_not_finite(self, self.run(Dot(x.data(), y.data())), x, y).map(f64::sqrt))
+        in_default_environment(|| unless_not_finite(self, self.dot_of(x, y), x, y).map(f64::sqrt))
     }
 
     /// The cosine similarity of two vectors: `dot / (norm * norm)`, computed in `f64` and rounded once; 0 where either
@@ -177,7 +115,8 @@ impl Backend {
     pub fn cosine_similarity(self, x: &[f32], y: &[f32]) -> Result<f32, Error> {
         let (x, y) = Rows::pair(x, y)?;
         in_default_environment(|| {
-            unless_not_finite(self, self.run(Cosine(x.data(), y.data())), x, y).map(|cosine| cosine as f32)
+            let [own, dot, other] = pair_dots(self, x.data(), y.data());
+            unless_not_finite(self, cosine(dot, own.sqrt(), other.sqrt()), x, y).map(|cosine| cosine as f32)
         })
     }
 
@@ -200,7 +139,7 @@ impl Backend {
         }
         check_length(Side::Output, row.len(), output.len())?;
         let norm = self.norm(row)?;
-        in_default_environment(|| self.run(Normalize { row, norm, output }));
+        in_default_environment(|| scale_row(self, row, inverse(norm), output));
         Ok(())
     }
 
@@ -270,6 +209,11 @@ impl Backend {
         })
     }
 
+    fn dot_of(self, x: Rows<'_>, y: Rows<'_>) -> f64 {
+        let [dot] = dots(self, x.data(), [y.data()]);
+        dot
+    }
+
     /// Writes the similarities of finite rows.
     fn fill_matrix(self, threads: Threads, anchors: Rows<'_>, candidates: Rows<'_>, output: &mut [f32]) {
         let (rows, columns) = (anchors.count(), candidates.count());
@@ -279,7 +223,7 @@ impl Backend {
         join.enter(|| {
             for_each_block(join, Chunks::new(output, block * columns), &|index, output| {
                 let anchors = anchors.range(index * block, output.slice.len() / columns);
-                self.run(AllPairs { anchors, candidates, output: output.slice });
+                write_similarities(self, anchors, candidates, output.slice);
             });
         });
     }

@@ -142,21 +142,21 @@ impl<'a> Members<'a> {
     }
 
     /// The group of a row, if an anchor has its label.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn group_of(self, row: usize) -> Option<usize> {
         let group = self.groups[row];
         (group != NO_GROUP).then_some(group)
     }
 
     /// Where the rows of a group stand among all.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn range(self, group: usize) -> core::ops::Range<usize> {
         let start = if group == 0 { 0 } else { self.ends[group - 1] };
         start..self.ends[group]
     }
 
     /// The rows of a group.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn of(self, group: usize) -> &'a [usize] {
         &self.rows[self.range(group)]
     }
@@ -169,7 +169,7 @@ impl<'a> Members<'a> {
 
 impl Groups<'_> {
     /// The candidates with the label of anchor `row`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn candidates_of_anchor(&self, row: usize) -> &[usize] {
         self.anchors.group_of(row).map_or(&[], |group| self.candidates.of(group))
     }

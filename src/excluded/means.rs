@@ -1,11 +1,11 @@
 //! The mean negatives of rows of which some candidates are excluded.
 
-use super::Prepared;
+use super::SortedExclusions;
 use super::sums::{GroupSums, SumMemory, Summands};
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::exact::{cosine, cosine_rows, dot_sum, dots};
+use crate::kernels::{cosine, dot_sum, dots};
 use crate::memory::grow;
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::{Excluded, RowStats};
@@ -24,7 +24,7 @@ pub(crate) struct MeanMemory {
 #[derive(Clone, Copy)]
 pub(crate) struct Means<'a> {
     pub(crate) batch: Batch<'a>,
-    pub(crate) prepared: Prepared<'a>,
+    pub(crate) exclusions: SortedExclusions<'a>,
     pub(crate) anchor_norms: &'a [f64],
     pub(crate) candidate_norms: &'a [f64],
     /// The sum of all candidates, each scaled to norm 1.
@@ -41,14 +41,14 @@ impl MeanMemory {
 impl<'a> Means<'a> {
     /// The candidates by labels.
     fn summands(self) -> Option<Summands<'a>> {
-        let groups = self.prepared.groups?;
+        let groups = self.exclusions.groups?;
         let (rows, norms) = (self.batch.candidate_rows(), self.candidate_norms);
         Some(Summands { rows, norms, weights: None, members: groups.candidates })
     }
 
     /// Adds up the candidates by labels, if exclusions are by labels.
     pub(crate) fn sum_labels(self, backend: Backend, join: Join, memory: &mut MeanMemory) -> Result<(), Error> {
-        match (self.summands(), self.prepared.groups) {
+        match (self.summands(), self.exclusions.groups) {
             (Some(summands), Some(groups)) => memory.sums.fill(backend, join, summands, groups.anchors).map(|_| ()),
             _ => Ok(()),
         }
@@ -68,77 +68,60 @@ impl<'a> Means<'a> {
         let scratch = memory.scratch.grow(join.threads(), |buffer| grow(buffer, Side::Anchors, dim, 1).map(|_| ()))?;
         for_each_block(join, Chunks::new(stats, ROWS_AT_ONCE), &|block, stats| {
             let (first, scratch) = (block * ROWS_AT_ONCE, &mut scratch.of(join)[..dim]);
-            backend.run(MeanBlock { of: self, sums, first, stats: stats.slice, scratch });
+            for (index, stats) in stats.slice.iter_mut().enumerate() {
+                stats.set_mean_negative(self.mean_negative(backend, sums, first + index, scratch));
+            }
         });
         Ok(())
     }
-}
 
-/// A block of rows.
-struct MeanBlock<'a> {
-    of: Means<'a>,
-    /// The sums of the candidates by labels, if exclusions are by labels.
-    sums: Option<GroupSums<'a>>,
-    /// The index of the first row.
-    first: usize,
-    stats: &'a mut [RowStats],
-    /// Room for the sum of a group.
-    scratch: &'a mut [f64],
-}
-
-impl WithSimd for MeanBlock<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { of, sums, first, stats, scratch } = self;
-        for (index, stats) in stats.iter_mut().enumerate() {
-            let row = first + index;
-            let negatives = of.prepared.negatives(row);
-            // No closures: they would be compiled without the instruction set.
-            if negatives == 0 {
-                stats.set_mean_negative(None);
-            } else if of.anchor_norms[row] == 0.0 {
-                stats.set_mean_negative(Some(0.0));
-            } else {
-                let sum = of.sum_of_negatives(simd, sums, row, scratch);
-                stats.set_mean_negative(Some((sum / negatives as f64) as f32));
-            }
+    /// The mean negative of a row; none where it has no negatives.
+    fn mean_negative(
+        self,
+        backend: Backend,
+        sums: Option<GroupSums<'_>>,
+        row: usize,
+        scratch: &mut [f64],
+    ) -> Option<f32> {
+        let negatives = self.exclusions.negatives(row);
+        if negatives == 0 {
+            None
+        } else if self.anchor_norms[row] == 0.0 {
+            Some(0.0)
+        } else {
+            Some((self.sum_of_negatives(backend, sums, row, scratch) / negatives as f64) as f32)
         }
     }
-}
 
-impl Means<'_> {
     /// The sum of the similarities of a row, which is not zero, with its negatives.
-    #[inline(always)]
-    fn sum_of_negatives<S: Simd>(&self, simd: S, sums: Option<GroupSums<'_>>, row: usize, scratch: &mut [f64]) -> f64 {
+    fn sum_of_negatives(self, backend: Backend, sums: Option<GroupSums<'_>>, row: usize, scratch: &mut [f64]) -> f64 {
         let (anchor, norm) = (self.batch.anchor_rows().row(row), self.anchor_norms[row]);
-        let total = dot_sum(simd, anchor, self.candidate_sum);
-        if let Excluded::Lists(lists) = self.prepared.rules.excluded {
-            return total / norm - self.sum_of_listed(simd, row, lists.of(row));
+        let total = dot_sum(backend, anchor, self.candidate_sum);
+        if let Excluded::Lists(lists) = self.exclusions.rules.excluded {
+            return total / norm - self.sum_of_listed(backend, row, lists.of(row));
         }
-        let group = self.prepared.groups.and_then(|groups| groups.anchors.group_of(row));
+        let group = self.exclusions.groups.and_then(|groups| groups.anchors.group_of(row));
         let of_group = match (sums, group) {
-            (Some(sums), Some(group)) => sums.dot(simd, anchor, group, scratch),
+            (Some(sums), Some(group)) => sums.dot(backend, anchor, group, scratch),
             _ => 0.0,
         };
         let mut others = 0.0;
-        if let Some(positive) = self.prepared.positive_apart(row) {
-            let candidate = self.batch.candidate_rows().row(positive);
-            others = cosine_rows(simd, anchor, norm, candidate, self.candidate_norms[positive]);
+        if let Some(positive) = self.exclusions.positive_apart(row) {
+            let [dot] = dots(backend, anchor, [self.batch.candidate_rows().row(positive)]);
+            others = cosine(dot, norm, self.candidate_norms[positive]);
         }
         (total - of_group) / norm - others
     }
 
     /// The sum of the similarities of a row with some candidates, in their order. They are computed in twos, which hide
     /// each other's latency.
-    #[inline(always)]
-    fn sum_of_listed<S: Simd>(&self, simd: S, row: usize, listed: &[usize]) -> f64 {
+    fn sum_of_listed(self, backend: Backend, row: usize, listed: &[usize]) -> f64 {
         let (anchor, norm) = (self.batch.anchor_rows().row(row), self.anchor_norms[row]);
         let (candidates, norms) = (self.batch.candidate_rows(), self.candidate_norms);
         let mut sum = 0.0;
         for pair in listed.chunks(2) {
             let pair = [pair[0], pair[pair.len() - 1]];
-            let dots = dots(simd, [anchor; 2], [candidates.row(pair[0]), candidates.row(pair[1])]);
+            let dots = dots(backend, anchor, [candidates.row(pair[0]), candidates.row(pair[1])]);
             sum += cosine(dots[0], norm, norms[pair[0]]);
             if pair[1] != pair[0] {
                 sum += cosine(dots[1], norm, norms[pair[1]]);

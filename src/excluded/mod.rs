@@ -1,4 +1,4 @@
-//! Exclusions, prepared for a call: lists sorted and without repetition, labels as groups of rows; and the mean
+//! Exclusions, sorted for a call: lists sorted and without repetition, labels as groups of rows; and the mean
 //! negatives that follow from them.
 //!
 //! ```text
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exclusions::Exclusions;
 use crate::mining_batch::{KnownPositives, MiningBatch};
 use crate::positives::Positives;
-use crate::row_stats::{ClosestNegative, Excluded, Exclusion, MiningRules, NegativeRules, RowExclusions, RowStats};
+use crate::row_stats::{ClosestNegative, Excluded, NegativeRules, RowStats};
 
 use groups::GroupMemory;
 pub(crate) use groups::{Groups, Members};
@@ -27,7 +27,7 @@ use lists::ListMemory;
 pub(crate) use means::{MeanMemory, Means};
 pub(crate) use sums::{GroupSums, SumMemory, Summands};
 
-/// The memory of prepared exclusions.
+/// The memory of sorted exclusions.
 #[derive(Debug, Default)]
 pub(crate) struct ExclusionMemory {
     lists: ListMemory,
@@ -37,7 +37,7 @@ pub(crate) struct ExclusionMemory {
 
 /// The exclusions of a batch, ready to be looked up.
 #[derive(Clone, Copy)]
-pub(crate) struct Prepared<'a> {
+pub(crate) struct SortedExclusions<'a> {
     pub(crate) rules: NegativeRules<'a>,
     /// The rows of each label, if exclusions are by labels.
     pub(crate) groups: Option<Groups<'a>>,
@@ -45,23 +45,23 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl ExclusionMemory {
-    /// Prepares what is excluded of so many candidates, and was checked.
-    pub(crate) fn prepare<'a>(
+    /// Sorts what is excluded of so many candidates, and was checked.
+    pub(crate) fn sort<'a>(
         &'a mut self,
         candidates: usize,
         positives: Positives<'a>,
         exclusions: Exclusions<'a>,
-    ) -> Result<Prepared<'a>, Error> {
+    ) -> Result<SortedExclusions<'a>, Error> {
         match exclusions {
             Exclusions::Nothing => {}
             Exclusions::Labels { anchors, candidates } => self.groups.fill(anchors, candidates)?,
             Exclusions::Lists { offsets, indices } => self.lists.fill(positives, offsets, indices)?,
         }
-        Ok(self.prepared(candidates, positives, exclusions))
+        Ok(self.sorted(candidates, positives, exclusions))
     }
 
-    /// Prepares the known positives and the exclusions of queries, which were checked.
-    pub(crate) fn prepare_mining<'a>(&'a mut self, batch: MiningBatch<'a>) -> Result<MiningRules<'a>, Error> {
+    /// Sorts the known positives and the exclusions of queries, which were checked.
+    pub(crate) fn sort_mining<'a>(&'a mut self, batch: MiningBatch<'a>) -> Result<NegativeRules<'a>, Error> {
         let none = Positives::Outside(&[]);
         let positives = if let KnownPositives::One(positives) = batch.known() { positives } else { none };
         if let KnownPositives::Lists { offsets, indices } = batch.known() {
@@ -79,17 +79,16 @@ impl ExclusionMemory {
             Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
             Exclusions::Lists { offsets, .. } => Excluded::Lists(self.lists.of(offsets)),
         };
-        let rules = NegativeRules { positives, excluded };
-        Ok(MiningRules { rules, known, predicate: batch.predicate() })
+        Ok(NegativeRules { positives, excluded, known, predicate: batch.predicate() })
     }
 
-    /// What was prepared last, of the same.
-    pub(crate) fn prepared<'a>(
+    /// The exclusions that were sorted last, from the arguments that [`ExclusionMemory::sort`] had.
+    pub(crate) fn sorted<'a>(
         &'a self,
         candidates: usize,
         positives: Positives<'a>,
         exclusions: Exclusions<'a>,
-    ) -> Prepared<'a> {
+    ) -> SortedExclusions<'a> {
         let (excluded, groups) = match exclusions {
             Exclusions::Nothing => (Excluded::Nothing, None),
             Exclusions::Labels { anchors, candidates } => {
@@ -97,11 +96,12 @@ impl ExclusionMemory {
             }
             Exclusions::Lists { offsets, .. } => (Excluded::Lists(self.lists.of(offsets)), None),
         };
-        Prepared { rules: NegativeRules { positives, excluded }, groups, candidates }
+        let rules = NegativeRules { positives, excluded, known: None, predicate: None };
+        SortedExclusions { rules, groups, candidates }
     }
 }
 
-impl Prepared<'_> {
+impl SortedExclusions<'_> {
     /// Whether nothing is excluded.
     pub(crate) fn is_nothing(&self) -> bool {
         matches!(self.rules.excluded, Excluded::Nothing)
@@ -111,7 +111,7 @@ impl Prepared<'_> {
     pub(crate) fn check_stats(&self, rows: &[RowStats]) -> Result<(), Error> {
         for (row, stats) in rows.iter().enumerate() {
             let closest = stats.closest_negative().map(ClosestNegative::index);
-            let is_negative = |index| index < self.candidates && !self.rules.of(row).excludes(index);
+            let is_negative = |index| index < self.candidates && !self.rules.row(row).excludes(index);
             if let Some(index) = closest.filter(|&index| !is_negative(index)) {
                 return Err(Error::NotANegative { row, index });
             }

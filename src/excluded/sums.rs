@@ -7,16 +7,16 @@
 //! added up anew for each row that needs it, which takes O(rows * dim) in all.
 
 use super::groups::Members;
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::Backend;
 use crate::error::{Error, Side};
-use crate::exact::{SUM_BLOCK, add_scaled, combine_blocks, dot_scaled, dot_sum, inverse};
+use crate::exact::{SUM_BLOCK, combine_blocks};
+use crate::kernels::{MOST_TERMS, Term, add_terms, dot_scaled, dot_sum, inverse, prefetch_row};
 use crate::memory::grow;
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::rows::Rows;
-use crate::screen::prefetch_row;
 
 /// The most rows on either side of a group whose sum is added up anew for each row that needs it.
-const FEW: usize = 3;
+const MOST_UNKEPT: usize = 3;
 
 /// The place of a sum that is not kept.
 const NOT_KEPT: usize = usize::MAX;
@@ -61,7 +61,7 @@ impl SumMemory {
     ) -> Result<GroupSums<'a>, Error> {
         let (side, dim) = (Side::AnchorLabels, summands.rows.dim());
         let (rows, users_count) = (summands.rows.count(), users.rows().len());
-        let most_blocks = rows.min(users_count) / (FEW + 1) + 2 * rows.div_ceil(SUM_BLOCK);
+        let most_blocks = rows.min(users_count) / (MOST_UNKEPT + 1) + 2 * rows.div_ceil(SUM_BLOCK);
         let places = grow(&mut self.places, side, rows.max(users_count), 1)?;
         let blocks = grow(&mut self.blocks, side, most_blocks, 1)?;
         let sums = grow(&mut self.sums, side, most_blocks, dim)?;
@@ -69,8 +69,7 @@ impl SumMemory {
         let (blocks, places) = (&blocks[..count], &*places);
         for_each_block(join, Chunks::new(&mut sums[..count * dim], dim), &|block, sum| {
             let (start, end) = blocks[block];
-            let sum = sum.slice;
-            backend.run(SumRows { summands, members: &summands.members.rows()[start..end], sum });
+            summands.add_up(backend, &summands.members.rows()[start..end], sum.slice);
         });
         for group in 0..summands.members.count() {
             let length = summands.members.of(group).len().div_ceil(SUM_BLOCK);
@@ -98,7 +97,7 @@ fn place_blocks(
     for (group, place) in places[..members.count()].iter_mut().enumerate() {
         let (range, users) = (members.range(group), users.of(group).len());
         let is_large = range.len() > SUM_BLOCK && users > 0;
-        if !is_large && (range.len() <= FEW || users <= FEW) {
+        if !is_large && (range.len() <= MOST_UNKEPT || users <= MOST_UNKEPT) {
             *place = NOT_KEPT;
             continue;
         }
@@ -113,58 +112,50 @@ fn place_blocks(
 
 impl GroupSums<'_> {
     /// Whether a group has no rows, so that its sum is 0.
-    #[inline(always)]
     pub(crate) fn is_empty(&self, group: usize) -> bool {
         self.summands.members.of(group).is_empty()
     }
 
     /// The sum of a group that is not empty, which may be put into `scratch`.
-    #[inline(always)]
-    pub(crate) fn of<'s, S: Simd>(&'s self, simd: S, group: usize, scratch: &'s mut [f64]) -> &'s [f64] {
+    pub(crate) fn of<'s>(&'s self, backend: Backend, group: usize, scratch: &'s mut [f64]) -> &'s [f64] {
         let dim = scratch.len();
         let place = self.places[group];
         if place != NOT_KEPT {
             return &self.sums[place * dim..][..dim];
         }
-        let (summands, members) = (self.summands, self.summands.members.of(group));
-        SumRows { summands, members, sum: &mut *scratch }.run(simd);
+        self.summands.add_up(backend, self.summands.members.of(group), scratch);
         scratch
     }
 
     /// The dot product of a row of the other side with the sum of a group, for which there is `scratch`.
-    #[inline(always)]
-    pub(crate) fn dot<S: Simd>(&self, simd: S, row: &[f32], group: usize, scratch: &mut [f64]) -> f64 {
+    pub(crate) fn dot(&self, backend: Backend, row: &[f32], group: usize, scratch: &mut [f64]) -> f64 {
         let Summands { rows, norms, weights, members } = self.summands;
         match (members.of(group), weights) {
             ([], _) => 0.0,
             // A vector of one row need not be written down.
-            (&[single], None) => dot_scaled(simd, row, rows.row(single), inverse(norms[single])),
-            _ => dot_sum(simd, row, self.of(simd, group, scratch)),
+            (&[single], None) => dot_scaled(backend, row, rows.row(single), inverse(norms[single])),
+            _ => dot_sum(backend, row, self.of(backend, group, scratch)),
         }
     }
 }
 
-/// Adds up some rows.
-struct SumRows<'a> {
-    summands: Summands<'a>,
-    members: &'a [usize],
-    sum: &'a mut [f64],
-}
-
-impl WithSimd for SumRows<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { summands: Summands { rows, norms, weights, .. }, members, sum } = self;
+impl Summands<'_> {
+    /// Adds up some of the rows, in their order, those without weight left out.
+    fn add_up(self, backend: Backend, members: &[usize], sum: &mut [f64]) {
+        let Summands { rows, norms, weights, .. } = self;
+        let mut terms: [Term<'_>; MOST_TERMS] = [(&[], 0.0); MOST_TERMS];
         sum.fill(0.0);
-        for (at, &row) in members.iter().enumerate() {
-            if let Some(&next) = members.get(at + 1) {
-                prefetch_row(simd, rows.row(next));
+        for members in members.chunks(MOST_TERMS) {
+            let mut count = 0;
+            for &row in members {
+                let weight = weights.map_or(1.0, |weights| weights[row]);
+                if weight != 0.0 {
+                    prefetch_row(rows.row(row));
+                    terms[count] = (rows.row(row), weight * inverse(norms[row]));
+                    count += 1;
+                }
             }
-            let weight = weights.map_or(1.0, |weights| weights[row]);
-            if weight != 0.0 {
-                add_scaled(rows.row(row), weight * inverse(norms[row]), sum);
-            }
+            add_terms(backend, None, &terms[..count], sum);
         }
     }
 }

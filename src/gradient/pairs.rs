@@ -1,6 +1,6 @@
 //! The derivative of the loss by the similarities: a number common to the whole row, and a sparse matrix.
 
-use crate::excluded::Prepared;
+use crate::excluded::SortedExclusions;
 use crate::row_stats::RowStats;
 
 /// What decides how much the loss of a row counts.
@@ -25,7 +25,7 @@ struct RowDerivative {
 
 impl Weights<'_> {
     /// The derivative of row `row` of the batch. At the hinge, where the loss has no derivative, it is 0.
-    fn derivative(&self, row: usize, stats: &RowStats, exclusions: &Prepared<'_>) -> RowDerivative {
+    fn derivative(&self, row: usize, stats: &RowStats, exclusions: &SortedExclusions<'_>) -> RowDerivative {
         let weight = self.each.map_or(self.all, |each| f64::from(each[row]) * self.all);
         let [mean, closest] = stats.terms(self.margin).map(|term| if term > 0.0 { weight } else { 0.0 });
         // Without negatives there is no mean, and the share is 0.
@@ -54,7 +54,6 @@ pub(super) struct Sparse<'a> {
 
 impl Sparse<'_> {
     /// The elements of one row.
-    #[inline(always)]
     pub(super) fn row(&self, row: usize) -> &[Element] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.elements[start..self.ends[row]]
@@ -66,7 +65,7 @@ impl Sparse<'_> {
     pub(super) fn fill(
         &mut self,
         weights: &Weights<'_>,
-        exclusions: &Prepared<'_>,
+        exclusions: &SortedExclusions<'_>,
         stats: &[RowStats],
         shares: &mut [f64],
         by_positive: &mut [f64],

@@ -1,33 +1,30 @@
 //! The gradients before they are rounded, against the reference.
 
 use super::*;
-use crate::arch::{Simd, WithSimd};
 use crate::common::{ALL_KINDS, Pairing, Random};
-use crate::exact::inverse;
 use crate::excluded::ExclusionMemory;
 use crate::exclusions::Exclusions;
+use crate::kernels::{dot_sum, inverse};
 use crate::mine::{MineMemory, MinePlan, mine};
 use crate::reference;
-use crate::row_stats::{Exclusion, Negatives, RowExclusions, RowStats};
+use crate::row_stats::{Negatives, RowStats};
 use crate::screen::Screen;
 
-/// The gradients of all rows of a side in `f64`.
-struct AllRows<'a>(Pullback<'a>);
-
-impl WithSimd for AllRows<'_> {
-    type Output = Vec<f64>;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Vec<f64> {
-        let (rows, dim) = (self.0.rows.count(), self.0.rows.dim());
-        let (mut all, mut group_sum) = (vec![0.0; rows * dim], vec![0.0; dim]);
-        for (row, gradient) in all.chunks_exact_mut(dim).enumerate().filter(|(row, _)| !self.0.is_zero(*row)) {
-            let projection = self.0.row(simd, row, gradient, &mut group_sum);
-            for (gradient, &value) in gradient.iter_mut().zip(self.0.rows.row(row)) {
-                *gradient = projection.of(*gradient, value);
-            }
+/// The gradients of all rows of a side in `f64`: what of a row's `g`, which is left in the scratch, lies along the row is
+/// taken away, and the rest is divided by the norm of the row. That is what the row's gradient is rounded from.
+fn all_rows(backend: Backend, side: Pullback<'_>) -> Vec<f64> {
+    let (rows, dim) = (side.rows.count(), side.rows.dim());
+    let (mut all, mut group_sum, mut rounded) = (vec![0.0; rows * dim], vec![0.0; dim], vec![0.0; dim]);
+    for (row, gradient) in all.chunks_exact_mut(dim).enumerate().filter(|(row, _)| !side.is_zero(*row)) {
+        side.write_row(backend, row, (&mut *gradient, &mut group_sum), &mut rounded, false);
+        let (values, scale) = (side.rows.row(row), inverse(side.norms[row]));
+        let along = dot_sum(backend, values, gradient) * scale * scale;
+        for ((gradient, &value), &rounded) in gradient.iter_mut().zip(values).zip(&rounded) {
+            *gradient = (*gradient - f64::from(value) * along) * scale;
+            assert_eq!((*gradient as f32).to_bits(), rounded.to_bits(), "{backend}, row {row}: {gradient}");
         }
-        all
     }
+    all
 }
 
 /// The gradients of all sides in `f64` on a backend.
@@ -36,15 +33,15 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     let mut exclusions = ExclusionMemory::default();
-    let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-    mine(plan, batch, prepared, &mut mining).unwrap();
+    let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    mine(plan, &batch, &prepared, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
     let results = mining.results(batch, prepared);
     let sides = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers).unwrap();
     let of_candidates = sides.of_candidates.expect("the candidates' side was asked for");
-    let of_positives = sides.of_positives.map_or(Vec::new(), |side| backend.run(AllRows(side)));
-    [backend.run(AllRows(sides.of_anchors)), backend.run(AllRows(of_candidates)), of_positives]
+    let of_positives = sides.of_positives.map_or(Vec::new(), |side| all_rows(backend, side));
+    [all_rows(backend, sides.of_anchors), all_rows(backend, of_candidates), of_positives]
 }
 
 /// How far a gradient may be from the truth, relative to the size of what adds up to it: twice what is measured here.
@@ -111,11 +108,11 @@ fn add_what_cancels(
     by_similarity: &mut [Vec<f64>],
 ) {
     let mut memory = ExclusionMemory::default();
-    let prepared = memory.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let prepared = memory.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
     for (row, by_similarity) in by_similarity.iter_mut().enumerate() {
         let mean = if stats[row].mean_term(margin) > 0.0 { weights[row].abs() } else { 0.0 };
         let share = mean / prepared.negatives(row).max(1) as f64;
-        let rule = prepared.rules.of(row);
+        let rule = prepared.rules.row(row);
         for candidate in (0..batch.candidates()).filter(|&candidate| rule.excludes(candidate)) {
             by_similarity[candidate] = by_similarity[candidate].abs() + 2.0 * share;
         }

@@ -1,19 +1,18 @@
 //! A block of anchors: from raw rows, screened against all candidates, to the results of each row.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::direct::{GroupSink, search_pairs};
-use super::pass::PassContext;
-use super::task::Task;
-use crate::arch::{Backend, Simd, WithSimd};
+use super::Call;
+use super::task::{Results, Task};
+use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{ExactRow, NormedRows, PairSink};
+use crate::exact::PairsOf;
+use crate::kernels::{
+    AnchorConstants, Format, MAX_LANES, NormedRows, PanelHits, PanelTarget, RawRows, Similarities, Window, scratch_len,
+};
 use crate::memory::{AlignedVec, grow};
-use crate::row_stats::Search;
 use crate::screen::{
-    AnchorConstants, ExactCosts, Format, MAX_LANES, NeighbourList, PARTS, PanelWriter, Precision, RawRows, RowList,
-    ScreenUnits, Screening, Shortlist, TileBounds, Window, scratch_len,
+    ExactCosts, Method, NeighbourList, PARTS, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -44,379 +43,322 @@ pub(super) fn block_rows(rows: usize, dim: usize, threads: usize) -> usize {
     rows.div_ceil(blocks).next_multiple_of(ROW_UNIT)
 }
 
-/// The scratch of one thread for one block of anchors.
-#[derive(Debug, Default)]
-pub(super) struct BlockScratch {
-    /// The anchors as tiles read them.
-    words: AlignedVec<u32>,
-    /// A register's worth of rows without their center, before they are rounded to integers.
-    rows: AlignedVec<f32>,
-    lists: RowLists,
-}
-
-/// The lists of a block's rows, of one kind or the other.
-#[derive(Debug, Default)]
-pub(super) struct RowLists {
-    /// For the closest negative.
-    pub(super) short: Vec<Shortlist>,
-    /// For several.
-    pub(super) neighbours: Vec<NeighbourList>,
-}
-
-impl RowLists {
-    /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.
-    fn grow(&mut self, rows: usize, k: usize, candidates: usize) -> Result<(), Error> {
-        // A call for fewer may search for one alone.
-        grow(&mut self.short, Side::Anchors, rows, 1)?;
-        if k == 1 {
-            return Ok(());
-        }
-        let lists = grow(&mut self.neighbours, Side::Anchors, rows, 1)?;
-        lists.iter_mut().try_for_each(|list| list.grow(k, candidates))
-    }
-}
-
-impl BlockScratch {
-    /// Grows to blocks of the size of `block`.
-    pub(super) fn grow(&mut self, block: BlockSizes) -> Result<(), Error> {
-        self.words.grow(Side::Anchors, block.words, 1)?;
-        self.rows.grow(Side::Anchors, scratch_len(block.quantised_dim), 1)?;
-        self.lists.grow(block.lists, block.k, block.candidates)
-    }
-}
-
-/// How much memory a block of anchors needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BlockSizes {
-    pub(super) lists: usize,
-    pub(super) words: usize,
-    /// The length of the longest rows that may be rounded to integers, or 0.
-    pub(super) quantised_dim: usize,
-    /// How many candidates a list is to find, and of how many.
-    pub(super) k: usize,
-    pub(super) candidates: usize,
-}
-
-/// The precision that a block of anchors waits for, and whether its rows are complete.
+/// The method that a block of anchors waits for, and whether its rows are complete.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BlockState {
-    /// What it is to be screened in.
-    pub(super) precision: Precision,
+    /// How its pairs are to be computed.
+    pub(super) method: Method,
     pub(super) done: bool,
     /// The counts of all that was done for it. Its rows are counted when they are complete.
     pub(super) screening: Screening,
 }
 
-/// One block of anchors with its thread's scratch.
-pub(super) struct AnchorBlock<'a, T: Task> {
-    pub(super) context: &'a PassContext<'a, T>,
-    /// The index of the first anchor.
-    pub(super) first: usize,
-    /// The raw rows.
-    pub(super) rows: &'a [f32],
-    pub(super) norms: &'a mut [f64],
-    pub(super) results: T::Results<'a>,
-    pub(super) state: &'a mut BlockState,
-    pub(super) windows: [Window; MAX_BLOCK],
-    pub(super) constants: [AnchorConstants; MAX_BLOCK],
-    pub(super) bounds: TileBounds,
-    /// The rows that were given up, for tiles.
-    pub(super) given_up: usize,
-    /// The candidates that were screened.
-    pub(super) covered: usize,
-    pub(super) words: &'a mut [u32],
-    pub(super) scratch: &'a mut [f32],
-    pub(super) lists: &'a mut [T::List],
+/// The scratch of one thread for one block of anchors.
+#[derive(Debug)]
+pub(super) struct BlockScratch {
+    /// The anchors as tiles read them.
+    words: AlignedVec<u32>,
+    /// A register's worth of rows without their center, before they are rounded to integers.
+    rows: AlignedVec<f32>,
+    constants: [AnchorConstants; MAX_BLOCK],
+    windows: [Window; MAX_BLOCK],
+    hits: PanelHits,
+    similarities: Similarities,
+    /// The lists of the rows, where one closest negative is wanted, and where several are.
+    closest: Vec<RowList<Shortlist>>,
+    several: Vec<RowList<NeighbourList>>,
 }
 
-impl<'a, T: Task> AnchorBlock<'a, T> {
-    /// The block whose first anchor is `first`, of as many anchors as there are norms.
-    pub(super) fn new(
-        context: &'a PassContext<'a, T>,
-        first: usize,
-        norms: &'a mut [f64],
-        results: T::Results<'a>,
-        state: &'a mut BlockState,
-        scratch: &'a mut BlockScratch,
-    ) -> AnchorBlock<'a, T> {
-        let dim = context.candidates.rows.dim();
-        AnchorBlock {
-            context,
-            first,
-            rows: &context.anchors.data()[first * dim..][..norms.len() * dim],
-            norms,
-            results,
-            state,
-            windows: [Window::CLOSED; MAX_BLOCK],
+impl Default for BlockScratch {
+    fn default() -> BlockScratch {
+        BlockScratch {
+            words: AlignedVec::default(),
+            rows: AlignedVec::default(),
             constants: [AnchorConstants::default(); MAX_BLOCK],
-            bounds: TileBounds::ZERO,
-            given_up: 0,
-            covered: 0,
-            words: scratch.words.aligned(),
-            scratch: scratch.rows.aligned(),
-            lists: T::lists(&mut scratch.lists),
+            windows: [Window::CLOSED; MAX_BLOCK],
+            hits: PanelHits::default(),
+            similarities: Similarities::EMPTY,
+            closest: Vec::new(),
+            several: Vec::new(),
         }
     }
+}
 
-    /// Screens the block against all candidates, and completes its results; or sets the finer precision of the pass
-    /// that will complete it. Where the screen leaves too many pairs, tiles take over.
-    pub(super) fn mine<F: Format>(mut self, backend: Backend) {
-        backend.run(OpenBlock(&mut self, PhantomData::<F>));
-        let screened = backend.run(ScreenBlock(&mut self, PhantomData::<F>));
-        let outcome =
-            if screened == Outcome::Screened { backend.run(FinishBlock(&mut self, F::PRECISION)) } else { screened };
-        if outcome == Outcome::Hopeless {
-            let rows = 0..self.norms.len();
-            self.state.done = true;
-            backend.run(SearchRest(&mut self, rows));
+impl BlockScratch {
+    /// Grows to blocks of so many words, and to rows of `quantised_dim` elements that are rounded to integers.
+    pub(super) fn grow(&mut self, words: usize, quantised_dim: usize) -> Result<(), Error> {
+        self.words.grow(Side::Anchors, words, 1)?;
+        self.rows.grow(Side::Anchors, scratch_len(quantised_dim), 1).map(|_| ())
+    }
+
+    /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.
+    pub(super) fn grow_lists(&mut self, rows: usize, k: usize, candidates: usize) -> Result<(), Error> {
+        // A call for fewer may search for one alone.
+        grow(&mut self.closest, Side::Anchors, rows, 1)?;
+        if k == 1 {
+            return Ok(());
         }
-        self.count_lists();
+        let lists = grow(&mut self.several, Side::Anchors, rows, 1)?;
+        lists.iter_mut().try_for_each(|list| list.grow(k, candidates))
     }
+}
 
-    /// Counts the pairs of its lists that were computed exactly, also those of a screen that was given up.
-    fn count_lists(&mut self) {
-        for list in &self.lists[..self.norms.len()] {
-            self.state.screening.count_single_pairs(list.scored());
+/// A block of anchors with its place among the results.
+pub(super) struct Block<'a> {
+    pub(super) call: &'a Call<'a>,
+    pub(super) task: Task<'a>,
+    pub(super) candidates: Candidates<'a>,
+    /// The index of the first anchor.
+    pub(super) first: usize,
+    pub(super) norms: &'a mut [f64],
+    pub(super) results: Results<'a>,
+    pub(super) state: &'a mut BlockState,
+}
+
+impl Block<'_> {
+    /// Completes the results of the block by the method that it waits for, or sets the method of the pass that will
+    /// complete them.
+    pub(super) fn mine(self, measured: bool, scratch: &mut BlockScratch) {
+        let BlockScratch { words, rows, constants, windows, hits, similarities, closest, several } = scratch;
+        let buffers =
+            BlockBuffers { words: words.aligned(), scratch: rows.aligned(), constants, windows, hits, similarities };
+        if self.results.kept() == 1 {
+            ListedBlock::new(self, buffers, closest).mine(measured);
+        } else {
+            ListedBlock::new(self, buffers, several).mine(measured);
         }
     }
+}
 
-    /// Computes all pairs exactly, and completes the block's results.
-    pub(super) fn mine_exactly(mut self, backend: Backend) {
-        backend.run(MeasureBlock(&mut self));
-        self.state.done = true;
-        backend.run(SearchAll(&mut self));
+impl Block<'_> {
+    /// The pairs of its rows with all candidates.
+    pub(super) fn pairs(&self) -> PairsOf<'_> {
+        let Block { call, task, candidates, first, norms, .. } = self;
+        let anchors = NormedRows { rows: call.sides.anchors.range(*first, norms.len()), norms };
+        let candidates = NormedRows { rows: candidates.rows, norms: candidates.norms };
+        PairsOf { backend: call.backend, anchors, first: *first, candidates, rules: task.rules() }
     }
+}
+
+/// What a block borrows from its thread's scratch, but for the lists.
+pub(super) struct BlockBuffers<'a> {
+    pub(super) words: &'a mut [u32],
+    pub(super) scratch: &'a mut [f32],
+    pub(super) constants: &'a mut [AnchorConstants; MAX_BLOCK],
+    pub(super) windows: &'a mut [Window; MAX_BLOCK],
+    pub(super) hits: &'a mut PanelHits,
+    pub(super) similarities: &'a mut Similarities,
+}
+
+/// A block with the lists of its rows.
+pub(super) struct ListedBlock<'a, P: Pairs> {
+    pub(super) of: Block<'a>,
+    pub(super) buffers: BlockBuffers<'a>,
+    pub(super) lists: &'a mut [RowList<P>],
+    /// How many rows were given up, for exact tiles.
+    pub(super) given_up: usize,
+    /// How many candidates were screened.
+    pub(super) screened: usize,
 }
 
 /// How the screen of a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// What is left of the pairs is on the lists, or was computed.
-    Screened,
-    /// The block waits for a finer precision.
+    /// All candidates were screened: what is left of the pairs is on the lists.
+    Listed,
+    /// The block waits for a finer screen.
     Deferred,
-    /// So many pairs are left that computing all of them in tiles is cheaper.
-    Hopeless,
+    /// So many pairs are left that computing all of them in exact tiles is cheaper.
+    LeftToTiles,
 }
 
-// The steps of a block, each compiled as a function of its own.
-struct OpenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
-struct ScreenBlock<'b, 'a, T: Task, F>(&'b mut AnchorBlock<'a, T>, PhantomData<F>);
-struct FinishBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Precision);
-struct MeasureBlock<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
-struct SearchAll<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>);
-struct SearchRest<'b, 'a, T: Task>(&'b mut AnchorBlock<'a, T>, Range<usize>);
+impl<'a, P: Pairs> ListedBlock<'a, P> {
+    fn new(of: Block<'a>, buffers: BlockBuffers<'a>, lists: &'a mut [RowList<P>]) -> ListedBlock<'a, P> {
+        let lists = &mut lists[..of.norms.len()];
+        ListedBlock { of, buffers, lists, given_up: 0, screened: 0 }
+    }
 
-impl<T: Task, F: Format> WithSimd for OpenBlock<'_, '_, T, F> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if !self.0.context.measured {
-            self.0.measure_rows(simd);
+    fn mine(mut self, measured: bool) {
+        if !measured {
+            let Block { call, task, candidates, first, norms, results, .. } = &mut self.of;
+            task.measure(call.backend, *first, *candidates, norms, results);
         }
-        self.0.pack_rows::<S, F>(simd);
-        self.0.open_rows::<F>();
-    }
-}
-
-impl<T: Task, F: Format> WithSimd for ScreenBlock<'_, '_, T, F> {
-    type Output = Outcome;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Outcome {
-        self.0.screen::<S, F>(simd)
-    }
-}
-
-impl<T: Task> WithSimd for FinishBlock<'_, '_, T> {
-    type Output = Outcome;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Outcome {
-        self.0.finish_rows(simd, self.1)
-    }
-}
-
-impl<T: Task> WithSimd for MeasureBlock<'_, '_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if !self.0.context.measured {
-            self.0.measure_rows(simd);
-        }
-    }
-}
-
-impl<T: Task> WithSimd for SearchAll<'_, '_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.search_all(simd);
-    }
-}
-
-impl<T: Task> WithSimd for SearchRest<'_, '_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.0.search_rest(simd, self.1);
-    }
-}
-
-impl<T: Task> AnchorBlock<'_, T> {
-    /// What is known of the rows without a pass over candidates.
-    #[inline(always)]
-    fn measure_rows<S: Simd>(&mut self, simd: S) {
-        let PassContext { anchors, candidates, task, .. } = *self.context;
-        let rows = anchors.range(self.first, self.norms.len());
-        task.measure(simd, self.first, rows, candidates, self.norms, &mut self.results);
-    }
-
-    /// The rows as the tiles read them.
-    #[inline(always)]
-    fn pack_rows<S: Simd, F: Format>(&mut self, simd: S) {
-        const {
-            assert!(ROW_UNIT.is_multiple_of(S::F32_LANES) && ROW_UNIT.is_multiple_of(S::TILE_ANCHORS));
-            assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT));
-        }
-        let dim = self.context.candidates.rows.dim();
-        let padded = self.norms.len().next_multiple_of(ROW_UNIT);
-        let rows = RawRows { rows: self.rows, norms: self.norms, dim };
-        for (first, group) in rows.row_groups(S::F32_LANES) {
-            let writer = PanelWriter::new(self.words, first, S::TILE_ANCHORS, padded, F::steps(dim));
-            let constants = F::pack_anchors(simd, group, self.context.candidates.params, self.scratch, writer);
-            self.constants[first..first + S::F32_LANES].copy_from_slice(&constants[..S::F32_LANES]);
+        match self.of.state.method {
+            Method::Screen(format) => self.mine_screened(format),
+            Method::Exact => self.mine_exactly(),
         }
     }
 
-    /// Opens the window of every row.
-    #[inline(always)]
-    fn open_rows<F: Format>(&mut self) {
-        let PassContext { candidates, task, .. } = *self.context;
-        for (row, &norm) in self.norms.iter().enumerate() {
-            let (constants, list) = (&self.constants[row], &mut self.lists[row]);
-            let units = ScreenUnits { unit: F::UNIT, shift: constants.shift };
-            let longest = constants.longest(candidates.extremes);
-            self.windows[row] = list.open(task.admissible(&self.results, row), units, longest);
-            if norm == 0.0 {
-                self.windows[row] = list.settle_zero_row(candidates.rows.count(), task.of(self.first + row));
+    /// Screens the block against all candidates, and completes its results; or sets the finer screen of the pass that
+    /// will complete it. Where the screen leaves too many pairs, exact tiles take over.
+    fn mine_screened(mut self, format: Format) {
+        self.pack_rows(format);
+        self.open_rows(format);
+        let mut outcome = self.screen(format);
+        if outcome == Outcome::Listed {
+            outcome = self.finish_rows(format);
+        }
+        if outcome == Outcome::LeftToTiles {
+            self.of.state.done = true;
+            self.search_rest(0..self.lists.len());
+        }
+        // Also those of a screen that was given up.
+        for list in &*self.lists {
+            self.of.state.screening.count_single_pairs(list.scored());
+        }
+    }
+
+    /// Computes all pairs exactly, and completes the block's results.
+    fn mine_exactly(mut self) {
+        let rows = self.lists.len();
+        self.of.state.done = true;
+        for (row, list) in self.lists.iter_mut().enumerate() {
+            list.open_search(self.of.task.admissible(&self.of.results, row));
+        }
+        let searched = self.search_from(0..rows, 0);
+        for (row, list) in self.lists.iter_mut().enumerate() {
+            self.of.results.keep(row, list);
+        }
+        self.of.state.screening.count(Method::Exact, rows, searched);
+    }
+
+    /// The raw rows of the block.
+    fn rows(&self) -> &'a [f32] {
+        let anchors = self.of.call.sides.anchors;
+        anchors.range(self.of.first, self.lists.len()).data()
+    }
+
+    /// Packs the rows as the tiles read them.
+    #[inline(never)]
+    fn pack_rows(&mut self, format: Format) {
+        const { assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT)) }
+        let Call { backend, .. } = *self.of.call;
+        let (dim, width) = (self.of.candidates.rows.dim(), backend.traits().tile_anchors);
+        debug_assert!(ROW_UNIT.is_multiple_of(width));
+        let padded = self.lists.len().next_multiple_of(ROW_UNIT);
+        let rows = RawRows { rows: self.rows(), norms: &*self.of.norms, dim };
+        for (first, group) in rows.groups(MAX_LANES) {
+            let words_per_row = format.steps(dim);
+            let target = PanelTarget { panels: &mut *self.buffers.words, width, padded, words_per_row, first };
+            let (params, scratch) = (self.of.candidates.params, &mut *self.buffers.scratch);
+            let constants = pack_anchors(backend, format, group, params, scratch, target);
+            self.buffers.constants[first..first + MAX_LANES].copy_from_slice(&constants);
+        }
+    }
+
+    /// Opens the window of every row, and closes those of the rest of the last tile.
+    fn open_rows(&mut self, format: Format) {
+        let Block { task, candidates, first, norms, results, .. } = &mut self.of;
+        let rows = self.lists.len();
+        for (row, list) in self.lists.iter_mut().enumerate() {
+            let constants = &self.buffers.constants[row];
+            let units = ScreenUnits { unit: unit(format), shift: constants.shift };
+            let longest = candidates.extremes.longest(constants);
+            let mut window = list.open(task.admissible(results, row), units, longest);
+            if norms[row] == 0.0 {
+                window = list.settle_zero_row(candidates.rows.count(), &task.rules().row(*first + row));
             }
+            self.buffers.windows[row] = window;
         }
+        self.buffers.windows[rows..].fill(Window::CLOSED);
     }
 
     /// What computing pairs exactly costs; nothing where the block must keep its screen.
-    #[inline(always)]
-    pub(super) fn exact_costs<S: Simd>(&self) -> Option<ExactCosts> {
-        let PassContext { candidates, precisions, .. } = *self.context;
-        let costs = || ExactCosts::new(candidates.rows.count(), candidates.rows.dim(), S::DOT_COST);
-        precisions.contains(Precision::Exact).then(costs)
+    pub(super) fn exact_costs(&self) -> Option<ExactCosts> {
+        let (call, rows) = (self.of.call, self.of.candidates.rows);
+        let costs = || ExactCosts::new(rows.count(), rows.dim(), call.backend.traits().costs.exact);
+        call.screens.methods.contains(Method::Exact).then(costs)
     }
 
     /// Completes every row. First the best pairs of every list, which rule out most of the others, then those that are
     /// left, each while the next row's are fetched; then the rows that were given up.
-    #[inline(always)]
-    fn finish_rows<S: Simd>(&mut self, simd: S, precision: Precision) -> Outcome {
-        let (rows, candidates) = (self.norms.len(), self.context.candidates.rows);
+    #[inline(never)]
+    fn finish_rows(&mut self, format: Format) -> Outcome {
+        let (rows, candidates) = (self.lists.len(), self.of.candidates.rows);
         for row in 0..rows {
             if row == 0 {
-                self.lists[0].close(simd, &mut self.windows[0]);
+                self.lists[0].close(&mut self.buffers.windows[0]);
             }
-            if let Some(next) = self.lists[..rows].get_mut(row + 1) {
-                next.close(simd, &mut self.windows[row + 1]);
-                next.prefetch_best(simd, candidates);
+            if let Some(next) = self.lists.get_mut(row + 1) {
+                next.close(&mut self.buffers.windows[row + 1]);
+                next.prefetch_best(candidates);
             }
-            let exact = exact_row(self.context, self.rows, self.norms, row);
-            let list = &mut self.lists[row];
-            list.score_best(simd, &exact, &mut self.windows[row]);
+            let exact = self.of.pairs().of_row(row);
+            self.lists[row].score_best(&exact, &mut self.buffers.windows[row]);
         }
-        let listed = self.lists[..rows].iter().map(RowList::length).sum();
-        let costs = self.exact_costs::<S>();
-        if costs.is_some_and(|costs| costs.lists_lose(rows, listed, self.runs_given_up())) {
-            return Outcome::Hopeless;
+        let listed = self.lists.iter().map(RowList::length).sum();
+        if self.exact_costs().is_some_and(|costs| costs.lists_lose(rows, listed, self.runs_given_up())) {
+            return Outcome::LeftToTiles;
         }
         let (mut finished, mut survivors) = (0, 0);
         for row in 0..rows {
-            if let Some(next) = self.lists[..rows].get(row + 1) {
-                next.prefetch(simd, candidates);
+            if let Some(next) = self.lists.get(row + 1) {
+                next.prefetch(candidates);
             }
-            let exact = exact_row(self.context, self.rows, self.norms, row);
+            let exact = self.of.pairs().of_row(row);
             let list = &mut self.lists[row];
-            if !list.is_hopeless() {
-                list.finish(simd, &exact, &mut self.windows[row]);
-                self.context.task.keep(&mut self.results, row, list);
+            if !list.is_given_up() {
+                list.finish(&exact, &mut self.buffers.windows[row]);
+                self.of.results.keep(row, list);
                 survivors = list.scored().saturating_add(survivors);
                 finished += 1;
             }
         }
-        self.state.screening.count(precision, finished, survivors);
-        self.search_given_up_rows(simd);
-        self.state.done = true;
-        Outcome::Screened
+        self.of.state.screening.count(Method::Screen(format), finished, survivors);
+        self.search_given_up_rows();
+        self.of.state.done = true;
+        Outcome::Listed
     }
 
     /// The rows that were given up: how many follow each other, and from which candidate on they were.
     pub(super) fn runs_given_up(&self) -> impl Iterator<Item = (usize, usize)> + Clone {
-        let runs = self.lists[..self.norms.len()].chunk_by(|one, next| one.is_hopeless() == next.is_hopeless());
-        let runs = runs.filter(|run| run[0].is_hopeless());
+        let runs = self.lists.chunk_by(|one, next| one.is_given_up() == next.is_given_up());
+        let runs = runs.filter(|run| run[0].is_given_up());
         runs.map(|run| (run.len(), run.iter().map(RowList::given_up_at).min().unwrap_or(usize::MAX)))
     }
 
     /// Searches the rows that were given up, those that follow each other together.
-    #[inline(always)]
-    fn search_given_up_rows<S: Simd>(&mut self, simd: S) {
-        let (mut row, rows) = (0, self.norms.len());
+    fn search_given_up_rows(&mut self) {
+        let (mut row, rows) = (0, self.lists.len());
         while row < rows {
-            let run = self.lists[row..rows].iter().take_while(|list| list.is_hopeless()).count();
+            let run = self.lists[row..rows].iter().take_while(|list| list.is_given_up()).count();
             if run > 0 {
-                simd.run(SearchRest(self, row..row + run));
+                self.search_rest(row..row + run);
             }
             row += run.max(1);
         }
     }
 
-    /// Searches all rows among all pairs, in exact tiles.
-    #[inline(always)]
-    fn search_all<S: Simd>(&mut self, simd: S) {
-        let (task, rows) = (self.context.task, self.norms.len());
-        for row in 0..rows {
-            self.lists[row].restart(task.admissible(&self.results, row));
-        }
-        let searched = self.search_from(simd, 0..rows, 0);
-        for row in 0..rows {
-            task.keep(&mut self.results, row, &mut self.lists[row]);
-        }
-        self.state.screening.count(Precision::Exact, rows, searched);
-    }
-
     /// Completes some rows, of which the screen leaves too many pairs: those with the last candidates are computed in
-    /// tiles, as many as it takes that few others are left on the lists.
-    #[inline(always)]
-    fn search_rest<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+    /// exact tiles, as many as it takes that few others are left on the lists.
+    #[inline(never)]
+    fn search_rest(&mut self, rows: Range<usize>) {
         for row in rows.clone() {
-            self.lists[row].close(simd, &mut self.windows[row]);
+            self.lists[row].close(&mut self.buffers.windows[row]);
         }
-        let first = self.first_in_tiles::<S>(rows.clone());
+        let first = self.first_in_tiles(rows.clone());
         for row in rows.clone() {
-            self.lists[row].leave_to_tiles(simd, first);
+            self.lists[row].leave_to_tiles(first);
         }
-        let mut computed = self.search_from(simd, rows.clone(), first);
+        let mut computed = self.search_from(rows.clone(), first);
         for row in rows.clone() {
-            let exact = exact_row(self.context, self.rows, self.norms, row);
-            let (list, window) = (&mut self.lists[row], &mut self.windows[row]);
+            let exact = self.of.pairs().of_row(row);
+            let (list, window) = (&mut self.lists[row], &mut self.buffers.windows[row]);
             let before = list.scored();
             list.raise_to_found(window);
-            list.close(simd, window);
-            list.score_best(simd, &exact, window);
-            list.finish(simd, &exact, window);
+            list.close(window);
+            list.score_best(&exact, window);
+            list.finish(&exact, window);
             computed = (list.scored() - before).saturating_add(computed);
-            self.context.task.keep(&mut self.results, row, list);
+            self.of.results.keep(row, list);
         }
-        self.state.screening.count(Precision::Exact, rows.len(), computed);
+        self.of.state.screening.count(Method::Exact, rows.len(), computed);
     }
 
-    /// The candidate from which on the pairs of some rows are computed in tiles.
-    #[inline(always)]
-    fn first_in_tiles<S: Simd>(&self, rows: Range<usize>) -> usize {
-        let Some(costs) = self.exact_costs::<S>() else { return 0 };
-        let (mut listed, mut latest) = ([0; PARTS], self.covered);
+    /// The candidate from which on the pairs of some rows are computed in exact tiles.
+    fn first_in_tiles(&self, rows: Range<usize>) -> usize {
+        let Some(costs) = self.exact_costs() else { return 0 };
+        let (mut listed, mut latest) = ([0; PARTS], self.screened);
         for list in &self.lists[rows.clone()] {
             latest = latest.min(list.given_up_at());
             list.candidates().for_each(|candidate| listed[costs.part_of(candidate)] += 1);
@@ -426,61 +368,10 @@ impl<T: Task> AnchorBlock<'_, T> {
 
     /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns how many of them
     /// are no pairs with a positive.
-    #[inline(always)]
-    fn search_from<S: Simd>(&mut self, simd: S, rows: Range<usize>, first: usize) -> usize {
-        let PassContext { anchors, candidates, task, .. } = *self.context;
-        let (norms, row) = (&self.norms[rows.clone()], self.first + rows.start);
-        let anchors = NormedRows { rows: anchors.range(row, rows.len()), norms };
-        let count = candidates.rows.count() - first;
-        let others = NormedRows { rows: candidates.rows.range(first, count), norms: &candidates.norms[first..] };
-        let lists = &mut self.lists[rows.clone()];
-        search_pairs(simd, anchors, others, SearchSink { lists, task, row, offset: first, first });
-        self.state.screening.count_pairs(Precision::Exact, rows.len().saturating_mul(count));
+    fn search_from(&mut self, rows: Range<usize>, first: usize) -> usize {
+        let count = self.of.candidates.rows.count() - first;
+        self.of.pairs().search(rows.start, first, &mut self.lists[rows.clone()], self.buffers.similarities);
+        self.of.state.screening.count_pairs(Method::Exact, rows.len().saturating_mul(count));
         rows.len().saturating_mul(count.saturating_sub(1))
-    }
-}
-
-/// Offers the pairs of a tile to the searches of their rows.
-struct SearchSink<'a, T: Task> {
-    lists: &'a mut [T::List],
-    task: T,
-    /// The first row.
-    row: usize,
-    /// The first candidate of all groups.
-    offset: usize,
-    /// The first candidate of this group.
-    first: usize,
-}
-
-impl<T: Task> PairSink for SearchSink<'_, T> {
-    #[inline(always)]
-    fn take(&mut self, anchor: usize, candidate: usize, similarities: &[f32]) {
-        let exclusion = self.task.of(self.row + anchor);
-        self.lists[anchor].search().offer_run(self.first + candidate, similarities, exclusion);
-    }
-}
-
-impl<T: Task> GroupSink for SearchSink<'_, T> {
-    #[inline(always)]
-    fn start_group(&mut self, first: usize) {
-        self.first = self.offset + first;
-    }
-}
-
-/// What is needed to compute pairs of row `row` of `rows` exactly.
-#[inline(always)]
-pub(super) fn exact_row<'a, T>(
-    context: &PassContext<'a, T>,
-    rows: &'a [f32],
-    norms: &[f64],
-    row: usize,
-) -> ExactRow<'a> {
-    let candidates = context.candidates;
-    let dim = candidates.rows.dim();
-    ExactRow {
-        row: &rows[row * dim..][..dim],
-        norm: norms[row],
-        others: candidates.rows,
-        other_norms: candidates.norms,
     }
 }

@@ -4,19 +4,15 @@ use super::*;
 use crate::BankOptions;
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_rows};
 use crate::excluded::ExclusionMemory;
+use crate::kernels::Format;
 use crate::reference;
 use crate::rows::Shape;
-use crate::screen::{Precisions, crossovers};
+use crate::screen::{Methods, crossovers};
 
 /// Up to how many rows on both sides, and on one, a backend computes all pairs exactly in one pass.
-struct ExactLimits;
-
-impl WithSimd for ExactLimits {
-    type Output = [usize; 2];
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> [usize; 2] {
-        [S::DOT_SQUARE, S::DOT_FEW]
-    }
+fn exact_limits(backend: Backend) -> [usize; 2] {
+    let costs = backend.traits().costs;
+    [costs.exact_square, costs.exact_few]
 }
 
 /// A limit, one less and one more.
@@ -24,24 +20,24 @@ fn around(limit: usize) -> [usize; 3] {
     [limit - 1, limit, limit + 1]
 }
 
-/// The precisions of a call that is screened in one way: in each format alone, in all of them one after the other, and in
+/// The methods of a call that is screened in one way: in each format alone, in all of them one after the other, and in
 /// none, block by block.
-fn ways_to_screen() -> [Precisions; 5] {
-    let [int8, int16, float32, exact] =
-        [Precision::Int8, Precision::Int16, Precision::Float32, Precision::Exact].map(Precisions::only);
-    [int8, int16, float32, exact, Precisions::range(Precision::Int8, Precision::Exact)]
+fn ways_to_screen() -> [Methods; 5] {
+    let [int8, int16, float32] = [Format::Int8, Format::Int16, Format::Float32].map(Methods::screen);
+    let all = Methods::range(Method::Screen(Format::Int8), Method::Exact);
+    [int8, int16, float32, Methods::only(Method::Exact), all]
 }
 
-/// The plan for screens in these precisions.
-fn screened(backend: Backend, shape: Shape, precisions: Precisions) -> ScreenPlan {
+/// The plan for these methods.
+fn screened(backend: Backend, shape: Shape, methods: Methods) -> ScreenPlan {
     // With the memory for integers.
-    ScreenPlan { is_direct: false, precisions, ..Screen::I8.plan(backend, shape) }
+    ScreenPlan { is_direct: false, methods, ..Screen::I8.plan(backend, shape) }
 }
 
 /// The plan for one pass over the candidates.
 fn direct(backend: Backend, shape: Shape) -> ScreenPlan {
-    let precisions = Precisions::only(Precision::Exact);
-    ScreenPlan { is_direct: true, precisions, ..Screen::Off.plan(backend, shape) }
+    let methods = Methods::only(Method::Exact);
+    ScreenPlan { is_direct: true, methods, ..Screen::Off.plan(backend, shape) }
 }
 
 /// The statistics of a batch by a plan, on a thread or on several.
@@ -53,11 +49,10 @@ fn stats(
     join: Join,
     memory: &mut MineMemory,
 ) -> Vec<RowStats> {
-    let plan = MinePlan { negatives, backend, screen: Screen::Auto, threads: Threads::Serial };
-    let run = Run { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
+    let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
     let mut exclusions = ExclusionMemory::default();
-    let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-    join.enter(|| mine_in(run, plan, batch, prepared, memory)).unwrap();
+    let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    join.enter(|| mine_batch(&call, negatives, &batch, &prepared, memory)).unwrap();
     memory.stats(batch.rows()).to_vec()
 }
 
@@ -78,9 +73,9 @@ fn check(owned: &OwnedBatch, backend: Backend, memory: &mut MineMemory, what: &s
         for join in [Join::Serial, Threads::Rayon.join(f64::INFINITY)] {
             check("one pass", batch, direct(backend, shape), join);
         }
-        for precisions in ways_to_screen() {
-            check("raw rows", batch, screened(backend, shape, precisions), Join::Serial);
-            check("a bank", against, screened(backend, shape, precisions), Join::Serial);
+        for methods in ways_to_screen() {
+            check("raw rows", batch, screened(backend, shape, methods), Join::Serial);
+            check("a bank", against, screened(backend, shape, methods), Join::Serial);
         }
     }
 }
@@ -101,7 +96,7 @@ fn batch(turn: usize, shape: Shape) -> (OwnedBatch, String) {
 fn every_path_around_the_end_of_the_exact_pass() {
     let mut memory = MineMemory::default();
     for backend in Backend::available() {
-        let [square, few] = backend.run(ExactLimits);
+        let [square, few] = exact_limits(backend);
         // The group of candidates that are in the cache at once is 48 at most.
         let squares = around(square).map(|rows| (rows, rows));
         let fews = around(few).map(|rows| (rows, 150));
@@ -113,24 +108,15 @@ fn every_path_around_the_end_of_the_exact_pass() {
     }
 }
 
-/// Whether a backend is fast with 16-bit integers, and with bytes.
-struct FastIntegers;
-
-impl WithSimd for FastIntegers {
-    type Output = [bool; 2];
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> [bool; 2] {
-        [S::FAST_I16, S::FAST_I8]
-    }
-}
-
-/// The candidates and the lengths of their rows below and at each crossover between formats, and the precisions in which
+/// The candidates and the lengths of their rows below and at each crossover between formats, and the formats in which
 /// batches of more than a few anchors begin there.
-type Crossover = ([(usize, usize); 2], [Precision; 2]);
+type Crossover = ([(usize, usize); 2], [Format; 2]);
 
 fn crossovers_of(backend: Backend) -> Vec<Crossover> {
-    let [fast_i16, fast_i8] = backend.run(FastIntegers);
-    let (float, fastest) = (Precision::Float32, Screen::kept_by_default(backend).coarsest());
+    let costs = backend.traits().costs;
+    let (fast_i16, fast_i8) = (costs.fast_i16, costs.fast_i8);
+    let float = Format::Float32;
+    let Method::Screen(fastest) = Screen::kept_by_default(backend).first() else { panic!("a bank keeps a screen") };
     let at_elements = |elements: usize| [(elements / 64 - 1, 64), (elements / 64, 64)];
     let at_rows = |rows: usize, elements: usize| {
         let dim = elements.div_ceil(rows - 1);
@@ -138,7 +124,7 @@ fn crossovers_of(backend: Backend) -> Vec<Crossover> {
     };
     let at_dim = [(1 << 11, crossovers::LEAST_DIM - 1), (1 << 11, crossovers::LEAST_DIM)];
     if fast_i8 {
-        let small = if fast_i16 { Precision::Int16 } else { fastest };
+        let small = if fast_i16 { Format::Int16 } else { fastest };
         let (rows, elements) = (crossovers::LEAST_SAMPLED_ROWS, crossovers::LEAST_SAMPLED_ELEMENTS);
         vec![
             (at_dim, [float, fastest]),
@@ -174,13 +160,13 @@ fn every_path_around_the_beginning_of_the_integers() {
 fn plans_change_at_the_crossovers() {
     for backend in Backend::available() {
         let plan = |anchors, candidates, dim| Screen::Auto.plan(backend, Shape { anchors, candidates, dim });
-        let [square, few] = backend.run(ExactLimits);
+        let [square, few] = exact_limits(backend);
         let is_direct =
             [plan(square, square, 64), plan(square + 1, square + 1, 64), plan(few, 900, 64), plan(few + 1, 900, 64)];
         assert_eq!(is_direct.map(|plan| plan.is_direct), [true, false, true, false], "{backend}");
-        for (shapes, precisions) in crossovers_of(backend) {
-            let found = shapes.map(|(candidates, dim)| plan(40, candidates, dim).precisions.coarsest());
-            assert_eq!(found, precisions, "{backend}, {shapes:?}");
+        for (shapes, formats) in crossovers_of(backend) {
+            let found = shapes.map(|(candidates, dim)| plan(40, candidates, dim).methods.first());
+            assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");
         }
     }
 }
@@ -197,29 +183,28 @@ fn what_calls_count() {
         let bank = bank.build(&owned.candidates[..], dim).unwrap();
         let against = Batch::against(&owned.anchors, &bank, owned.pairing.positives()).unwrap();
         let mut counts = |batch: Batch<'_>, screens: ScreenPlan| {
-            let (screen, threads) = (Screen::Auto, Threads::Serial);
-            let plan = MinePlan { negatives: Negatives::Any, backend, screen, threads };
-            let run = Run { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
+            let call = Call { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
             let mut exclusions = ExclusionMemory::default();
-            let prepared = exclusions.prepare(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
-            mine_in(run, plan, batch, prepared, &mut memory).unwrap().screening
+            let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+            mine_batch(&call, Negatives::Any, &batch, &prepared, &mut memory).unwrap().screening
         };
         let shape = batch.sides().shape();
-        for precision in [Precision::Int8, Precision::Int16, Precision::Float32] {
+        for format in [Format::Int8, Format::Int16, Format::Float32] {
+            let method = Method::Screen(format);
             for (batch, packed) in [(batch, rows + candidates), (against, rows)] {
-                let found = counts(batch, screened(backend, shape, Precisions::only(precision)));
+                let found = counts(batch, screened(backend, shape, Methods::screen(format)));
                 let mut expected = Screening::default();
-                expected.count(precision, rows, found.single_pairs);
-                expected.count_pairs(precision, pairs);
+                expected.count(method, rows, found.single_pairs);
+                expected.count_pairs(method, pairs);
                 expected.count_single_pairs(found.single_pairs);
                 expected.packed_rows = packed;
-                assert_eq!(found, expected, "{backend}, {precision:?}");
-                assert!((rows..pairs / 4).contains(&found.single_pairs), "{backend}, {precision:?}: {found:?}");
+                assert_eq!(found, expected, "{backend}, {format:?}");
+                assert!((rows..pairs / 4).contains(&found.single_pairs), "{backend}, {format:?}: {found:?}");
             }
         }
         let mut expected = Screening::default();
-        expected.count(Precision::Exact, rows, pairs - rows);
-        expected.count_pairs(Precision::Exact, pairs);
+        expected.count(Method::Exact, rows, pairs - rows);
+        expected.count_pairs(Method::Exact, pairs);
         assert_eq!(counts(batch, direct(backend, shape)), expected, "{backend}, one pass");
     }
 }

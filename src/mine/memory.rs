@@ -1,27 +1,28 @@
 //! The memory of mining, and the results that a call leaves in it.
 
-use super::block::{BlockScratch, BlockSizes, BlockState, ROW_UNIT, block_len};
+use super::Call;
+use super::block::{BlockScratch, BlockState, ROW_UNIT, block_len, block_rows};
 use super::direct::DirectBuffers;
 use super::neighbours::QueryState;
-use super::source::Unprepared;
 use crate::arch::Backend;
 use crate::bank::Bank;
 use crate::batch::Batch;
-use crate::candidates::{CandidateMemory, CandidateSizes};
+use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candidates};
 use crate::error::{Error, Side};
-use crate::excluded::{GroupSums, MeanMemory, Means, Prepared};
+use crate::excluded::{GroupSums, MeanMemory, Means, SortedExclusions};
+use crate::kernels::Similarities;
 use crate::memory::{grow, grow_with};
 use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
-use crate::rows::{Rows, Sides};
-use crate::screen::ScreenPlan;
+use crate::rows::Rows;
+use crate::screen::{Center, Method, Params, Screening};
 
 /// The memory of mining, and the place where its results stay.
 #[derive(Debug, Default)]
 pub(crate) struct MineMemory {
     candidates: CandidateMemory,
     anchor_norms: Vec<f64>,
-    states: Vec<BlockState>,
+    blocks: Vec<BlockState>,
     scratch: PerThread<BlockScratch>,
     stats: Vec<RowStats>,
     queries: Vec<QueryState>,
@@ -29,6 +30,8 @@ pub(crate) struct MineMemory {
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
     positive_norms: Vec<f64>,
+    /// One, of a call without screens.
+    similarities: Vec<Similarities>,
     means: MeanMemory,
 }
 
@@ -41,7 +44,7 @@ pub(crate) struct MineResults<'a> {
     pub(crate) positive_norms: &'a [f64],
     pub(crate) candidate_sum: &'a [f64],
     pub(crate) stats: &'a [RowStats],
-    pub(crate) exclusions: Prepared<'a>,
+    pub(crate) exclusions: SortedExclusions<'a>,
     /// The sums of the candidates by labels, if exclusions are by labels.
     pub(crate) label_sums: Option<GroupSums<'a>>,
 }
@@ -64,12 +67,12 @@ impl MineMemory {
     }
 
     /// What the last call, which was over `batch`, has left.
-    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>, exclusions: Prepared<'a>) -> MineResults<'a> {
-        let (candidate_norms, candidate_sum) = norms_and_sum(&self.candidates, batch);
+    pub(crate) fn results<'a>(&'a self, batch: Batch<'a>, exclusions: SortedExclusions<'a>) -> MineResults<'a> {
+        let (candidate_norms, candidate_sum) = norms_and_sum(&self.candidates, &batch);
         let anchor_norms = &self.anchor_norms[..batch.rows()];
-        let positive_norms = &self.positive_norms[..rows_outside(batch)];
+        let positive_norms = &self.positive_norms[..rows_outside(&batch)];
         let stats = self.stats(batch.rows());
-        let means = Means { batch, prepared: exclusions, anchor_norms, candidate_norms, candidate_sum };
+        let means = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         let label_sums = self.means.sums(means);
         MineResults { anchor_norms, candidate_norms, positive_norms, candidate_sum, stats, exclusions, label_sums }
     }
@@ -79,12 +82,13 @@ impl MineMemory {
         &mut self,
         backend: Backend,
         join: Join,
-        batch: Batch<'_>,
-        prepared: Prepared<'_>,
+        batch: &Batch<'_>,
+        exclusions: &SortedExclusions<'_>,
     ) -> Result<(), Error> {
         let MineMemory { candidates, anchor_norms, means, .. } = self;
         let (candidate_norms, candidate_sum) = norms_and_sum(candidates, batch);
-        let of = Means { batch, prepared, anchor_norms, candidate_norms, candidate_sum };
+        let (batch, exclusions) = (*batch, *exclusions);
+        let of = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         of.sum_labels(backend, join, means)
     }
 
@@ -93,17 +97,18 @@ impl MineMemory {
         &mut self,
         backend: Backend,
         join: Join,
-        batch: Batch<'_>,
-        prepared: Prepared<'_>,
+        batch: &Batch<'_>,
+        exclusions: &SortedExclusions<'_>,
     ) -> Result<(), Error> {
         let MineMemory { candidates, anchor_norms, stats, means, .. } = self;
         let (candidate_norms, candidate_sum) = norms_and_sum(candidates, batch);
-        let of = Means { batch, prepared, anchor_norms, candidate_norms, candidate_sum };
+        let (batch, exclusions) = (*batch, *exclusions);
+        let of = Means { batch, exclusions, anchor_norms, candidate_norms, candidate_sum };
         of.write(backend, join, means, &mut stats[..batch.rows()])
     }
 
     /// Grows to what a call without screens needs, and lends it out.
-    pub(super) fn grow_direct(&mut self, batch: Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
+    pub(super) fn grow_direct(&mut self, batch: &Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
         let (candidate_norms, sums) = self.candidates.grow_measures(batch.candidate_side(), batch.candidate_rows())?;
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
@@ -113,11 +118,12 @@ impl MineMemory {
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
             searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
             positives: grow(&mut self.positives, Side::Anchors, batch.rows(), 1)?,
+            similarities: &mut grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?[0],
         })
     }
 
     /// Grows to what a batch is measured in, whose statistics are there, and lends it out.
-    pub(super) fn grow_measures(&mut self, batch: Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
+    pub(super) fn grow_measures(&mut self, batch: &Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
         let side = batch.candidate_side();
         Ok(MeasureBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
@@ -130,39 +136,37 @@ impl MineMemory {
         })
     }
 
-    /// Grows to what the statistics of a batch need, whatever the data, and lends it out.
+    /// Grows to what the statistics of a batch need, whatever the data, and lends it out: the memory of the call, the
+    /// norms of positives that are no candidates, and the statistics.
     pub(super) fn grow_stats_of<'a>(
         &'a mut self,
-        batch: Batch<'a>,
-        screens: ScreenPlan,
-        threads: usize,
-    ) -> Result<(MineBuffers<'a>, StatsBuffers<'a>), Error> {
+        call: &Call<'a>,
+        batch: &Batch<'_>,
+    ) -> Result<(CallMemory<'a>, &'a mut [f64], &'a mut [RowStats]), Error> {
         let rows = batch.rows();
-        if batch.bank().is_none() {
+        if call.bank.is_none() {
             // A smaller shape may take no screen.
             grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
+            grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?;
         }
-        let MineMemory { candidates, anchor_norms, positive_norms, states, scratch, stats, .. } = self;
-        let needs = Needs { sides: batch.sides(), bank: batch.bank(), screens, threads, k: 1 };
-        let buffers = needs.grow(candidates, anchor_norms, states, scratch)?;
+        let MineMemory { candidates, anchor_norms, positive_norms, blocks, scratch, stats, .. } = self;
+        let memory = grow_call(call, 1, candidates, anchor_norms, blocks, scratch)?;
         let positive_norms = grow(positive_norms, Side::Positives, rows_outside(batch), 1)?;
-        Ok((
-            buffers,
-            StatsBuffers { positive_norms, stats: grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)? },
-        ))
+        Ok((memory, positive_norms, grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?))
     }
 
     /// Grows to what the `kept` closest neighbours of each query need, whatever the data, and lends it out.
     pub(super) fn grow_neighbours<'a>(
         &'a mut self,
-        needs: Needs<'a>,
-    ) -> Result<(MineBuffers<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
-        let rows = needs.sides.anchors.count();
-        let MineMemory { candidates, anchor_norms, states, scratch, queries, neighbours, .. } = self;
-        let buffers = needs.grow(candidates, anchor_norms, states, scratch)?;
+        call: &Call<'a>,
+        kept: usize,
+    ) -> Result<(CallMemory<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
+        let rows = call.sides.anchors.count();
+        let MineMemory { candidates, anchor_norms, blocks, scratch, queries, neighbours, .. } = self;
+        let memory = grow_call(call, kept, candidates, anchor_norms, blocks, scratch)?;
         let queries = grow_with(queries, Side::Anchors, rows, 1, || QueryState::EMPTY)?;
-        Ok((buffers, queries, grow(neighbours, Side::Output, rows, needs.k)?))
+        Ok((memory, queries, grow(neighbours, Side::Output, rows, kept)?))
     }
 
     /// The queries of the last call, and `kept` places for neighbours of each.
@@ -172,7 +176,7 @@ impl MineMemory {
 }
 
 /// The norms and the sum of the candidates of a batch, which were computed last or are a bank's.
-fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: Batch<'a>) -> (&'a [f64], &'a [f64]) {
+fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: &Batch<'a>) -> (&'a [f64], &'a [f64]) {
     match batch.bank() {
         Some(bank) => bank.norms_and_sum(),
         None => memory.norms_and_sum(batch.candidate_rows()),
@@ -180,7 +184,7 @@ fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: Batch<'a>) -> (&'a [f64
 }
 
 /// How many positives are no candidates.
-fn rows_outside(batch: Batch<'_>) -> usize {
+fn rows_outside(batch: &Batch<'_>) -> usize {
     batch.outside_rows().map_or(0, Rows::count)
 }
 
@@ -193,65 +197,108 @@ pub(super) struct MeasureBuffers<'a> {
     pub(super) stats: &'a mut [RowStats],
 }
 
-/// The results of a forward pass.
-pub(super) struct StatsBuffers<'a> {
-    /// The norms of positives that are no candidates.
-    pub(super) positive_norms: &'a mut [f64],
-    pub(super) stats: &'a mut [RowStats],
-}
-
 /// The memory of one call, but for its results.
-pub(super) struct MineBuffers<'a> {
-    pub(super) candidates: Unprepared<'a>,
+pub(super) struct CallMemory<'a> {
+    candidates: Source<'a>,
+    /// What the rows of both sides are packed with.
+    pub(super) params: Params<'a>,
     pub(super) anchor_norms: &'a mut [f64],
-    pub(super) states: &'a mut [BlockState],
-    pub(super) scratch: &'a PerThread<BlockScratch>,
+    blocks: &'a mut [BlockState],
+    /// Anchors in a block, a multiple of [`ROW_UNIT`].
+    pub(super) block_rows: usize,
+    scratch: &'a PerThread<BlockScratch>,
 }
 
-/// What the memory of a call depends on.
-#[derive(Clone, Copy)]
-pub(super) struct Needs<'a> {
-    pub(super) sides: Sides<'a>,
-    /// The bank that the candidates are in.
-    pub(super) bank: Option<&'a Bank<'a>>,
-    pub(super) screens: ScreenPlan,
-    pub(super) threads: usize,
-    /// How many candidates each row's list is to find.
-    pub(super) k: usize,
+/// Where the candidates of a call come from.
+enum Source<'a> {
+    /// Raw rows, and the memory in which they are prepared.
+    Rows(CandidateBuffers<'a>),
+    Bank(&'a Bank<'a>),
 }
 
-impl<'a> Needs<'a> {
-    fn grow(
-        self,
-        candidates: &'a mut CandidateMemory,
-        anchor_norms: &'a mut Vec<f64>,
-        states: &'a mut Vec<BlockState>,
-        scratch: &'a mut PerThread<BlockScratch>,
-    ) -> Result<MineBuffers<'a>, Error> {
-        let Needs { sides: Sides { anchors, candidates: others, candidate_side }, bank, screens, threads, k } = self;
-        let (rows, dim, quantised_dim) = (anchors.count(), anchors.dim(), screens.quantised_dim);
-        let (lists, words) = block_len(rows, dim);
-        let block = BlockSizes { lists, words, quantised_dim, k, candidates: others.count() };
-        let scratch = scratch.grow(threads, |scratch| scratch.grow(block))?;
-        let sizes = CandidateSizes {
-            padded_rows: others.count().next_multiple_of(ROW_UNIT),
-            words_per_row: screens.most_words_per_candidate(dim),
-            quantised_dim,
-            threads,
+/// Grows to what a call needs whose lists are to find `k` candidates each, whatever the data.
+fn grow_call<'a>(
+    call: &Call<'a>,
+    k: usize,
+    candidates: &'a mut CandidateMemory,
+    anchor_norms: &'a mut Vec<f64>,
+    blocks: &'a mut Vec<BlockState>,
+    scratch: &'a mut PerThread<BlockScratch>,
+) -> Result<CallMemory<'a>, Error> {
+    let Call { backend, join, sides, bank, screens } = *call;
+    let (rows, dim, others, quantised_dim) =
+        (sides.anchors.count(), sides.anchors.dim(), sides.candidates, screens.quantised_dim);
+    let (threads, (lists, words)) = (join.threads(), block_len(rows, dim));
+    let scratch = scratch.grow(threads, |scratch| {
+        scratch.grow(words, quantised_dim)?;
+        scratch.grow_lists(lists, k, others.count())
+    })?;
+    let sizes = CandidateSizes {
+        padded_rows: others.count().next_multiple_of(ROW_UNIT),
+        words_per_row: screens.most_words_per_candidate(dim),
+        quantised_dim,
+        threads,
+    };
+    let (candidates, params) = match bank {
+        Some(bank) => (Source::Bank(bank), bank.params()),
+        None => {
+            let (buffers, center) = candidates.grow(sides.candidate_side, others, sizes)?;
+            let center = if screens.methods.round_rows() { Center::of(backend, others, center) } else { Center::NONE };
+            (Source::Rows(buffers), Params { center, float_bound: screens.float_bound })
+        }
+    };
+    let block_rows = block_rows(rows, dim, threads);
+    // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
+    let blocks = &mut grow(blocks, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?[..rows.div_ceil(block_rows)];
+    let anchor_norms = grow(anchor_norms, Side::Anchors, rows, 1)?;
+    Ok(CallMemory { candidates, params, anchor_norms, blocks, block_rows, scratch })
+}
+
+/// What a pass works with: the candidates, the norms and the blocks of the anchors, and the scratch of each thread.
+type PassParts<'b> = (Result<Candidates<'b>, Error>, &'b mut [f64], &'b mut [BlockState], &'b PerThread<BlockScratch>);
+
+impl CallMemory<'_> {
+    /// Lets all blocks wait for a method.
+    pub(super) fn begin(&mut self, method: Method) {
+        self.blocks.fill(BlockState { method, ..BlockState::default() });
+    }
+
+    /// The first of the methods that blocks wait for.
+    pub(super) fn next_method(&self) -> Option<Method> {
+        self.blocks.iter().filter(|block| !block.done).map(|block| block.method).min()
+    }
+
+    /// How many rows wait for a method.
+    pub(super) fn rows_waiting(&self, method: Method) -> usize {
+        let blocks = self.anchor_norms.chunks(self.block_rows).zip(self.blocks.iter());
+        let waiting = blocks.filter(|(_, block)| !block.done && block.method == method);
+        waiting.map(|(norms, _)| norms.len()).sum()
+    }
+
+    /// The counts of all blocks, and those of the rest of the call.
+    pub(super) fn screening(&self, mut screening: Screening) -> Screening {
+        self.blocks.iter().for_each(|block| screening += block.screening);
+        screening
+    }
+
+    /// How many candidates have norm 0.
+    pub(super) fn zero_candidates(&self) -> usize {
+        match &self.candidates {
+            Source::Rows(rows) => rows.zero_rows(),
+            Source::Bank(bank) => bank.zero_rows(),
+        }
+    }
+
+    /// Prepares the candidates for a method, unless they are in a bank.
+    pub(super) fn prepare<'b>(&'b mut self, call: &Call<'b>, method: Method, measured: bool) -> PassParts<'b> {
+        let Call { backend, join, sides, .. } = *call;
+        let (side, params) = (sides.candidate_side, self.params);
+        let format = if let Method::Screen(format) = method { Some(format) } else { None };
+        let candidates = match (&mut self.candidates, format) {
+            (Source::Rows(rows), Some(format)) => rows.prepare(backend, format, join, side, params, measured),
+            (Source::Rows(rows), None) => rows.measure(backend, join, side, params),
+            (Source::Bank(bank), format) => Ok(bank.candidates(format)),
         };
-        let candidates = match bank {
-            Some(bank) => Unprepared::Bank(bank),
-            None => {
-                let (buffers, center) = candidates.grow(candidate_side, others, sizes)?;
-                Unprepared::Rows(buffers, center)
-            }
-        };
-        Ok(MineBuffers {
-            candidates,
-            anchor_norms: grow(anchor_norms, Side::Anchors, rows, 1)?,
-            // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
-            states: grow(states, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?,
-            scratch,
-        })
+        (candidates, &mut *self.anchor_norms, &mut *self.blocks, self.scratch)
     }
 }

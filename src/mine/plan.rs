@@ -2,9 +2,10 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
+use crate::exact::zero_norms;
 use crate::parallel::Threads;
 use crate::row_stats::{Negatives, Thresholds};
-use crate::screen::{Precision, Screen, Screening};
+use crate::screen::{Method, Screen, Screening};
 
 /// How a batch is mined. Only `negatives` affects the result.
 #[derive(Clone, Copy, Debug)]
@@ -45,26 +46,21 @@ pub(crate) struct Mined {
     pub(crate) screening: Screening,
 }
 
-/// How many rows have norm 0.
-pub(super) fn zeros(norms: &[f64]) -> usize {
-    norms.iter().filter(|&&norm| norm == 0.0).count()
-}
-
 impl Mined {
     /// The counts of a call without screens.
     pub(super) fn without_screens(
-        batch: Batch<'_>,
+        batch: &Batch<'_>,
         anchor_norms: &[f64],
         candidate_norms: &[f64],
         positive_norms: &[f64],
     ) -> Mined {
         let mut screening = Screening::default();
-        screening.count(Precision::Exact, batch.rows(), batch.rows().saturating_mul(batch.negatives()));
-        screening.count_pairs(Precision::Exact, batch.rows().saturating_mul(batch.candidates()));
+        screening.count(Method::Exact, batch.rows(), batch.rows().saturating_mul(batch.negatives()));
+        screening.count_pairs(Method::Exact, batch.rows().saturating_mul(batch.candidates()));
         Mined {
-            zero_anchors: zeros(anchor_norms),
-            zero_candidates: zeros(candidate_norms),
-            zero_positives: zeros(positive_norms),
+            zero_anchors: zero_norms(anchor_norms),
+            zero_candidates: zero_norms(candidate_norms),
+            zero_positives: zero_norms(positive_norms),
             screening,
         }
     }

@@ -1,198 +1,148 @@
 //! The screen of a block of anchors: its tiles with all candidates, panel by panel, and the decisions on the way.
 
-use core::marker::PhantomData;
+use super::block::{ListedBlock, Outcome};
+use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
+use crate::screen::{CostModel, ExactCosts, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
 
-use super::block::{AnchorBlock, Outcome, exact_row};
-use super::pass::PassContext;
-use super::task::Task;
-use crate::arch::Simd;
-use crate::screen::{
-    AnchorConstants, CostModel, ExactCosts, Format, HitSink, Intervals, OpenRow, PairBudget, Precision, Prefetch,
-    PrefetchPlan, RowList, ScreenTile, Tile, Window, exact_tile_cost, is_checkpoint,
-};
-
-impl<'a, T: Task> AnchorBlock<'a, T> {
+impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
-    #[inline(always)]
-    pub(super) fn screen<S: Simd, F: Format>(&mut self, simd: S) -> Outcome {
-        let dim = self.context.candidates.rows.dim();
-        let width = S::TILE_REGISTERS * S::F32_LANES;
+    #[inline(never)]
+    pub(super) fn screen(&mut self, format: Format) -> Outcome {
+        let rows = self.lists.len();
+        let (dim, count) = (self.of.candidates.rows.dim(), self.of.candidates.rows.count());
+        let width = self.of.call.backend.traits().panel_width;
         let wanted = self.lists.first().map_or(0, RowList::wanted);
-        let costs = self.exact_costs::<S>();
-        let mut budget = costs.map_or(PairBudget::UNLIMITED, |costs| {
-            costs.budget(self.norms.len(), wanted, self.state.screening.single_pairs)
-        });
-        if self.windows[..self.norms.len()].iter().all(|window| window.is_closed()) {
-            return Outcome::Screened;
+        let costs = self.exact_costs();
+        let mut budget = costs
+            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, wanted, self.of.state.screening.single_pairs));
+        if self.buffers.windows[..rows].iter().all(|window| window.is_closed()) {
+            return Outcome::Listed;
         }
         // The rows given up when the number of screened panels was a power of two.
         let mut given_up = 0;
-        let panels = self.context.candidates.panels.chunks(width * F::words_per_candidate(dim));
+        let panels = self.of.candidates.panels.chunks(width * format.words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
             let next_panel = panels.clone().nth(panel + 1);
-            let prefetch = self.prefetch_plan::<S, F>(next_panel, panels.len() - 1 - panel);
-            self.screen_panel::<S, F>(simd, words, panel * width, prefetch, &mut budget);
-            let present = width.min(self.context.candidates.rows.count() - panel * width);
-            self.state.screening.count_pairs(F::PRECISION, self.norms.len() * present);
-            self.covered = panel * width + present;
+            let prefetch = self.prefetch_plan(format, next_panel, panels.len() - 1 - panel);
+            self.screen_panel(format, words, panel * width, &prefetch, &mut budget);
+            let present = width.min(count - panel * width);
+            self.of.state.screening.count_pairs(Method::Screen(format), rows * present);
+            self.screened = panel * width + present;
             let recent = if panel == 0 { 0 } else { self.given_up - given_up };
-            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses::<F>(costs, recent)) {
-                return Outcome::Hopeless;
+            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses(costs, format, recent)) {
+                return Outcome::LeftToTiles;
             }
             let seen = panel + 1;
             if seen.is_power_of_two() {
                 given_up = self.given_up;
             }
             if is_checkpoint(seen) {
-                let outcome = self.compare_costs::<S, F>(seen * width);
-                if outcome != Outcome::Screened {
+                let outcome = self.compare_costs(format, seen * width);
+                if outcome != Outcome::Listed {
                     return outcome;
                 }
             }
         }
-        Outcome::Screened
+        Outcome::Listed
     }
 
-    /// Whether so many rows were given up that tiles are the better end, `recent` of them since about half as many
+    /// Whether so many rows were given up that exact tiles are the better end, `recent` of them since about half as many
     /// candidates were screened.
-    fn screen_loses<F: Format>(&self, costs: ExactCosts, recent: usize) -> bool {
-        costs.screen_loses(self.norms.len(), self.covered, F::PRECISION, recent, self.runs_given_up())
+    fn screen_loses(&self, costs: ExactCosts, format: Format, recent: usize) -> bool {
+        costs.screen_loses(self.lists.len(), self.screened, format, recent, self.runs_given_up())
     }
 
     /// What the tiles on one panel fetch.
-    #[inline(always)]
-    fn prefetch_plan<S: Simd, F: Format>(&self, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let PassContext { anchors, ref task, .. } = *self.context;
-        let (dim, rows) = (anchors.dim(), self.norms.len());
-        let next = self.first + rows;
-        let read_first = if next < anchors.count() { task.read_first(next) } else { &[] };
+    fn prefetch_plan(&self, format: Format, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
+        let (anchors, rows) = (self.of.call.sides.anchors, self.lists.len());
+        let (dim, next) = (anchors.dim(), self.of.first + rows);
+        let read_first = if next < anchors.count() { self.of.task.rows_read_first(next) } else { &[] };
         PrefetchPlan {
             next_panel,
             panels_left,
             next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
-            steps: F::steps(dim),
-            tiles: rows.div_ceil(S::TILE_ANCHORS),
+            steps: format.steps(dim),
+            tiles: rows.div_ceil(self.of.call.backend.traits().tile_anchors),
         }
     }
 
-    /// Compares the costs of the rest of the block's work after so many candidates: whether to go on, to set a finer
-    /// precision and wait for its pass, or to compute all pairs exactly.
-    fn compare_costs<S: Simd, F: Format>(&mut self, screened: usize) -> Outcome {
-        let PassContext { candidates, precisions, .. } = *self.context;
+    /// Compares the costs of the rest of the block's work after so many candidates: whether to go on
+    /// ([`Outcome::Listed`]), to set a finer screen and wait for its pass, or to compute all pairs exactly.
+    #[inline(never)]
+    fn compare_costs(&mut self, format: Format, screened: usize) -> Outcome {
+        let (candidates, methods) = (self.of.candidates, self.of.call.screens.methods);
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
-        if F::PRECISION == precisions.finest() || screened >= count {
-            return Outcome::Screened;
+        if Method::Screen(format) == methods.last() || screened >= count {
+            return Outcome::Listed;
         }
-        let rows = self.norms.len();
-        let listed: usize = self.lists[..rows].iter().map(RowList::length).sum();
-        let costs = self.exact_costs::<S>().filter(|_| self.given_up > 0);
+        let rows = self.lists.len();
+        let listed: usize = self.lists.iter().map(RowList::length).sum();
+        let costs = self.exact_costs().filter(|_| self.given_up > 0);
         let given_up = costs.map(|costs| costs.runs(self.runs_given_up()));
-        let (mut doubtful, mut scored, mut rows_with_hope) = (0, 0, 0);
-        for list in self.lists[..rows].iter().filter(|list| !list.is_hopeless()) {
+        let (mut doubtful, mut scored, mut screened_rows) = (0, 0, 0);
+        for list in self.lists.iter().filter(|list| !list.is_given_up()) {
             doubtful += list.doubtful();
             scored += list.scored();
-            rows_with_hope += 1;
+            screened_rows += 1;
         }
-        let mean = |sum: usize| sum as f64 / f64::from(rows_with_hope.max(1));
-        let (screened, count) = (screened as f64, count as f64);
+        let mean = |sum: usize| sum as f64 / f64::from(screened_rows.max(1));
+        let (screened, count, constants) = (screened as f64, count as f64, &self.buffers.constants[..rows]);
         let model = CostModel {
-            precision: F::PRECISION,
+            format,
             dim: dim as f64,
             screened,
-            done: self.state.screening,
+            done: self.of.state.screening,
             rows: rows as f64,
             candidates: count,
             doubtful: mean(doubtful) * count / screened,
             scored: mean(scored),
             listed: listed as f64 / rows as f64,
             given_up: given_up.map(|cost| cost / rows as f64),
-            int16_share: F::int16_share(&self.constants[..rows], candidates.extremes, dim),
-            float32_share: F::float32_share(
-                &self.constants[..rows],
-                candidates.extremes,
-                candidates.params.float_bound,
-            ),
-            exact_cost: exact_tile_cost(S::DOT_COST, dim),
+            int16_share: candidates.extremes.int16_share(format, constants, dim),
+            float32_share: candidates.extremes.float32_share(format, constants, candidates.params.float_bound),
+            exact_cost: exact_tile_cost(self.of.call.backend.traits().costs.exact, dim),
         };
-        match model.cheapest(precisions) {
-            Precision::Exact => Outcome::Hopeless,
-            precision if precision == F::PRECISION => Outcome::Screened,
-            precision => {
-                self.state.precision = precision;
+        match model.cheapest(methods) {
+            Method::Exact => Outcome::LeftToTiles,
+            method if method == Method::Screen(format) => Outcome::Listed,
+            method => {
+                self.of.state.method = method;
                 Outcome::Deferred
             }
         }
     }
 
-    /// Computes every tile of this block's anchors and one panel, whose first candidate is `first_candidate`.
-    #[inline(always)]
-    fn screen_panel<S: Simd, F: Format>(
+    /// Computes every tile of this block's anchors and one panel, whose first candidate is `first`, and puts their hits on
+    /// the lists.
+    fn screen_panel(
         &mut self,
-        simd: S,
+        format: Format,
         panel: &[u32],
-        first_candidate: usize,
-        prefetch: PrefetchPlan<'_>,
+        first: usize,
+        prefetch: &PrefetchPlan<'_>,
         budget: &mut PairBudget,
     ) {
-        let dim = self.context.candidates.rows.dim();
-        let (steps, width) = (F::steps(dim), panel.len() / F::words_per_candidate(dim));
-        let (candidates, constants) = panel.split_at(steps * width);
-        let tiles = self.norms.len().div_ceil(S::TILE_ANCHORS);
-        for (tile, anchors) in self.words.chunks_exact(S::TILE_ANCHORS * steps).take(tiles).enumerate() {
-            let row = tile * S::TILE_ANCHORS;
-            let prefetch = prefetch.of_tile::<S>(tile).unwrap_or(Prefetch::nothing(anchors));
-            let mut sink = ListSink {
-                simd,
-                context: self.context,
-                row: self.first + row,
-                rows: &self.rows[row * dim..],
-                norms: &self.norms[row..],
-                lists: &mut self.lists[row..],
-                windows: &mut self.windows[row..row + S::TILE_ANCHORS],
-                constants: &self.constants[row..row + S::TILE_ANCHORS],
-                first_candidate,
-                budget: &mut *budget,
-                given_up: &mut self.given_up,
+        let (backend, pairs) = (self.of.call.backend, self.of.pairs());
+        let rows = self.lists.len();
+        let (mut tile, tiles) = (0, rows.div_ceil(backend.traits().tile_anchors));
+        while tile < tiles {
+            let panel_tiles = PanelTiles {
+                dim: pairs.candidates.rows.dim(),
+                anchors: &*self.buffers.words,
+                rows,
+                constants: &*self.buffers.constants,
+                windows: &*self.buffers.windows,
+                panel,
+                prefetch,
             };
-            let tile = Tile { anchors, candidates, constants, prefetch };
-            let bounds = &mut self.bounds;
-            let kernel = ScreenTile { tile, bounds, sink: &mut sink, format: PhantomData::<F> };
-            simd.run_tile(S::TILE_ANCHORS.min(self.norms.len() - row), width / S::F32_LANES, kernel);
+            tile = find_hits(backend, format, &panel_tiles, tile, self.buffers.hits);
+            // The windows of rows beyond the last are closed, so that these have no hits.
+            while let Some(hits) = self.buffers.hits.next_row() {
+                let (list, window) = (&mut self.lists[hits.row], &mut self.buffers.windows[hits.row]);
+                list.add(hits, first, &pairs, window, budget);
+                self.given_up += usize::from(list.is_given_up());
+            }
         }
-    }
-}
-
-/// Puts the hits of a tile on the lists of its rows.
-struct ListSink<'a, 'b, S, T: Task> {
-    simd: S,
-    context: &'b PassContext<'a, T>,
-    /// The first row of the tile.
-    row: usize,
-    rows: &'a [f32],
-    norms: &'b [f64],
-    lists: &'b mut [T::List],
-    windows: &'b mut [Window],
-    constants: &'b [AnchorConstants],
-    first_candidate: usize,
-    budget: &'b mut PairBudget,
-    /// The rows that were given up.
-    given_up: &'b mut usize,
-}
-
-impl<S: Simd, T: Task> HitSink for ListSink<'_, '_, S, T> {
-    #[inline(always)]
-    fn rows(&self) -> (&[AnchorConstants], &[Window]) {
-        (self.constants, self.windows)
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, intervals: Intervals<'_>) {
-        let exact = exact_row(self.context, self.rows, self.norms, row);
-        let (window, list) = (&mut self.windows[row], &mut self.lists[row]);
-        let exclusion = self.context.task.of(self.row + row);
-        let row = OpenRow { exact: &exact, window, budget: self.budget };
-        list.add(self.simd, row, self.first_candidate, intervals, exclusion);
-        *self.given_up += usize::from(list.is_hopeless());
     }
 }

@@ -1,138 +1,160 @@
-//! `Task`: what a call searches for in each row; and the task of the loss.
+//! What a call searches for in each row, and where it puts what it finds.
 
-use super::block::RowLists;
-use crate::arch::Simd;
+use super::measure::{MeasuredAnchors, measure_anchors};
+use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
-use crate::exact::{anchor_dots, cosine, cosine_rows, mean_negative, norm_row};
-use crate::excluded::Prepared;
+use crate::exact::SearchedRow;
+use crate::excluded::SortedExclusions;
+use crate::kernels::{cosine, pair_dots};
 use crate::parallel::{Chunks, Divide};
-use crate::row_stats::{Admissible, Negatives, RowExclusions, RowStats};
-use crate::rows::Rows;
-use crate::screen::{RowLimits, RowList, Shortlist};
+use crate::row_stats::{Admissible, ClosestNegative, NegativeRules, Negatives, Neighbour, RowRule, RowStats, Search};
+use crate::screen::{Pairs, RowLimits, RowList};
 
-/// What a call searches for in each row, and where it puts what it finds. Rows are counted from the first one of a
-/// block where results are at hand, and from the first one of the call elsewhere.
-pub(super) trait Task: RowExclusions {
-    /// The results of some blocks of rows.
-    type Results<'r>: Divide;
-    /// What is kept of a row while its candidates are screened.
-    type List: RowList;
+use super::neighbours::QueryState;
 
-    /// The same results, lent out for a shorter time.
-    fn lend<'r>(results: &'r mut Self::Results<'_>) -> Self::Results<'r>;
-
-    /// The lists of a thread that this task uses.
-    fn lists(lists: &mut RowLists) -> &mut [Self::List];
-
-    /// Writes the norms of a block's rows, the first of which is row `first`, and what else is known of a row without a
-    /// pass over the candidates. A row that is not finite is found by its norm when all blocks are done; until then its
-    /// similarities are NaN or anything else, and decide nothing.
-    fn measure<S: Simd>(
-        self,
-        simd: S,
-        first: usize,
-        rows: Rows<'_>,
-        candidates: Candidates<'_>,
-        norms: &mut [f64],
-        results: &mut Self::Results<'_>,
-    );
-
-    /// Rows that lie in memory one after the other, and are read first for the rows from `row` on.
-    fn read_first(&self, row: usize) -> &[f32];
-
-    /// The similarities that qualify in a row that was measured.
-    fn admissible(self, results: &Self::Results<'_>, row: usize) -> Admissible;
-
-    /// Writes what a list has found.
-    fn keep(self, results: &mut Self::Results<'_>, row: usize, list: &mut Self::List);
+/// What a call searches for in each row.
+#[derive(Clone, Copy)]
+pub(super) enum Task<'a> {
+    Stats(&'a StatsTask<'a>),
+    /// The closest negatives of each query, which was opened before.
+    Neighbours(&'a NegativeRules<'a>),
 }
 
-/// The statistics of each anchor: its positive, its mean negative and its closest negative.
+/// The statistics of each anchor: its positive, its mean negative as if nothing was excluded, and its closest negative.
 #[derive(Clone, Copy)]
-pub(super) struct StatsTask<'a, E> {
-    pub(super) batch: Batch<'a>,
-    /// Who is no negative of whom.
-    pub(super) exclusions: E,
-    /// The same, with how many negatives each anchor has.
-    pub(super) prepared: Prepared<'a>,
+pub(super) struct StatsTask<'a> {
+    pub(super) batch: &'a Batch<'a>,
+    pub(super) exclusions: &'a SortedExclusions<'a>,
     /// The norms of the positives, where these are no candidates.
     pub(super) positive_norms: &'a [f64],
     pub(super) negatives: Negatives,
 }
 
-impl<E: RowExclusions> RowExclusions for StatsTask<'_, E> {
-    type Row = E::Row;
-
-    #[inline(always)]
-    fn of(self, row: usize) -> E::Row {
-        self.exclusions.of(row)
-    }
+/// The results of some blocks of rows.
+pub(super) enum Results<'a> {
+    Stats(Chunks<'a, RowStats>),
+    /// The queries, and as many places for neighbours for each of them.
+    Neighbours(Chunks<'a, QueryState>, Chunks<'a, Neighbour>),
 }
 
-impl<E: RowExclusions> RowLimits for StatsTask<'_, E> {
-    /// The similarity of the positive.
-    #[inline(always)]
-    fn limit<S: Simd>(self, simd: S, row: usize) -> f64 {
-        let anchor = self.batch.anchor_rows().row(row);
-        let positive = self.batch.positive_row(row);
-        cosine_rows(simd, anchor, norm_row(simd, anchor), positive, norm_row(simd, positive))
-    }
-}
-
-impl<E: RowExclusions> Task for StatsTask<'_, E> {
-    type Results<'r> = Chunks<'r, RowStats>;
-    type List = Shortlist;
-
-    fn lend<'r>(results: &'r mut Chunks<'_, RowStats>) -> Chunks<'r, RowStats> {
-        results.lend()
-    }
-
-    fn lists(lists: &mut RowLists) -> &mut [Shortlist] {
-        &mut lists.short
-    }
-
-    /// The norm, the positive and the mean negative of every row, the last one as if nothing was excluded; none where
-    /// everything is.
-    #[inline(always)]
-    fn measure<S: Simd>(
-        self,
-        simd: S,
-        first: usize,
-        rows: Rows<'_>,
-        candidates: Candidates<'_>,
-        norms: &mut [f64],
-        results: &mut Chunks<'_, RowStats>,
-    ) {
-        let StatsTask { batch, prepared, positive_norms, .. } = self;
-        for (row, stats) in results.slice.iter_mut().enumerate() {
-            let index = first + row;
-            let [squared_norm, dot, total] =
-                anchor_dots(simd, rows.row(row), batch.positive_row(index), candidates.sum);
-            let positive = batch.positive_index(index);
-            let norm = squared_norm.sqrt();
-            let positive_norm = positive.map_or_else(|| positive_norms[index], |positive| candidates.norms[positive]);
-            let similarity = cosine(dot, norm, positive_norm);
-            let candidate = positive.map(|_| similarity);
-            let mean = mean_negative(total, norm, candidate, candidates.rows.count());
-            norms[row] = norm;
-            let mean = (prepared.negatives(index) > 0).then_some(mean as f32);
-            *stats = RowStats::computed(similarity as f32, mean, None);
+impl Results<'_> {
+    /// The same results, lent out for a shorter time.
+    pub(super) fn lend(&mut self) -> Results<'_> {
+        match self {
+            Results::Stats(stats) => Results::Stats(stats.lend()),
+            Results::Neighbours(queries, neighbours) => Results::Neighbours(queries.lend(), neighbours.lend()),
         }
     }
 
-    fn read_first(&self, row: usize) -> &[f32] {
-        self.batch.rows_from_positive(row)
+    /// How many candidates are kept of a row.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Results::Stats(_) => 1,
+            Results::Neighbours(queries, neighbours) => neighbours.slice.len() / queries.slice.len(),
+        }
     }
 
-    #[inline(always)]
-    fn admissible(self, results: &Chunks<'_, RowStats>, row: usize) -> Admissible {
-        let stats = results.slice[row];
-        stats.mean_negative().map_or(Admissible::NONE, |_| self.negatives.admissible(stats.positive()))
+    /// Writes what was found in row `row` of these, the closest negative or the closest ones.
+    pub(super) fn keep<P: Pairs>(&mut self, row: usize, list: &mut RowList<P>) {
+        let (places, found) = (self.kept(), list.search().sorted());
+        match self {
+            Results::Stats(stats) => {
+                stats.slice[row].set_closest_negative(found.first().copied().map(ClosestNegative::found));
+            }
+            Results::Neighbours(queries, neighbours) => {
+                neighbours.slice[row * places..][..found.len()].copy_from_slice(found);
+                queries.slice[row].found = found.len();
+            }
+        }
+    }
+}
+
+impl Divide for Results<'_> {
+    fn blocks(&self) -> usize {
+        match self {
+            Results::Stats(stats) => stats.blocks(),
+            Results::Neighbours(queries, _) => queries.blocks(),
+        }
     }
 
-    #[inline(always)]
-    fn keep(self, results: &mut Chunks<'_, RowStats>, row: usize, list: &mut Shortlist) {
-        results.slice[row].set_closest_negative(list.search().found());
+    fn divide(self, blocks: usize) -> (Self, Self) {
+        match self {
+            Results::Stats(stats) => {
+                let (first, rest) = stats.divide(blocks);
+                (Results::Stats(first), Results::Stats(rest))
+            }
+            Results::Neighbours(queries, neighbours) => {
+                let ((first, rest), (firsts, rests)) = (queries.divide(blocks), neighbours.divide(blocks));
+                (Results::Neighbours(first, firsts), Results::Neighbours(rest, rests))
+            }
+        }
+    }
+}
+
+impl<'a> Task<'a> {
+    /// Who is no negative of whom.
+    pub(super) fn rules(&self) -> &'a NegativeRules<'a> {
+        match self {
+            Task::Stats(task) => &task.exclusions.rules,
+            Task::Neighbours(rules) => rules,
+        }
+    }
+
+    /// Writes the norms of the rows of a block, the first of which is row `first`, and what else is known of a row without
+    /// a pass over the candidates; queries were opened before. A row that is not finite is found by its norm when all
+    /// blocks are done; until then its similarities are NaN or anything else, and decide nothing.
+    pub(super) fn measure(
+        &self,
+        backend: Backend,
+        first: usize,
+        candidates: Candidates<'_>,
+        norms: &mut [f64],
+        results: &mut Results<'_>,
+    ) {
+        if let (Task::Stats(task), Results::Stats(stats)) = (self, results) {
+            let StatsTask { batch, exclusions, positive_norms, .. } = **task;
+            let (sum, candidate_norms) = (candidates.sum, candidates.norms);
+            let measured = MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum };
+            measure_anchors(backend, &measured, first, norms, stats.slice);
+        }
+    }
+
+    /// Rows that lie in memory one after the other, and are read first for the rows from `row` on.
+    pub(super) fn rows_read_first(&self, row: usize) -> &'a [f32] {
+        match self {
+            Task::Stats(task) => task.batch.rows_from_positive(row),
+            Task::Neighbours(_) => &[],
+        }
+    }
+
+    /// The similarities that qualify in row `row` of `results`, which was measured.
+    pub(super) fn admissible(&self, results: &Results<'_>, row: usize) -> Admissible {
+        match (self, results) {
+            (Task::Stats(task), Results::Stats(stats)) => {
+                let stats = stats.slice[row];
+                stats.mean_negative().map_or(Admissible::NONE, |_| task.negatives.admissible(stats.positive()))
+            }
+            (_, Results::Neighbours(queries, _)) => queries.slice[row].admissible,
+            (Task::Neighbours(_), Results::Stats(_)) => Admissible::NONE,
+        }
+    }
+}
+
+/// The similarities of the positives, for the sample.
+pub(super) struct PositiveLimits<'a> {
+    pub(super) backend: Backend,
+    pub(super) task: &'a StatsTask<'a>,
+}
+
+impl RowLimits for PositiveLimits<'_> {
+    fn limit(&self, row: usize) -> f64 {
+        let batch = self.task.batch;
+        let [own, dot, other] = pair_dots(self.backend, batch.anchor_rows().row(row), batch.positive_row(row));
+        cosine(dot, own.sqrt(), other.sqrt())
+    }
+
+    fn rule(&self, row: usize) -> RowRule<'_> {
+        self.task.exclusions.rules.row(row)
     }
 }

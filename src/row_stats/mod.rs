@@ -9,9 +9,7 @@ mod stats;
 
 pub use admissible::Negatives;
 pub(crate) use admissible::{Admissible, Thresholds};
-pub(crate) use exclusion::{
-    Excluded, Exclusion, MiningRules, NegativeRules, NoExclusion, QueryRule, RowExclusions, RowRule, SortedLists,
-};
+pub(crate) use exclusion::{Excluded, NegativeRules, RowRule, SortedLists};
 pub use neighbour::{ClosestNegative, Neighbour};
 pub(crate) use search::{ClosestList, ClosestSearch, Search};
 pub use stats::{RowStats, triplet_loss};

@@ -91,6 +91,11 @@ pub struct ClosestNegative {
 }
 
 impl ClosestNegative {
+    /// The closest negative that a search has found.
+    pub(crate) fn found(neighbour: Neighbour) -> ClosestNegative {
+        ClosestNegative { index: neighbour.index, similarity: neighbour.similarity }
+    }
+
     /// Candidate `index` with this cosine similarity, from another process, a file or a shard.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The search for the closest negatives of a row: for one, and for several.
 
 use super::admissible::Admissible;
-use super::exclusion::Exclusion;
+use super::exclusion::RowRule;
 use super::neighbour::{ClosestNegative, Neighbour};
 use crate::error::{Error, Side};
+use crate::kernels::RowSimilarities;
 use crate::memory::grow;
 
 /// The search for the closest negatives of a row: offer every candidate that may be one, in any order.
@@ -11,8 +12,9 @@ pub(crate) trait Search {
     /// The similarities that qualify.
     fn admissible(&self) -> Admissible;
 
-    /// A similarity below which a candidate is not wanted any more. One that is as similar may be, for its index.
-    fn bar(&self) -> f32;
+    /// The similarity of the last candidate that is kept, once there are enough, and negative infinity until then: a
+    /// candidate that is less similar does not enter, and one that is as similar enters if its index is lower.
+    fn entry_similarity(&self) -> f32;
 
     /// Puts a candidate that qualifies among those found, if it precedes one of them or there are too few.
     fn put(&mut self, found: Neighbour);
@@ -23,24 +25,26 @@ pub(crate) trait Search {
     /// The candidates found so far, the closest first. The search ends with it.
     fn sorted(&mut self) -> &[Neighbour];
 
-    /// Considers candidate `index`: it must qualify, must not be excluded, and must precede one that was found.
-    #[inline(always)]
-    fn offer(&mut self, index: usize, similarity: f32, exclusion: impl Exclusion) {
-        if similarity >= self.bar() && self.admissible().admits(similarity) && !exclusion.excludes(index) {
+    /// Considers candidate `index`, which is a negative: its similarity must qualify, and it must precede one that was
+    /// found.
+    fn offer_negative(&mut self, index: usize, similarity: f32) {
+        if similarity >= self.entry_similarity() && self.admissible().admits(similarity) {
             self.put(Neighbour { index, similarity });
         }
     }
 
-    /// Considers a run of candidates, the first of which is `first`; earlier runs had lower indices. The best of the
-    /// run is found without a branch for each candidate: hardly any run of a long row holds one that is wanted.
-    #[inline(always)]
-    fn offer_run(&mut self, first: usize, similarities: &[f32], exclusion: impl Exclusion) {
-        let Admissible { low, high } = self.admissible();
-        let best = largest_up_to(high, similarities);
-        if best > self.bar() && best >= low {
-            for (index, &similarity) in similarities.iter().enumerate() {
-                self.offer(first + index, similarity, exclusion);
-            }
+    /// Considers candidate `index`, if it is a negative.
+    fn offer(&mut self, index: usize, similarity: f32, rule: &RowRule<'_>) {
+        let may_enter = similarity >= self.entry_similarity() && self.admissible().admits(similarity);
+        if may_enter && !rule.excludes(index) {
+            self.put(Neighbour { index, similarity });
+        }
+    }
+
+    /// Considers a run of candidates, the first of which is `first`, as far as they are negatives.
+    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rule: &RowRule<'_>) {
+        for (index, &similarity) in run.values.iter().enumerate() {
+            self.offer(first + index, similarity, rule);
         }
     }
 }
@@ -79,14 +83,19 @@ impl ClosestSearch {
     }
 }
 
+impl Default for ClosestSearch {
+    fn default() -> ClosestSearch {
+        ClosestSearch::EMPTY
+    }
+}
+
 impl Search for ClosestSearch {
     #[inline(always)]
     fn admissible(&self) -> Admissible {
         self.admissible
     }
 
-    #[inline(always)]
-    fn bar(&self) -> f32 {
+    fn entry_similarity(&self) -> f32 {
         self.closest.similarity
     }
 
@@ -106,6 +115,21 @@ impl Search for ClosestSearch {
     fn sorted(&mut self) -> &[Neighbour] {
         let found = usize::from(self.found().is_some());
         &core::slice::from_ref(&self.closest)[..found]
+    }
+
+    /// The first candidate with the largest similarity is the one, unless it is no negative.
+    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rule: &RowRule<'_>) {
+        if run.largest == f32::NEG_INFINITY {
+            return;
+        }
+        let best = run.values.iter().position(|&similarity| similarity == run.largest);
+        match best.filter(|&index| !rule.excludes(first + index)) {
+            // Not the largest itself, which may be a zero of the other sign.
+            Some(index) => self.offer_negative(first + index, run.values[index]),
+            None => run.values.iter().enumerate().for_each(|(index, &similarity)| {
+                self.offer(first + index, similarity, rule);
+            }),
+        }
     }
 }
 
@@ -177,8 +201,7 @@ impl Search for ClosestList {
         self.admissible
     }
 
-    #[inline(always)]
-    fn bar(&self) -> f32 {
+    fn entry_similarity(&self) -> f32 {
         if self.length < self.k { f32::NEG_INFINITY } else { self.heap[0].similarity }
     }
 
@@ -208,38 +231,9 @@ impl Search for ClosestList {
     }
 }
 
-/// The largest number that is at most `limit`, and negative infinity without one. In lanes, as the instruction sets
-/// have them: one number after the other waits for the one before it.
-#[inline(always)]
-fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let larger = |one: f32, other: f32| if one > other { one } else { other };
-    let admitted = |number: f32| if number <= limit { number } else { f32::NEG_INFINITY };
-    let (blocks, tail) = numbers.as_chunks::<LANES>();
-    let mut best = f32::NEG_INFINITY;
-    for &number in tail {
-        best = larger(admitted(number), best);
-    }
-    let Some((first, blocks)) = blocks.split_first() else { return best };
-    let mut lanes = first.map(admitted);
-    for block in blocks {
-        for lane in 0..LANES {
-            lanes[lane] = larger(admitted(block[lane]), lanes[lane]);
-        }
-    }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = larger(lanes[lane + half], lanes[lane]);
-        }
-        half /= 2;
-    }
-    larger(lanes[0], best)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::exclusion::OnlyPositive;
+    use super::super::exclusion::RowRule;
     use super::*;
     use crate::common::Random;
 
@@ -258,15 +252,15 @@ mod tests {
                 list
             });
             for (index, &similarity) in similarities.iter().enumerate() {
-                once.offer(index, similarity, OnlyPositive(7));
+                once.offer(index, similarity, &RowRule::positive_alone(7));
                 // Until they are forgotten, only every other one was found.
                 if index <= first || index % 2 == 0 {
-                    twice.offer(index, similarity, OnlyPositive(7));
+                    twice.offer(index, similarity, &RowRule::positive_alone(7));
                 }
             }
             twice.forget_from(first);
             for (index, &similarity) in similarities.iter().enumerate().skip(first) {
-                twice.offer(index, similarity, OnlyPositive(7));
+                twice.offer(index, similarity, &RowRule::positive_alone(7));
             }
             assert_eq!(once.sorted(), twice.sorted(), "k {k}, from {first} on");
         }
@@ -284,7 +278,7 @@ mod tests {
                 let mut all = Vec::new();
                 for index in 0..150 {
                     let similarity = (random.unit() * steps).round() / steps;
-                    list.offer(index, similarity, OnlyPositive(7));
+                    list.offer(index, similarity, &RowRule::positive_alone(7));
                     all.push(Neighbour { index, similarity });
                 }
                 all.retain(|pair| pair.similarity.abs() <= 0.5 && pair.index != 7);

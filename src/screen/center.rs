@@ -6,10 +6,9 @@
 //! serves. It is removed from the anchors, too, in place of a center of their own: so nothing that is kept of the
 //! candidates depends on the anchors; and where both sides come from one model the two means are about the same.
 
-use super::pack::MAX_LANES;
 use super::rounding::ROUNDING;
-use crate::arch::{Backend, Simd, WithSimd};
-use crate::exact::{inverse, norm_row};
+use crate::arch::Backend;
+use crate::kernels::{MAX_LANES, add_scaled_to_f32, inverse, norm};
 use crate::rows::Rows;
 
 /// The most rows that the center is the mean of. With random rows of norm 1 the center has norm 1/8 then, and removing
@@ -52,7 +51,11 @@ impl<'a> Center<'a> {
     /// The center of `rows`, written into `buffer`. Rows that are not finite make it useless, but then the call fails
     /// anyhow.
     pub(crate) fn of(backend: Backend, rows: Rows<'_>, buffer: &'a mut [f32]) -> Center<'a> {
-        backend.run(Mean { rows, mean: buffer });
+        let sample = sample_size(rows.count());
+        buffer.fill(0.0);
+        for row in rows.spread(sample).map(|index| rows.row(index)) {
+            add_scaled_to_f32(backend, row, inverse(norm(backend, row)) / sample as f64, buffer);
+        }
         let squared_norm = buffer.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
         Center { values: buffer, squared_norm }
     }
@@ -78,28 +81,5 @@ impl<'a> Center<'a> {
         let along = (dim / 4 + 8) as f64;
         let products = (f64::from(norm) + 1.01 + center) * center;
         ((LAST_STEPS + along * products + OF_CENTER * center) * ROUNDING) as f32
-    }
-}
-
-/// The mean of a sample of rows, each scaled to norm 1.
-struct Mean<'a> {
-    rows: Rows<'a>,
-    mean: &'a mut [f32],
-}
-
-impl WithSimd for Mean<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { rows, mean } = self;
-        let sample = sample_size(rows.count());
-        mean.fill(0.0);
-        for index in rows.spread(sample) {
-            let row = rows.row(index);
-            let scale = inverse(norm_row(simd, row)) / sample as f64;
-            for (mean, &value) in mean.iter_mut().zip(row) {
-                *mean += (f64::from(value) * scale) as f32;
-            }
-        }
     }
 }

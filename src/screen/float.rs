@@ -1,87 +1,9 @@
 //! The screen in `f32`: how rows are prepared, and how far off its sums may be.
 
-use super::format::{AnchorConstants, CandidateConstants, Extremes, Format, Params};
-use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
-use super::precision::Precision;
 use super::rounding::{ANYTHING, ROUNDING};
-use crate::arch::Simd;
 
-/// Elements as they are, in rows of norm [`SHRINK`].
-pub(crate) struct Float32;
-
-impl Format for Float32 {
-    const PRECISION: Precision = Precision::Float32;
-    const PER_WORD: usize = 1;
-    const CONSTANTS: usize = 0;
-    const UNIT: f32 = (SHRINK * SHRINK) as f32;
-    type Words<S: Simd> = S::F32;
-    type Loaded<S: Simd> = ();
-
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, words: &[u32]) -> S::F32 {
-        simd.load_bits(words)
-    }
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, word: u32) -> S::F32 {
-        simd.splat(f32::from_bits(word))
-    }
-
-    #[inline(always)]
-    fn add_products<S: Simd>(simd: S, anchor: u32, candidates: S::F32, sum: S::F32) -> S::F32 {
-        simd.mul_add(Self::splat(simd, anchor), candidates, sum)
-    }
-
-    #[inline(always)]
-    fn load_constants<S: Simd>(_simd: S, _constants: CandidateConstants<'_>) {}
-
-    #[inline(always)]
-    fn upper<S: Simd>(_simd: S, sum: S::F32, _row: &AnchorConstants, (): &()) -> S::F32 {
-        sum
-    }
-
-    #[inline(always)]
-    fn length<S: Simd>(simd: S, row: &AnchorConstants, (): &()) -> S::F32 {
-        simd.splat(row.length)
-    }
-
-    #[inline(always)]
-    fn pack_anchors<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        params: Params<'_>,
-        _scratch: &mut [f32],
-        writer: PanelWriter<'_>,
-    ) -> [AnchorConstants; MAX_LANES] {
-        pack(simd, rows, writer);
-        let bound = params.float_bound;
-        [AnchorConstants { length: 2.0 * bound, shift: bound, ..AnchorConstants::default() }; MAX_LANES]
-    }
-
-    #[inline(always)]
-    fn pack_candidates<S: Simd>(
-        simd: S,
-        rows: RawRows<'_>,
-        _params: Params<'_>,
-        _scratch: &mut [f32],
-        writer: PanelWriter<'_>,
-    ) {
-        pack(simd, rows, writer);
-    }
-
-    fn extremes(_panels: &[u32], _width: usize, _dim: usize) -> Extremes {
-        Extremes::default()
-    }
-
-    /// 16-bit integers are no finer.
-    fn int16_share(_rows: &[AnchorConstants], _extremes: Extremes, _dim: usize) -> f64 {
-        1.0
-    }
-
-    fn float32_share(_rows: &[AnchorConstants], _extremes: Extremes, _float_bound: f32) -> f64 {
-        1.0
-    }
-}
+/// What a similarity of 1 is in the units of the intervals.
+pub(super) const UNIT: f32 = (SHRINK * SHRINK) as f32;
 
 /// The norm of the screen's rows: a little below 1, so that no partial sum of a dot product exceeds 1 in rows of up to
 /// [`LAST_BELOW_ONE`] elements.
@@ -103,18 +25,6 @@ const _: () = {
     assert!(product + ROUNDING + LAST_BELOW_ONE as f64 / 2.0 * ROUNDING < 1.0);
     assert!(product + ROUNDING + TOO_LONG as f64 * ROUNDING < 2.0);
 };
-
-/// Writes up to a register's worth of rows, scaled to norm [`SHRINK`].
-#[inline(always)]
-fn pack<S: Simd>(simd: S, rows: RawRows<'_>, mut writer: PanelWriter<'_>) {
-    let (group, dim) = (RowGroup::new(rows, SHRINK), rows.dim);
-    for start in (0..dim).step_by(S::F32_LANES) {
-        let columns = group.columns(simd, start);
-        for k in start..dim.min(start + S::F32_LANES) {
-            writer.write(simd, k, simd.bits(columns[k - start]));
-        }
-    }
-}
 
 /// The roundings of a similarity beside those of its sum, by the steps of [`bound`].
 const ROUNDINGS: f64 = {

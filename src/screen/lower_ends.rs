@@ -1,10 +1,12 @@
-//! The k largest of many numbers that come one by one, and the smallest of these: how high the bound of a row is.
+//! The k-th largest of many numbers that come one by one, the lower ends of a row's intervals: the wanted negatives reach
+//! it.
 
 use crate::error::{Error, Side};
 use crate::memory::grow;
 
-/// Up to this k the bound follows every number: then it is as high as it can be, and rules out pairs of the same panel.
-/// Above it, a number takes longer to find its place than the pairs that it rules out.
+/// Up to this k every number finds its place among the k largest at once, so that the k-th largest rules out pairs of the
+/// same panel. For a larger k that takes longer than the pairs that it rules out: numbers are collected, and sorted out
+/// when there are 2 k of them.
 const MOST_IN_HEAP: usize = 32;
 
 /// The k largest numbers that were added, and perhaps some more.
@@ -33,8 +35,8 @@ impl LowerEnds {
         }
     }
 
-    /// Adds a number; a bound that the k-th largest reaches, which is negative infinity as long as there are fewer.
-    #[inline(always)]
+    /// Adds a number. Returns the k-th largest as far as it is known, which is at most the k-th largest of all, and negative
+    /// infinity as long as there are fewer.
     pub(super) fn add(&mut self, number: f32) -> f32 {
         if number > self.bound {
             if self.k <= MOST_IN_HEAP {
@@ -51,7 +53,7 @@ impl LowerEnds {
     }
 
     /// The k-th largest number.
-    pub(super) fn bound(&mut self) -> f32 {
+    pub(super) fn kth_largest(&mut self) -> f32 {
         if self.k > MOST_IN_HEAP && self.length >= self.k {
             self.sort_out();
         }
@@ -59,7 +61,6 @@ impl LowerEnds {
     }
 
     /// Puts a number in the place of the smallest of the k largest.
-    #[inline(always)]
     fn replace_root(&mut self, number: f32) {
         let heap = &mut self.numbers[..self.k];
         let mut at = 0;
@@ -93,7 +94,7 @@ mod tests {
     use crate::common::Random;
 
     #[test]
-    fn the_bound_is_the_kth_largest() {
+    fn the_kth_largest() {
         let random = &mut Random(1);
         let mut ends = LowerEnds::default();
         for k in [1, 2, 3, 10, MOST_IN_HEAP, MOST_IN_HEAP + 1, 100] {
@@ -108,7 +109,7 @@ mod tests {
                 let expected = all.get(k - 1).copied().unwrap_or(f32::NEG_INFINITY);
                 assert!(bound <= expected, "k {k}, {turn} numbers");
                 if turn % 7 == 0 || k <= MOST_IN_HEAP {
-                    assert_eq!(ends.bound(), expected, "k {k}, {turn} numbers");
+                    assert_eq!(ends.kth_largest(), expected, "k {k}, {turn} numbers");
                 }
             }
         }

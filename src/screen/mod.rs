@@ -54,7 +54,7 @@
 //! | 16-bit integers | 2 | 2 | 0.0007 |
 //! | bytes | 4 | 4 | 0.03 |
 //!
-//! One tile serves all three ([`tile`], [`mod@format`]): words of 32 bits, whatever they hold. The bound of `f32` sums
+//! One tile serves all three ([`kernels`](crate::kernels)): words of 32 bits, whatever they hold. The bound of `f32` sums
 //! is derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
 //! computed exactly. Where the positive stands above the bulk of the similarities, as it does after some training,
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
@@ -98,40 +98,36 @@
 //!   nothing where all rows share a strong direction.
 //! * A list of 64 pairs was no better than one of 32.
 
+mod budget;
 mod center;
 mod cost;
 mod float;
-mod format;
-mod integer;
 mod lower_ends;
+mod method;
 mod neighbour_list;
 mod options;
-mod pack;
-mod precision;
-mod prefetch;
+mod packing;
 mod quantize;
 mod rounding;
+mod row_list;
+mod sample;
+mod screening;
 mod shortlist;
 #[cfg(test)]
 mod tests;
-mod tile;
 
+pub(crate) use budget::{ExactCosts, PARTS, PairBudget};
 pub(crate) use center::{Center, center_len};
 #[cfg(test)]
 pub(crate) use cost::crossovers;
-pub(crate) use cost::{
-    CostModel, ExactCosts, PARTS, PREPARATION, PairBudget, RowLimits, exact_tile_cost, first_precision, is_checkpoint,
-};
-pub(crate) use float::{Float32, bound as float_bound};
-pub(crate) use format::{AnchorConstants, Extremes, Format, Params};
-pub(crate) use integer::{Int8, Int16};
+pub(crate) use cost::{CostModel, PREPARATION, exact_tile_cost, is_checkpoint};
+pub(crate) use float::bound as float_bound;
+pub(crate) use method::{Method, Methods};
 pub(crate) use neighbour_list::NeighbourList;
 pub use options::Screen;
 pub(crate) use options::ScreenPlan;
-pub(crate) use pack::{MAX_LANES, PanelWriter, RawRows};
-pub use precision::Screening;
-pub(crate) use precision::{Precision, Precisions};
-pub(crate) use prefetch::{Prefetch, PrefetchPlan, prefetch_row};
-pub(crate) use quantize::scratch_len;
-pub(crate) use shortlist::{OpenRow, RowList, ScreenUnits, Shortlist};
-pub(crate) use tile::{HitSink, Intervals, MAX_WIDTH, ScreenTile, Tile, TileBounds, Window};
+pub(crate) use packing::{Extremes, Params, pack_anchors, pack_candidates, unit};
+pub(crate) use row_list::{Pairs, RowList, ScreenUnits};
+pub(crate) use sample::{RowLimits, first_method};
+pub use screening::Screening;
+pub(crate) use shortlist::Shortlist;

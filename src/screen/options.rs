@@ -1,12 +1,11 @@
 //! `Screen`: the option of users, and what it means for a batch.
 
 use super::cost;
-use super::float::{self, Float32};
-use super::format::Format;
-use super::integer::{Int8, Int16};
-use super::precision::{Precision, Precisions};
+use super::float;
+use super::method::{Method, Methods};
 use super::quantize::MAX_DIM;
 use crate::arch::Backend;
+use crate::kernels::Format;
 use crate::rows::Shape;
 
 /// How pairs that cannot matter are ruled out. It changes the time, never a bit of the result.
@@ -64,60 +63,57 @@ impl Screen {
     }
 
     /// What it screens in; nothing for those that leave it to the call, or screen nothing.
-    pub(crate) fn precision(self) -> Option<Precision> {
+    pub(crate) fn format(self) -> Option<Format> {
         match self {
-            Screen::F32 => Some(Precision::Float32),
-            Screen::I16 => Some(Precision::Int16),
-            Screen::I8 => Some(Precision::Int8),
+            Screen::F32 => Some(Format::Float32),
+            Screen::I16 => Some(Format::Int16),
+            Screen::I8 => Some(Format::Int8),
             Screen::Auto | Screen::Off => None,
         }
     }
 
     /// The screens that a bank keeps unless it is told otherwise: the one that the backend is fastest with.
-    pub(crate) fn kept_by_default(backend: Backend) -> Precisions {
-        Precisions::only(cost::fastest(backend))
+    pub(crate) fn kept_by_default(backend: Backend) -> Methods {
+        Methods::screen(cost::fastest(backend))
     }
 
-    /// The precisions of a call against candidates that were packed in those of `kept`: the one that was asked for, if
+    /// The methods of a call against candidates that were packed for those of `kept`: the screen that was asked for, if
     /// it is kept, or else all of them and the exact tile.
-    pub(crate) fn of_kept(self, backend: Backend, shape: Shape, kept: Precisions) -> Precisions {
-        let asked = self.precision().filter(|&precision| kept.contains(precision));
+    pub(crate) fn of_kept(self, backend: Backend, shape: Shape, kept: Methods) -> Methods {
+        let asked = self.format().map(Method::Screen).filter(|&screen| kept.contains(screen));
         match asked {
-            Some(precision) => Precisions::only(precision),
-            None if self == Screen::Off || cost::is_small(backend, shape) => Precisions::only(Precision::Exact),
-            None => kept.with(Precision::Exact),
+            Some(screen) => Methods::only(screen),
+            None if self == Screen::Off || cost::is_small(backend, shape) => Methods::only(Method::Exact),
+            None => kept.with(Method::Exact),
         }
     }
 
     /// About how long a call against prepared candidates takes on one thread.
-    pub(crate) fn nanoseconds_of_kept(backend: Backend, shape: Shape, precisions: Precisions) -> f64 {
-        cost::nanoseconds(backend, shape, precisions.coarsest(), true)
+    pub(crate) fn nanoseconds_of_kept(backend: Backend, shape: Shape, methods: Methods) -> f64 {
+        cost::nanoseconds(backend, shape, methods.first(), true)
     }
 
     /// What a call may need of the screens, whatever its rows hold.
     pub(crate) fn plan(self, backend: Backend, shape: Shape) -> ScreenPlan {
         let dim = shape.dim;
-        let pays = cost::coarsest_that_pays(backend, shape);
-        let (coarsest, finest) = match self {
-            Screen::I16 | Screen::I8 if dim > MAX_DIM => (Precision::Float32, Precision::Float32),
-            Screen::Auto => (pays, Precision::Exact),
-            Screen::Off => (Precision::Exact, Precision::Exact),
-            Screen::F32 => (Precision::Float32, Precision::Float32),
-            Screen::I16 => (Precision::Int16, Precision::Int16),
-            Screen::I8 => (Precision::Int8, Precision::Int8),
+        let pays = cost::first_that_pays(backend, shape);
+        let methods = match self {
+            Screen::I16 | Screen::I8 if dim > MAX_DIM => Methods::screen(Format::Float32),
+            Screen::Auto if cost::has_fast_i16(backend) => Methods::range(pays, Method::Exact),
+            Screen::Auto => Methods::range(pays, Method::Exact).without(Method::Screen(Format::Int16)),
+            Screen::Off => Methods::only(Method::Exact),
+            Screen::F32 => Methods::screen(Format::Float32),
+            Screen::I16 => Methods::screen(Format::Int16),
+            Screen::I8 => Methods::screen(Format::Int8),
         };
-        let mut precisions = Precisions::range(coarsest, finest);
-        if self == Screen::Auto && !cost::has_fast_i16(backend) {
-            precisions = precisions.without(Precision::Int16);
-        }
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
-        let may_quantise = coarsest < Precision::Float32 || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
+        let may_quantise = methods.round_rows() || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         ScreenPlan {
-            is_direct: coarsest == Precision::Exact && pays == Precision::Exact,
-            precisions,
+            is_direct: methods == Methods::only(Method::Exact) && pays == Method::Exact,
+            methods,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
-            nanoseconds: cost::nanoseconds(backend, shape, coarsest, false),
+            nanoseconds: cost::nanoseconds(backend, shape, methods.first(), false),
         }
     }
 }
@@ -127,30 +123,19 @@ impl Screen {
 pub(crate) struct ScreenPlan {
     /// Whether all pairs are computed in one pass over the candidates, as the batch is small or has few rows on a side.
     pub(crate) is_direct: bool,
-    /// The precisions that a block may begin with or change to.
-    pub(crate) precisions: Precisions,
+    /// The methods that a block may begin with or change to.
+    pub(crate) methods: Methods,
     /// The length of the longest rows that memory for integers is needed for; 0 for none.
     pub(crate) quantised_dim: usize,
     /// The error that a sum in `f32` may have.
     pub(crate) float_bound: f32,
-    /// About how long the call takes on one thread, if the coarsest precision pays.
+    /// About how long the call takes on one thread, if the first method pays.
     pub(crate) nanoseconds: f64,
 }
 
 impl ScreenPlan {
-    /// Whether rows may be rounded to integers.
-    pub(crate) fn is_quantised(self) -> bool {
-        self.precisions.coarsest() < Precision::Float32
-    }
-
     /// The most words of a candidate of `dim` elements in any of the formats.
     pub(crate) fn most_words_per_candidate(self, dim: usize) -> usize {
-        let formats = [
-            (Precision::Int8, Int8::words_per_candidate(dim)),
-            (Precision::Int16, Int16::words_per_candidate(dim)),
-            (Precision::Float32, Float32::words_per_candidate(dim)),
-        ];
-        let needed = formats.into_iter().filter(|&(precision, _)| self.precisions.contains(precision));
-        needed.map(|(_, words)| words).max().unwrap_or(0)
+        self.methods.formats().map(|format| format.words_per_candidate(dim)).max().unwrap_or(0)
     }
 }

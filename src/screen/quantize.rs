@@ -19,7 +19,7 @@
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
 //!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 all the more. The sum of 16-bit
 //!    products is at most the product of the norms of both rows in steps, which are `46000`
-//!    ([`Integers::LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
+//!    ([`Format::largest_norm`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
 //!    A sum that leaves the range on the way comes back, as it wraps around.
 //!
 //! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up
@@ -50,206 +50,27 @@
 //!    that numbers pass 16, and covered by what [`SLACK`] has to spare.
 
 use super::center::Center;
-use super::format::AnchorConstants;
-use super::pack::{MAX_LANES, PanelWriter, RawRows, RowGroup};
-use super::precision::Precision;
-use super::rounding::ROUNDING;
-use crate::arch::Simd;
-
-/// Integers of some size.
-pub(super) trait Integers: 'static {
-    const PRECISION: Precision;
-    /// Integers in a word.
-    const PER_WORD: usize;
-    /// The largest integer.
-    const LARGEST: f32;
-    /// The largest norm that the integers of a row may have, but for their rounding.
-    const LARGEST_NORM: f32;
-    /// What is added to the integers of candidates.
-    fn candidate_offset<S: Simd>() -> f32;
-    /// Adds the products of the integers in a word of an anchor and in words of candidates to `sum`.
-    fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32;
-    /// Writes elements `4 * quad` and on, four of each row, from the low bits of four registers.
-    fn write<S: Simd>(simd: S, writer: &mut PanelWriter<'_>, quad: usize, dim: usize, elements: [S::I32; 4]);
-}
+use crate::kernels::{AnchorConstants, Format, QuantizedRow};
 
 /// The longest rows that are quantised: up to here, no final sum leaves the range of an `i32`, and the roundings of
 /// `f32` sums along a row stay below `SLACK`.
 pub(crate) const MAX_DIM: usize = 1 << 15;
 
-/// By how much, relatively, a norm that was measured in `f32` may be too small.
-pub(super) const SLACK: f32 = 1.0 / 512.0;
-
-/// Rows of a smaller step are rounded to zero, so that the inverse of a step is finite.
-const SMALLEST_STEP: f32 = 1e-30;
-
-/// Adding this to a number below 2^22 rounds it to an integer, whose low bits are the low bits of the sum.
-const MAGIC: f32 = (3 << 22) as f32;
-
-/// Elements of the scratch that rows of `dim` elements need.
-pub(crate) fn scratch_len(dim: usize) -> usize {
-    dim.next_multiple_of(MAX_LANES) * MAX_LANES
+/// About the residual of a row of norm 1 as 16-bit integers.
+pub(super) fn int16_residual(dim: usize) -> f32 {
+    (dim as f32 / 12.0).sqrt() / Format::Int16.largest_norm()
 }
 
-/// What is measured of one row.
-#[derive(Clone, Copy, Debug, Default)]
-struct QuantizedRow {
-    /// The largest magnitude of the row without the center.
-    largest: f32,
-    /// What one unit stands for.
-    quant_step: f32,
-    /// The row without the center, times the center.
-    center_dot: f32,
-    /// At least the norm of the row without the center.
-    norm: f32,
-    /// At least the norm of what the rounding left out.
-    residual: f32,
-    /// The sum of the integers.
-    sum: f32,
-}
-
-/// Rounds up to a register's worth of anchors, writes their integers, and returns what a tile must know of each.
-#[inline(always)]
-pub(super) fn anchors<S: Simd, I: Integers>(
-    simd: S,
-    rows: RawRows<'_>,
-    center: Center<'_>,
-    scratch: &mut [f32],
-    mut writer: PanelWriter<'_>,
-) -> [AnchorConstants; MAX_LANES] {
-    let mut measured = measure(simd, &RowGroup::new(rows, 1.0), center, scratch);
-    round::<S, I>(simd, rows.dim, 0.0, scratch, &mut writer, &mut measured);
-    let mut known = [AnchorConstants::default(); MAX_LANES];
-    for (known, row) in known.iter_mut().zip(&measured) {
-        let norm = row.norm + row.residual;
-        let slack = center.slack(rows.dim, norm);
-        *known = AnchorConstants {
-            start: ((-I::candidate_offset::<S>() * row.sum) as i32).cast_unsigned(),
-            quant_step: row.quant_step,
-            norm,
-            residual: row.residual,
-            length: 2.0 * slack,
-            shift: (f64::from(row.center_dot) + center.squared_norm()) as f32 + slack,
-        };
+/// What a tile must know of an anchor of `dim` elements, which is multiplied with candidates that have `offset` added.
+pub(super) fn anchor_constants(row: &QuantizedRow, dim: usize, center: Center<'_>, offset: i32) -> AnchorConstants {
+    let norm = row.norm + row.residual;
+    let slack = center.slack(dim, norm);
+    AnchorConstants {
+        start: ((-offset as f32 * row.sum) as i32).cast_unsigned(),
+        quant_step: row.quant_step,
+        norm,
+        residual: row.residual,
+        length: 2.0 * slack,
+        shift: (f64::from(row.center_dot) + center.squared_norm()) as f32 + slack,
     }
-    known
-}
-
-/// Rounds up to a register's worth of candidates, and writes their integers and constants.
-#[inline(always)]
-pub(super) fn candidates<S: Simd, I: Integers>(
-    simd: S,
-    rows: RawRows<'_>,
-    center: Center<'_>,
-    scratch: &mut [f32],
-    mut writer: PanelWriter<'_>,
-) {
-    let mut measured = measure(simd, &RowGroup::new(rows, 1.0), center, scratch);
-    round::<S, I>(simd, rows.dim, I::candidate_offset::<S>(), scratch, &mut writer, &mut measured);
-    let mut constants = [[0.0; MAX_LANES]; 4];
-    for (lane, row) in measured.iter().enumerate() {
-        for (constants, value) in constants.iter_mut().zip([row.quant_step, row.center_dot, row.residual, row.norm]) {
-            constants[lane] = value;
-        }
-    }
-    for (constant, values) in constants.iter().enumerate() {
-        writer.write(simd, rows.dim.div_ceil(I::PER_WORD) + constant, simd.bits(simd.load(values)));
-    }
-}
-
-/// Writes the rows without the center into `scratch`, `[k][row]`, and measures them.
-#[inline(always)]
-fn measure<S: Simd>(
-    simd: S,
-    group: &RowGroup<'_>,
-    center: Center<'_>,
-    scratch: &mut [f32],
-) -> [QuantizedRow; MAX_LANES] {
-    let mut largest = simd.splat(0.0);
-    let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
-    let mut quads = scratch.chunks_exact_mut(4 * S::F32_LANES).zip(center.values().as_chunks::<4>().0);
-    for start in (0..group.dim()).step_by(S::F32_LANES) {
-        group.prefetch(simd, start);
-        let columns = group.columns(simd, start);
-        // By fours, as there are four sums of each kind: a constant number of them stays in registers.
-        let columns = columns[..S::F32_LANES].as_chunks::<4>().0;
-        for (columns, (scratch, center)) in columns.iter().zip(&mut quads) {
-            for k in 0..4 {
-                let center = simd.splat(center[k]);
-                let element = simd.sub(columns[k], center);
-                simd.store(element, &mut scratch[k * S::F32_LANES..]);
-                largest = simd.max_abs(largest, element);
-                squared_norms[k] = simd.mul_add(element, element, squared_norms[k]);
-                center_dots[k] = simd.mul_add(element, center, center_dots[k]);
-            }
-        }
-    }
-    let (largest, squared_norms, center_dots) =
-        (lanes(simd, largest), lanes(simd, sum(simd, squared_norms)), lanes(simd, sum(simd, center_dots)));
-    let mut measured = [QuantizedRow::default(); MAX_LANES];
-    for (lane, row) in measured.iter_mut().enumerate() {
-        let norm = squared_norms[lane].sqrt() * (1.0 + SLACK);
-        *row = QuantizedRow { largest: largest[lane], center_dot: center_dots[lane], norm, ..QuantizedRow::default() };
-    }
-    measured
-}
-
-/// Rounds the rows in `scratch` and measures what is left of them.
-#[inline(always)]
-fn round<S: Simd, I: Integers>(
-    simd: S,
-    dim: usize,
-    offset: f32,
-    scratch: &[f32],
-    writer: &mut PanelWriter<'_>,
-    measured: &mut [QuantizedRow; MAX_LANES],
-) {
-    let [steps, inverses] = set_steps::<I>(measured);
-    let (step, inverse) = (simd.load(&steps), simd.load(&inverses));
-    let (magic, unmagic) = (simd.splat(MAGIC + offset), simd.splat(-(MAGIC + offset)));
-    let (mut residuals, mut sums) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
-    let quads = scratch[..dim.next_multiple_of(4) * S::F32_LANES].chunks_exact(4 * S::F32_LANES);
-    for (quad, elements) in quads.enumerate() {
-        let mut rounded = [simd.bits(magic); 4];
-        for k in 0..4 {
-            let element = simd.load(&elements[k * S::F32_LANES..]);
-            let magical = simd.mul_add(element, inverse, magic);
-            let integer = simd.add(magical, unmagic);
-            let residual = simd.neg_mul_add(integer, step, element);
-            residuals[k] = simd.mul_add(residual, residual, residuals[k]);
-            sums[k] = simd.add(sums[k], integer);
-            rounded[k] = simd.bits(magical);
-        }
-        I::write(simd, writer, quad, dim, rounded);
-    }
-    let (residuals, sums) = (lanes(simd, sum(simd, residuals)), lanes(simd, sum(simd, sums)));
-    for (lane, row) in measured.iter_mut().enumerate() {
-        row.residual = residuals[lane].sqrt() * (1.0 + SLACK) + (8.0 * ROUNDING) as f32;
-        row.norm += (8.0 * ROUNDING) as f32;
-        row.sum = sums[lane];
-    }
-}
-
-/// Sets the steps with which rows fit into integers; returns them and their inverses.
-#[inline(always)]
-fn set_steps<I: Integers>(measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
-    let (mut steps, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-    for (lane, row) in measured.iter_mut().enumerate() {
-        row.quant_step = (row.largest / I::LARGEST).max(row.norm / I::LARGEST_NORM);
-        steps[lane] = row.quant_step;
-        inverses[lane] = if row.quant_step > SMALLEST_STEP { 1.0 / row.quant_step } else { 0.0 };
-    }
-    [steps, inverses]
-}
-
-#[inline(always)]
-fn sum<S: Simd>(simd: S, [a, b, c, d]: [S::F32; 4]) -> S::F32 {
-    simd.add(simd.add(a, b), simd.add(c, d))
-}
-
-#[inline(always)]
-fn lanes<S: Simd>(simd: S, values: S::F32) -> [f32; MAX_LANES] {
-    let mut lanes = [0.0; MAX_LANES];
-    simd.store(values, &mut lanes);
-    lanes
 }

@@ -148,6 +148,25 @@ fn losses_and_gradients_in_every_environment() {
     }
 }
 
+/// The weight that a mean gives to each row is a quotient, too: of 41 rows one that is not exact. Of rows that are nearly
+/// parallel hardly anything is left of a gradient but the roundings on its way.
+#[test]
+fn gradients_of_a_mean_in_every_environment() {
+    let mut workspace = Workspace::new();
+    let mut owned = Data::Random.batch(12, 41, 41, 33);
+    owned.anchors.iter_mut().chain(&mut owned.candidates).for_each(|value| *value = 1.0 + 1e-6 * *value);
+    let (batch, plan) = (owned.batch(), TripletLoss::new().margin(1.0).reduction(Reduction::Mean));
+    let sizes = [owned.anchors.len(), owned.candidates.len()];
+    let (right, rows, ..) = results(plan, batch, &mut workspace, sizes);
+    let [by_anchors, by_candidates, _] = reference::gradients(batch, &rows, 1.0, &[1.0 / 41.0; 41]);
+    for (name, register) in control::ENVIRONMENTS {
+        let (loss, _, ours, theirs) = within(register, || results(plan, batch, &mut workspace, sizes));
+        assert_loss(&right, &loss, name);
+        assert_eq!(bits(&by_anchors), bits(&ours), "{name}: gradients of the anchors");
+        assert_eq!(bits(&by_candidates), bits(&theirs), "{name}: gradients of the candidates");
+    }
+}
+
 /// Pairs that are divided over threads, of few anchors and of many.
 #[test]
 fn work_that_is_divided_over_threads() {

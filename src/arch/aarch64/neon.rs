@@ -8,6 +8,7 @@ use core::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
+use crate::arch::traits::Costs;
 
 /// Proof that the CPU has NEON, and DotProd too if `DOTPROD`.
 ///
@@ -23,6 +24,11 @@ impl<const DOTPROD: bool> Neon<DOTPROD> {
     pub(crate) fn detect() -> Option<Self> {
         let has = is_aarch64_feature_detected!("neon") && (!DOTPROD || is_aarch64_feature_detected!("dotprod"));
         has.then_some(Neon { _private: () })
+    }
+
+    /// The token of the set without DotProd, which this CPU has as well.
+    pub(crate) fn without_dotprod(self) -> Neon<false> {
+        Neon { _private: () }
     }
 }
 
@@ -43,12 +49,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // By counts of instructions, not measured. A product takes 1.13 instructions in `f64` (of which 0.75 need a unit of
     // multiply-adds), 0.40 in `f32` (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both
     // sides or 2.3 on one here, 3 or 1.6 with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured.
-    const DOT_SQUARE: usize = 16;
-    const DOT_FEW: usize = 4;
-    const DOT_COST: f64 = 3.0;
     // Eight products of 16-bit integers take four instructions with their sums; in `f32` they take two.
-    const FAST_I16: bool = false;
-    const FAST_I8: bool = DOTPROD;
+    const COSTS: Costs = Costs { exact_square: 16, exact_few: 4, exact: 3.0, fast_i16: false, fast_i8: DOTPROD };
     // Bytes are multiplied signed by signed.
     const I8_OFFSET: i32 = 0;
 
@@ -95,13 +97,6 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
             3 => kernel.run::<Self, 3, 4, 1>(self),
             _ => kernel.run::<Self, 4, 4, 1>(self),
         }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        // SAFETY: every 64-bit Arm CPU has the instruction, it never faults, wherever the address points, and it
-        // changes no register and no memory.
-        unsafe { asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) }
     }
 
     #[inline(always)]
@@ -176,7 +171,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     fn max_abs(self, best: float32x4_t, value: float32x4_t) -> float32x4_t {
         // SAFETY: `self` proves NEON.
         let magnitude = unsafe { vabsq_f32(value) };
-        self.max(best, magnitude)
+        // SAFETY: `self` proves NEON.
+        unsafe { vmaxq_f32(best, magnitude) }
     }
 
     #[inline(always)]
@@ -202,13 +198,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         let allowed = unsafe { vcleq_f32(key, limit) };
         // SAFETY: `self` proves NEON.
         let value = unsafe { vbslq_f32(allowed, value, best) };
-        self.max(best, value)
-    }
-
-    #[inline(always)]
-    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: `self` proves NEON.
-        unsafe { vmaxq_f32(a, b) }
+        unsafe { vmaxq_f32(best, value) }
     }
 
     #[inline(always)]

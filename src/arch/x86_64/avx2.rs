@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
+use crate::arch::traits::Costs;
 
 /// Proof that the CPU has AVX2 and FMA, and AVX-VNNI too if `VNNI`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,11 @@ impl<const VNNI: bool> Avx2<VNNI> {
     pub(crate) fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         (has && (!VNNI || is_x86_feature_detected!("avxvnni"))).then_some(Avx2 { _private: () })
+    }
+
+    /// The token of the set without AVX-VNNI, which this CPU has as well.
+    pub(crate) fn without_vnni(self) -> Avx2<false> {
+        Avx2 { _private: () }
     }
 }
 
@@ -32,11 +38,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const DOT_ANCHORS: usize = 2;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.16, 1.33 and 1.49; 1 x 4096 0.66,
     // 0.61 and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
-    const DOT_SQUARE: usize = 10;
-    const DOT_FEW: usize = 3;
-    const DOT_COST: f64 = 3.8;
-    const FAST_I16: bool = true;
-    const FAST_I8: bool = VNNI;
+    const COSTS: Costs = Costs { exact_square: 10, exact_few: 3, exact: 3.8, fast_i16: true, fast_i8: VNNI };
     const I8_OFFSET: i32 = 128;
 
     #[inline(always)]
@@ -77,12 +79,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             1 => kernel.run::<Self, 1, 6, 2>(self),
             _ => kernel.run::<Self, 2, 3, 2>(self),
         }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
@@ -181,12 +177,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         let value = unsafe { _mm256_blendv_ps(best, value, allowed) };
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_max_ps(value, best) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_max_ps(a, b) }
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
+use crate::arch::traits::Costs;
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +41,7 @@ impl Simd for Avx512 {
     const DOT_ANCHORS: usize = 3;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 32 x 32 takes 0.91, 0.92 and 0.90, 48 x 48 1.22,
     // 1.16 and 1.12; 10 x 1024 takes 1.02, 1.03 and 0.83, 13 x 1024 1.19, 1.18 and 0.97.
-    const DOT_SQUARE: usize = 32;
-    const DOT_FEW: usize = 10;
-    const DOT_COST: f64 = 2.8;
-    const FAST_I16: bool = true;
-    const FAST_I8: bool = true;
+    const COSTS: Costs = Costs { exact_square: 32, exact_few: 10, exact: 2.8, fast_i16: true, fast_i8: true };
     const I8_OFFSET: i32 = 128;
 
     #[inline(always)]
@@ -77,12 +74,6 @@ impl Simd for Avx512 {
             2 => kernel.run::<Self, 2, 4, 2>(self),
             _ => kernel.run::<Self, 3, 4, 2>(self),
         }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, address: *const u8) {
-        // SAFETY: every x86-64 CPU has the instruction, and it never faults, wherever the address points.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
@@ -175,12 +166,6 @@ impl Simd for Avx512 {
         let allowed = unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(key, limit) };
         // SAFETY: `self` proves AVX-512F.
         unsafe { _mm512_mask_max_ps(best, allowed, best, value) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: `self` proves AVX-512F.
-        unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]

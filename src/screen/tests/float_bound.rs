@@ -10,8 +10,8 @@ use super::intervals::assert_intervals;
 use crate::Workspace;
 use crate::common::near_ties::{NearTies, aim, cosine, disturb, scaled, sign};
 use crate::common::{ALL_NEGATIVES, OwnedBatch, Pairing, Random, check_forward};
+use crate::kernels::Format;
 use crate::reference;
-use crate::screen::Float32;
 use crate::screen::float::{LAST_BELOW_ONE, SHRINK, bound};
 use crate::screen::rounding::ROUNDING;
 
@@ -181,7 +181,7 @@ fn near_ties_that_an_f32_sum_gets_wrong() {
                 batch.assert_near_ties(10, &what);
             }
             batch.check(&mut workspace, &what);
-            let places = assert_intervals::<Float32>(&batch.batch.anchors, &batch.batch.candidates, dim, &what);
+            let places = assert_intervals(Format::Float32, &batch.batch.anchors, &batch.batch.candidates, dim, &what);
             if attack.is_tail() && dim > 512 && dim <= LAST_BELOW_ONE {
                 assert!(places[1] - places[0] > 0.8, "{what}: from {} to {} of the bound", places[0], places[1]);
             }
@@ -204,7 +204,7 @@ fn sums_that_begin_near_the_largest() {
             let row: Vec<f32> = (0..dim).map(|k| (if k == 0 { first } else { element }) as f32).collect();
             let rows: Vec<f32> = [0, 1, 4].iter().flat_map(|&index| scaled(&row, index)).collect();
             let what = format!("dim {dim}, {off} of half a unit");
-            let places = assert_intervals::<Float32>(&rows, &rows, dim, &what);
+            let places = assert_intervals(Format::Float32, &rows, &rows, dim, &what);
             let reached = if off < 1.0 { places[1] } else { -places[0] };
             let expected = 0.9 * (dim - 1) as f64 * half_unit / f64::from(bound(dim));
             assert!(dim < 1024 || reached > expected, "{what}: {reached} of the bound");
@@ -229,7 +229,7 @@ fn rows_that_normalisation_gets_wrong() {
         let (worst, best) = (rows[..8].concat(), rows[rows.len() - 8..].concat());
         let what = format!("dim {dim}, errors from {} to {}", error(&rows[0]), error(&rows[rows.len() - 1]));
         let rows = [worst, best].concat();
-        let places = assert_intervals::<Float32>(&rows, &rows, dim, &what);
+        let places = assert_intervals(Format::Float32, &rows, &rows, dim, &what);
         let largest = places[1].max(-places[0]) * f64::from(bound(dim)) / ROUNDING;
         reached = reached.max(largest);
     }
@@ -253,7 +253,7 @@ fn norms_beyond_the_range_of_f32() {
             let rows: Vec<Vec<f32>> = (0..ROWS + CANDIDATES).map(|_| row()).collect();
             let (anchors, candidates) = (rows[..ROWS].concat(), rows[ROWS..].concat());
             assert!(rows.iter().all(|row| reference::norm(row) > f64::from(f32::MAX)));
-            assert_intervals::<Float32>(&anchors, &candidates, dim, &format!("dim {dim}"));
+            assert_intervals(Format::Float32, &anchors, &candidates, dim, &format!("dim {dim}"));
             let batch = OwnedBatch::new(anchors, candidates, dim, Pairing::Offset(seed as usize));
             for negatives in ALL_NEGATIVES {
                 check_forward(batch.batch(), negatives, &mut workspace, &format!("dim {dim}"));

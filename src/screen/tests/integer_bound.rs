@@ -10,27 +10,23 @@
 //!
 //! The proof of the bound rests on numbers that are measured of each row. They are checked against the true ones.
 
-use core::marker::PhantomData;
-
 use super::intervals::assert_intervals;
-use crate::arch::{Backend, Simd, WithSimd};
+use crate::arch::Backend;
 use crate::common::near_ties::{NearTies, scaled, sign};
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, check_forward};
 use crate::error::Side;
-use crate::exact::norm_row;
+use crate::kernels::{Format, MAX_LANES, PanelTarget, RawRows, SLACK, norm, scratch_len};
 use crate::rows::Rows;
 use crate::screen::center::sample_size;
-use crate::screen::quantize::Integers;
 use crate::screen::quantize::MAX_DIM;
-use crate::screen::quantize::{self, SLACK, scratch_len};
 use crate::screen::rounding::ROUNDING;
-use crate::screen::{Center, Format, Int8, Int16, PanelWriter, Precision, RawRows, center_len};
+use crate::screen::{Center, Params, center_len, pack_candidates};
 use crate::{Workspace, reference};
 
 /// An integer format, as the screen's source has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Grid {
-    precision: Precision,
+    format: Format,
     /// The largest integer.
     largest: f64,
     /// The largest norm of a row in steps.
@@ -39,8 +35,8 @@ struct Grid {
     off: f64,
 }
 
-const BYTES: Grid = Grid::of::<Int8>(0.49);
-const WORDS: Grid = Grid::of::<Int16>(0.48);
+const BYTES: Grid = Grid::of(Format::Int8, 0.49);
+const WORDS: Grid = Grid::of(Format::Int16, 0.48);
 
 const DIMS: [usize; 8] = [4, 16, 17, 64, 128, 384, 768, 1024];
 const ANCHORS: usize = 6;
@@ -105,19 +101,16 @@ struct Rounded {
 }
 
 impl Grid {
-    const fn of<I: Integers>(off: f64) -> Grid {
+    const fn of(format: Format, off: f64) -> Grid {
         // What a screen measures is taken a little larger than it is.
-        let largest_norm = I::LARGEST_NORM as f64 / (1.0 + SLACK as f64);
-        Grid { precision: I::PRECISION, largest: I::LARGEST as f64, largest_norm, off }
+        let largest_norm = format.largest_norm() as f64 / (1.0 + SLACK as f64);
+        Grid { format, largest: format.largest_integer() as f64, largest_norm, off }
     }
 
     /// Panics unless the intervals of all pairs hold their exact similarities; returns how near they come to the ends.
     fn assert_intervals(self, batch: &OwnedBatch, what: &str) -> [f64; 2] {
         let OwnedBatch { anchors, candidates, dim, .. } = batch;
-        match self.precision {
-            Precision::Int8 => assert_intervals::<Int8>(anchors, candidates, *dim, what),
-            _ => assert_intervals::<Int16>(anchors, candidates, *dim, what),
-        }
+        assert_intervals(self.format, anchors, candidates, *dim, what)
     }
 
     fn round(self, row: &[f32], center: &[f64]) -> Rounded {
@@ -484,56 +477,45 @@ struct Measured {
     norm: f64,
 }
 
-/// Packs candidates of a format.
-struct Measure<'a, I> {
-    rows: &'a [f32],
-    dim: usize,
-    format: PhantomData<I>,
-}
-
-impl<I: Integers> WithSimd for Measure<'_, I> {
-    type Output = (Vec<f64>, Vec<Measured>);
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Self::Output {
-        let Self { rows, dim, .. } = self;
-        let norms: Vec<f64> = rows.chunks(dim).map(|row| norm_row(simd, row)).collect();
-        let (mut buffer, mut scratch) = (vec![0.0; center_len(dim)], vec![0.0; scratch_len(dim)]);
-        let center = Center::of(Backend::portable(), rows_of(rows, dim), &mut buffer);
-        let (words, lanes) = (I::words_per_candidate(dim), S::F32_LANES);
-        let mut measured = Vec::new();
-        for (first, group) in (RawRows { rows, norms: &norms, dim }).row_groups(lanes) {
-            let mut panel = vec![0; lanes * words];
-            let writer = PanelWriter::new(&mut panel, 0, lanes, lanes, words);
-            quantize::candidates::<S, I>(simd, group, center, &mut scratch, writer);
-            for lane in 0..lanes.min(norms.len() - first) {
-                let bits = 32 / <I as Integers>::PER_WORD;
-                let integer = |k: usize| {
-                    let word = panel[k / <I as Integers>::PER_WORD * lanes + lane];
-                    let part = (word >> (k % <I as Integers>::PER_WORD * bits) & (u32::MAX >> (32 - bits))) as i32;
-                    match I::PRECISION {
-                        Precision::Int8 => i32::from((part - S::I8_OFFSET) as i8),
-                        _ => i32::from(part as i16),
-                    }
-                };
-                let number = |row: usize| f64::from(f32::from_bits(panel[(I::steps(dim) + row) * lanes + lane]));
-                let integers = (0..dim).map(integer).collect();
-                let [quant_step, center_dot, residual, norm] = [0, 1, 2, 3].map(number);
-                measured.push(Measured { integers, quant_step, center_dot, residual, norm });
-            }
+/// The center of some rows, and what a screen keeps of each of them as a candidate.
+fn measure(backend: Backend, format: Format, rows: &[f32], dim: usize) -> (Vec<f64>, Vec<Measured>) {
+    let norms: Vec<f64> = rows.chunks(dim).map(|row| norm(backend, row)).collect();
+    let (mut buffer, mut scratch) = (vec![0.0; center_len(dim)], vec![0.0; scratch_len(dim)]);
+    let center = Center::of(Backend::portable(), rows_of(rows, dim), &mut buffer);
+    let (words_per_row, width) = (format.words_per_candidate(dim), MAX_LANES);
+    let mut measured = Vec::new();
+    for (first, group) in (RawRows { rows, norms: &norms, dim }).groups(width) {
+        let mut panel = vec![0; width * words_per_row];
+        let target = PanelTarget { panels: &mut panel, width, padded: width, words_per_row, first: 0 };
+        pack_candidates(backend, format, group, Params { center, float_bound: 0.0 }, &mut scratch, target);
+        for lane in 0..width.min(norms.len() - first) {
+            let (per_word, bits) = (format.per_word(), 32 / format.per_word());
+            let integer = |k: usize| {
+                let part =
+                    (panel[k / per_word * width + lane] >> (k % per_word * bits) & (u32::MAX >> (32 - bits))) as i32;
+                match format {
+                    Format::Int8 => i32::from((part - backend.traits().i8_offset) as i8),
+                    _ => i32::from(part as i16),
+                }
+            };
+            let number = |row: usize| f64::from(f32::from_bits(panel[(format.steps(dim) + row) * width + lane]));
+            let integers = (0..dim).map(integer).collect();
+            let [quant_step, center_dot, residual, norm] = [0, 1, 2, 3].map(number);
+            measured.push(Measured { integers, quant_step, center_dot, residual, norm });
         }
-        (center.values()[..dim].iter().map(|&value| value.into()).collect(), measured)
     }
+    (center.values()[..dim].iter().map(|&value| value.into()).collect(), measured)
 }
 
 /// Panics unless what the screen measures of rows is what the proof of its bound needs: norms at least as large as the
 /// true ones, integers in their range whose products stay in theirs, and products with the center that are as near as
 /// the slack allows.
-fn assert_measured<I: Integers>(rows: &[f32], dim: usize, what: &str) {
+fn assert_measured(format: Format, rows: &[f32], dim: usize, what: &str) {
     let norm = |values: &[f64]| dot(values, values).sqrt();
     for backend in Backend::available() {
-        let (center, measured) = backend.run(Measure { rows, dim, format: PhantomData::<I> });
+        let (center, measured) = measure(backend, format, rows, dim);
         for (index, (row, measured)) in rows.chunks(dim).zip(measured).enumerate() {
-            let what = format!("{what}, {backend}, {:?}, row {index}", I::PRECISION);
+            let what = format!("{what}, {backend}, {:?}, row {index}", format);
             let Measured { integers, quant_step, center_dot, residual, norm: measured_norm } = measured;
             let unit = if reference::norm(row) == 0.0 { vec![0.0; dim] } else { unit(row) };
             let rest: Vec<f64> = unit.iter().zip(&center).map(|(value, center)| value - center).collect();
@@ -541,7 +523,10 @@ fn assert_measured<I: Integers>(rows: &[f32], dim: usize, what: &str) {
                 rest.iter().zip(&integers).map(|(rest, &integer)| rest - quant_step * f64::from(integer)).collect();
             assert!(norm(&rest) <= measured_norm, "{what}: norm {measured_norm} of {}", norm(&rest));
             assert!(norm(&left) <= residual, "{what}: residual {residual} of {}", norm(&left));
-            assert!(integers.iter().all(|integer| integer.unsigned_abs() <= I::LARGEST as u32), "{what}: {integers:?}");
+            assert!(
+                integers.iter().all(|integer| integer.unsigned_abs() <= format.largest_integer() as u32),
+                "{what}: {integers:?}"
+            );
             let square: i64 = integers.iter().map(|&integer| i64::from(integer).pow(2)).sum();
             assert!(square < 1 << 31, "{what}: the integers' square is {square}");
             let roundings = (dim / 4 + 8) as f64 * norm(&rest) * norm(&center) + 8.0 * norm(&center);
@@ -559,8 +544,8 @@ fn what_is_measured_of_rows_is_what_the_bound_needs() {
         for data in ALL_DATA {
             let rows = data.rows(&mut Random(dim as u64), 40, dim);
             let what = format!("{data:?}, dim {dim}");
-            assert_measured::<Int8>(&rows, dim, &what);
-            assert_measured::<Int16>(&rows, dim, &what);
+            assert_measured(Format::Int8, &rows, dim, &what);
+            assert_measured(Format::Int16, &rows, dim, &what);
         }
         let mut random = Random(dim as u64);
         let flat = |index: usize| {
@@ -568,8 +553,8 @@ fn what_is_measured_of_rows_is_what_the_bound_needs() {
             (0..dim).map(move |k| if index.is_multiple_of(2) { value * sign(k) } else { -value * sign(k) })
         };
         let rows: Vec<f32> = (0..64).flat_map(flat).collect();
-        assert_measured::<Int8>(&rows, dim, &format!("equal elements, dim {dim}"));
-        assert_measured::<Int16>(&rows, dim, &format!("equal elements, dim {dim}"));
+        assert_measured(Format::Int8, &rows, dim, &format!("equal elements, dim {dim}"));
+        assert_measured(Format::Int16, &rows, dim, &format!("equal elements, dim {dim}"));
     }
 }
 
@@ -587,8 +572,8 @@ fn rows_at_their_center() {
                 row[1..].iter_mut().for_each(|value| *value = size * (random.unit() + 1.5));
             }
             let what = format!("2^{exponent}, dim {dim}");
-            assert_intervals::<Int8>(&rows[..8 * dim], &rows, dim, &what);
-            assert_intervals::<Int16>(&rows[..8 * dim], &rows, dim, &what);
+            assert_intervals(Format::Int8, &rows[..8 * dim], &rows, dim, &what);
+            assert_intervals(Format::Int16, &rows[..8 * dim], &rows, dim, &what);
         }
     }
 }
@@ -599,6 +584,6 @@ fn what_is_measured_of_the_longest_rows() {
     let rows = [long_rows(|element| loss(element, element)).concat(), to_f32(&signs())].concat();
     let opposite: Vec<f32> = rows.iter().map(|value| -value).collect();
     let rows = [rows, opposite].concat();
-    assert_measured::<Int8>(&rows, LONGEST, "long rows");
-    assert_measured::<Int16>(&rows, LONGEST, "long rows");
+    assert_measured(Format::Int8, &rows, LONGEST, "long rows");
+    assert_measured(Format::Int16, &rows, LONGEST, "long rows");
 }

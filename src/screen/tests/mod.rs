@@ -1,6 +1,5 @@
-//! The screens against scalar code, and attacks on their bounds.
+//! Attacks on the bounds of the screens.
 
 mod float_bound;
 mod integer_bound;
 mod intervals;
-mod tile;

@@ -1,6 +1,6 @@
 //! The virtual lanes of a sum over the elements of a row, in which every dot product of the crate is added up.
 
-use crate::arch::Simd;
+use crate::arch::{Simd, prefetch};
 
 /// How many virtual lanes there are. Frozen: another value is another definition of similarity.
 ///
@@ -122,7 +122,7 @@ pub(super) fn padded<T: Copy + Default>(tail: &[T]) -> Block<T> {
 /// The exact dot products of some pairs of rows, all of one length. Each has lanes of its own, so that they hide each
 /// other's latency; a row that belongs to several pairs is loaded once.
 #[inline(always)]
-pub(crate) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: [&[f32]; PAIRS]) -> [f64; PAIRS] {
+pub(super) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: [&[f32]; PAIRS]) -> [f64; PAIRS] {
     let mut lanes = [Lanes::zero(simd); PAIRS];
     let whole = x[0].len() / LANES;
     let x_blocks = x.map(|row| &row.as_chunks::<LANES>().0[..whole]);
@@ -197,7 +197,7 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
             for other in 0..OTHERS {
                 mixed[row][other].add_products(simd, block, &other_blocks[other][k]);
             }
-            simd.prefetch(block.as_ptr().wrapping_add(READ_AHEAD).cast());
+            prefetch(block.as_ptr().wrapping_add(READ_AHEAD).cast());
         }
     }
     if !dim.is_multiple_of(LANES) {
@@ -222,7 +222,7 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
 /// What an anchor needs of itself, its positive and the sum of all candidates, in one pass: the dot products with
 /// itself, with `row` and with `sum`.
 #[inline(always)]
-pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
+pub(super) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
     let (mut squared_norm, mut dot, mut sum_dot) = (Lanes::zero(simd), Lanes::zero(simd), Lanes::zero(simd));
     let ((x, x_tail), (row, row_tail), (sum, sum_tail)) = (x.as_chunks(), row.as_chunks(), sum.as_chunks());
     for ((x, row), sum) in x.iter().zip(row).zip(sum) {
@@ -241,7 +241,7 @@ pub(crate) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64])
 
 /// The dot product of a row with a vector of `f64`.
 #[inline(always)]
-pub(crate) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
+pub(super) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
     let mut lanes = Lanes::zero(simd);
     let ((x, x_tail), (sum, sum_tail)) = (x.as_chunks(), sum.as_chunks());
     for (x, sum) in x.iter().zip(sum) {
@@ -255,7 +255,7 @@ pub(crate) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
 
 /// Adds `row * scale`, the product rounded before it is added.
 #[inline(always)]
-pub(crate) fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
+pub(super) fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
     for (sum, &value) in sum.iter_mut().zip(row) {
         *sum += f64::from(value) * scale;
     }
@@ -264,7 +264,7 @@ pub(crate) fn add_scaled(row: &[f32], scale: f64, sum: &mut [f64]) {
 /// Adds rows, each times a number, to `sum`: one after the other, every product rounded before it is added. Returns the
 /// dot product of `x` with what is in `sum` then, as [`dot_sum`] does, from the same pass.
 #[inline(always)]
-pub(crate) fn add_scaled_rows<S: Simd>(simd: S, terms: &[(&[f32], f64)], x: &[f32], sum: &mut [f64]) -> f64 {
+pub(super) fn add_scaled_rows<S: Simd>(simd: S, terms: &[(&[f32], f64)], x: &[f32], sum: &mut [f64]) -> f64 {
     let mut lanes = Lanes::zero(simd);
     let ((x, x_tail), (blocks, tail)) = (x.as_chunks::<LANES>(), sum.as_chunks_mut::<LANES>());
     for (k, (x, block)) in x.iter().zip(&mut *blocks).enumerate() {
@@ -286,7 +286,7 @@ pub(crate) fn add_scaled_rows<S: Simd>(simd: S, terms: &[(&[f32], f64)], x: &[f3
 
 /// The dot product of a row with another one times `scale`: [`dot_sum`] with a vector of one row.
 #[inline(always)]
-pub(crate) fn dot_scaled<S: Simd>(simd: S, x: &[f32], y: &[f32], scale: f64) -> f64 {
+pub(super) fn dot_scaled<S: Simd>(simd: S, x: &[f32], y: &[f32], scale: f64) -> f64 {
     let (mut lanes, scale) = (Lanes::zero(simd), simd.splat64(scale));
     let ((x, x_tail), (y, y_tail)) = (x.as_chunks(), y.as_chunks());
     for (x, y) in x.iter().zip(y) {
@@ -300,7 +300,7 @@ pub(crate) fn dot_scaled<S: Simd>(simd: S, x: &[f32], y: &[f32], scale: f64) -> 
 
 /// The sum of the elements of a row.
 #[inline(always)]
-pub(crate) fn sum_values<S: Simd>(simd: S, x: &[f32]) -> f64 {
+pub(super) fn sum_values<S: Simd>(simd: S, x: &[f32]) -> f64 {
     let mut lanes = Lanes::zero(simd);
     let (x, tail) = x.as_chunks();
     for x in x {

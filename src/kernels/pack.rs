@@ -4,9 +4,10 @@
 //! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows
 //! left; the number of rows is rounded up to whole registers with rows of zeros.
 
-use crate::arch::Simd;
+use crate::arch::{Backend, Simd, WithSimd, prefetch};
 
-/// The most lanes that a register of `f32` has, and a multiple of the lanes of every other.
+/// The most lanes that a register of `f32` has, and a multiple of the lanes of every other: the most rows that are packed
+/// at once.
 pub(crate) const MAX_LANES: usize = 16;
 
 /// Rows as the caller has them, with their norms.
@@ -18,42 +19,48 @@ pub(crate) struct RawRows<'a> {
 }
 
 impl<'a> RawRows<'a> {
-    /// Groups of `lanes` rows, each with the index of its first row.
+    /// Groups of `size` rows, each with the index of its first row.
     #[inline(always)]
-    pub(crate) fn row_groups(self, lanes: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
-        let groups = self.rows.chunks(lanes * self.dim).zip(self.norms.chunks(lanes)).enumerate();
-        groups.map(move |(group, (rows, norms))| (group * lanes, RawRows { rows, norms, ..self }))
+    pub(crate) fn groups(self, size: usize) -> impl Iterator<Item = (usize, RawRows<'a>)> {
+        let groups = self.rows.chunks(size * self.dim).zip(self.norms.chunks(size)).enumerate();
+        groups.map(move |(group, (rows, norms))| (group * size, RawRows { rows, norms, ..self }))
     }
 }
 
-/// Writes the words of a group of rows: to some columns of one panel, or to several narrow panels.
-pub(crate) struct PanelWriter<'a> {
-    words: &'a mut [u32],
-    /// The rows of a panel.
-    width: usize,
+/// Panels, and the place in them of the rows that are packed.
+pub(crate) struct PanelTarget<'a> {
+    /// The words of panels of `width` rows, a multiple of a register's or `TILE_ANCHORS`, that hold `padded` rows in all.
+    pub(crate) panels: &'a mut [u32],
+    pub(crate) width: usize,
+    pub(crate) padded: usize,
     /// The words of a row, its constants among them.
+    pub(crate) words_per_row: usize,
+    /// The first of the rows.
+    pub(crate) first: usize,
+}
+
+impl PanelTarget<'_> {
+    /// The words of the register's worth of rows that begins `from` rows after the first one.
+    #[inline(always)]
+    pub(super) fn columns(&mut self, from: usize) -> Columns<'_> {
+        let row = self.first + from;
+        let (start, within) = (row - row % self.width, row % self.width);
+        let words = &mut self.panels[start * self.words_per_row + within..];
+        Columns { words, width: self.width.min(self.padded - start), words_per_row: self.words_per_row }
+    }
+}
+
+/// The words of a register's worth of rows: some columns of one panel, or several narrow panels.
+pub(super) struct Columns<'a> {
+    words: &'a mut [u32],
+    width: usize,
     words_per_row: usize,
 }
 
-impl<'a> PanelWriter<'a> {
-    /// The writer of the group that begins with row `first`, in `panels` of `width` rows, a multiple of a register's or
-    /// `TILE_ANCHORS`, that hold `padded` rows in all.
-    #[inline(always)]
-    pub(crate) fn new(
-        panels: &'a mut [u32],
-        first: usize,
-        width: usize,
-        padded: usize,
-        words_per_row: usize,
-    ) -> PanelWriter<'a> {
-        let (start, within) = (first - first % width, first % width);
-        let words = &mut panels[start * words_per_row + within..];
-        PanelWriter { words, width: width.min(padded - start), words_per_row }
-    }
-
+impl Columns<'_> {
     /// Writes word `step` of every row.
     #[inline(always)]
-    pub(crate) fn write<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
+    pub(super) fn write<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
         if self.width >= S::F32_LANES {
             simd.store_words(words, &mut self.words[step * self.width..]);
         } else {
@@ -63,6 +70,35 @@ impl<'a> PanelWriter<'a> {
             for first in (0..S::F32_LANES).step_by(S::TILE_ANCHORS) {
                 let target = &mut self.words[first * self.words_per_row + step * S::TILE_ANCHORS..][..S::TILE_ANCHORS];
                 target.copy_from_slice(&lanes[first..first + S::TILE_ANCHORS]);
+            }
+        }
+    }
+}
+
+/// Packs up to [`MAX_LANES`] rows as `f32`, each scaled to the norm `norm`.
+pub(crate) fn pack_floats(backend: Backend, rows: RawRows<'_>, norm: f64, target: PanelTarget<'_>) {
+    backend.run(PackFloats { rows, norm, target });
+}
+
+struct PackFloats<'a, 'b> {
+    rows: RawRows<'a>,
+    norm: f64,
+    target: PanelTarget<'b>,
+}
+
+impl WithSimd for PackFloats<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows, norm, mut target } = self;
+        let dim = rows.dim;
+        for (first, rows) in rows.groups(S::F32_LANES) {
+            let (group, mut columns) = (RowGroup::new(rows, norm), target.columns(first));
+            for start in (0..dim).step_by(S::F32_LANES) {
+                let elements = group.columns(simd, start);
+                for k in start..dim.min(start + S::F32_LANES) {
+                    columns.write(simd, k, simd.bits(elements[k - start]));
+                }
             }
         }
     }
@@ -85,7 +121,7 @@ fn factors(norm: f64, target: f64) -> [f32; 2] {
 }
 
 /// Up to a register's worth of rows, and what scales them.
-pub(crate) struct RowGroup<'a> {
+pub(super) struct RowGroup<'a> {
     rows: &'a [f32],
     dim: usize,
     /// Where each row begins, and the factors that scale it. A row beyond the last is the first one times 0.
@@ -96,7 +132,7 @@ pub(crate) struct RowGroup<'a> {
 impl<'a> RowGroup<'a> {
     /// The rows of `rows`, each scaled to the norm `target`.
     #[inline(always)]
-    pub(crate) fn new(rows: RawRows<'a>, target: f64) -> RowGroup<'a> {
+    pub(super) fn new(rows: RawRows<'a>, target: f64) -> RowGroup<'a> {
         let RawRows { rows, norms, dim } = rows;
         let (mut starts, mut scales) = ([0; MAX_LANES], [[0.0; 2]; MAX_LANES]);
         for (row, &norm) in norms.iter().enumerate() {
@@ -108,13 +144,13 @@ impl<'a> RowGroup<'a> {
 
     /// The length of the rows.
     #[inline(always)]
-    pub(crate) fn dim(&self) -> usize {
+    pub(super) fn dim(&self) -> usize {
         self.dim
     }
 
     /// Elements `k` and on, one of each row in a register; 0 beyond the last.
     #[inline(always)]
-    pub(crate) fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
+    pub(super) fn columns<S: Simd>(&self, simd: S, k: usize) -> [S::F32; MAX_LANES] {
         let mut square = [simd.splat(0.0); MAX_LANES];
         let rest = self.dim - k;
         if rest >= S::F32_LANES && self.is_full::<S>() {
@@ -139,10 +175,10 @@ impl<'a> RowGroup<'a> {
     /// as much as it reads, took 1.04 to 1.09 times as long and does without. Lines beyond the end of the memory are
     /// asked for all the same, which does no harm.
     #[inline(always)]
-    pub(super) fn prefetch<S: Simd>(&self, simd: S, k: usize) {
+    pub(super) fn prefetch<S: Simd>(&self, k: usize) {
         let ahead = S::TILE_REGISTERS * S::F32_LANES * self.dim;
         for &start in &self.starts[..S::F32_LANES] {
-            simd.prefetch(self.rows.as_ptr().wrapping_add(start + k + ahead).cast());
+            prefetch(self.rows.as_ptr().wrapping_add(start + k + ahead).cast());
         }
     }
 

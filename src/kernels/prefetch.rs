@@ -18,14 +18,14 @@
 //! The panel is read from the second-level cache then, not from memory: at 4096 x 768 this took the `f32` tile from 88
 //! % to 99 % of the multiply-add ceiling.
 
-use crate::arch::Simd;
+use crate::arch::{Simd, prefetch};
 
 /// The elements of a cache line.
 const LINE: usize = 16;
 
 /// What one tile fetches: one cache line for each of its steps.
 #[derive(Clone, Copy)]
-pub(crate) struct Prefetch {
+pub(super) struct Prefetch {
     /// The first line. Lines beyond the end of the memory are asked for all the same, which does no harm.
     next: *const u8,
     /// The bytes from one line to the next.
@@ -41,14 +41,14 @@ impl Prefetch {
 
     /// One line again and again, which is near already: an address without memory would cost more.
     #[inline(always)]
-    pub(crate) fn nothing<T>(near: &[T]) -> Prefetch {
+    pub(super) fn nothing<T>(near: &[T]) -> Prefetch {
         Prefetch::new(near, 0)
     }
 
     /// Asks for the line of one step.
     #[inline(always)]
-    pub(super) fn step<S: Simd>(&mut self, simd: S) {
-        simd.prefetch(self.next);
+    pub(super) fn step(&mut self) {
+        prefetch(self.next);
         self.next = self.next.wrapping_add(self.step_bytes);
     }
 }
@@ -73,7 +73,7 @@ pub(crate) struct PrefetchPlan<'a> {
 impl PrefetchPlan<'_> {
     /// What tile `tile` fetches.
     #[inline(always)]
-    pub(crate) fn of_tile<S: Simd>(&self, tile: usize) -> Option<Prefetch> {
+    pub(super) fn of_tile<S: Simd>(&self, tile: usize) -> Option<Prefetch> {
         match tile.checked_sub(S::TILE_REGISTERS) {
             None => {
                 let from = self.next_panel?.get(tile * S::F32_LANES..).filter(|from| !from.is_empty())?;
@@ -95,9 +95,9 @@ impl PrefetchPlan<'_> {
 }
 
 /// Asks for a whole row.
-#[inline(always)]
-pub(crate) fn prefetch_row<S: Simd>(simd: S, row: &[f32]) {
+#[inline]
+pub(crate) fn prefetch_row(row: &[f32]) {
     for line in row.chunks(LINE) {
-        simd.prefetch(line.as_ptr().cast());
+        prefetch(line.as_ptr().cast());
     }
 }

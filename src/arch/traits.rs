@@ -1,0 +1,45 @@
+//! The numbers of an instruction set, as data for code that is compiled once.
+
+use super::simd::Simd;
+
+/// The shapes in which a set computes, and what computing costs there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    /// How many `f32` a register holds.
+    pub(crate) f32_lanes: usize,
+    /// The rows of a screen's tile.
+    pub(crate) tile_anchors: usize,
+    /// The candidates of a screen's tile, and of a panel.
+    pub(crate) panel_width: usize,
+    /// What the bytes of candidates have added to them.
+    pub(crate) i8_offset: i32,
+    pub(crate) costs: Costs,
+}
+
+/// What computing costs with an instruction set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// Up to so many rows on both sides, exact tiles take less time than a screen, with its packing.
+    pub(crate) exact_square: usize,
+    /// Up to so many rows on one side, they do so whatever the other side has.
+    pub(crate) exact_few: usize,
+    /// How many times as long as a screen's tile in `f32` an exact tile takes, pair for pair.
+    pub(crate) exact: f64,
+    /// Whether products of 16-bit integers are faster than those of `f32`, an element of a row for an element.
+    pub(crate) fast_i16: bool,
+    /// Whether products of bytes are faster than both, an element for an element.
+    pub(crate) fast_i8: bool,
+}
+
+impl Traits {
+    /// The numbers of the set `S`.
+    pub(super) const fn of<S: Simd>() -> Traits {
+        Traits {
+            f32_lanes: S::F32_LANES,
+            tile_anchors: S::TILE_ANCHORS,
+            panel_width: S::TILE_REGISTERS * S::F32_LANES,
+            i8_offset: S::I8_OFFSET,
+            costs: S::COSTS,
+        }
+    }
+}

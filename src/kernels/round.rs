@@ -1,0 +1,201 @@
+//! Rows as integers: the center is removed, what is left is rounded to multiples of a step, and what the rounding leaves
+//! out is measured, row by row. What the bound on the screen's error needs of it stands in
+//! [`screen::quantize`](crate::screen).
+
+use core::marker::PhantomData;
+
+use super::format::{Format, Int8, Int16, Integers};
+use super::pack::{Columns, MAX_LANES, PanelTarget, RawRows, RowGroup};
+use crate::arch::{Backend, Simd, WithSimd};
+
+/// By how much, relatively, a norm that was measured in `f32` may be too small.
+pub(crate) const SLACK: f32 = 1.0 / 512.0;
+
+/// By how much a norm is increased for the roundings of its row's elements: 8 roundings of numbers up to 1.
+const OF_ELEMENTS: f32 = 8.0 / (1 << 24) as f32;
+
+/// Rows of a smaller step are rounded to zero, so that the inverse of a step is finite.
+const SMALLEST_STEP: f32 = 1e-30;
+
+/// Adding this to a number below 2^22 rounds it to an integer, whose low bits are the low bits of the sum.
+const MAGIC: f32 = (3 << 22) as f32;
+
+/// Elements of the scratch that rows of `dim` elements need.
+pub(crate) const fn scratch_len(dim: usize) -> usize {
+    dim.next_multiple_of(MAX_LANES) * MAX_LANES
+}
+
+/// What is measured of one row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QuantizedRow {
+    /// The largest magnitude of the row without the center.
+    largest: f32,
+    /// What one unit stands for.
+    pub(crate) quant_step: f32,
+    /// The row without the center, times the center.
+    pub(crate) center_dot: f32,
+    /// At least the norm of the row without the center.
+    pub(crate) norm: f32,
+    /// At least the norm of what the rounding left out.
+    pub(crate) residual: f32,
+    /// The sum of the integers.
+    pub(crate) sum: f32,
+}
+
+/// Rounds up to [`MAX_LANES`] rows, each scaled to norm 1 and less `center`, to integers, and packs them. With
+/// `candidate_offset` they are rows of candidates: it is added to each integer, and the constants of each row are written
+/// behind its words. Returns what was measured of each row; of rows beyond the last, anything.
+pub(crate) fn pack_integers(
+    backend: Backend,
+    format: Format,
+    rows: RawRows<'_>,
+    center: &[f32],
+    candidate_offset: Option<i32>,
+    scratch: &mut [f32],
+    target: PanelTarget<'_>,
+) -> [QuantizedRow; MAX_LANES] {
+    if format == Format::Int8 {
+        backend.run(PackIntegers { rows, center, candidate_offset, scratch, target, integers: PhantomData::<Int8> })
+    } else {
+        backend.run(PackIntegers { rows, center, candidate_offset, scratch, target, integers: PhantomData::<Int16> })
+    }
+}
+
+struct PackIntegers<'a, 'b, I> {
+    rows: RawRows<'a>,
+    center: &'a [f32],
+    candidate_offset: Option<i32>,
+    scratch: &'b mut [f32],
+    target: PanelTarget<'b>,
+    integers: PhantomData<I>,
+}
+
+impl<I: Integers> WithSimd for PackIntegers<'_, '_, I> {
+    type Output = [QuantizedRow; MAX_LANES];
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> [QuantizedRow; MAX_LANES] {
+        let Self { rows, center, candidate_offset, scratch, mut target, .. } = self;
+        let offset = candidate_offset.unwrap_or(0) as f32;
+        let mut packed = [QuantizedRow::default(); MAX_LANES];
+        for (first, group) in rows.groups(S::F32_LANES) {
+            let mut columns = target.columns(first);
+            let mut measured = measure(simd, &RowGroup::new(group, 1.0), center, scratch);
+            round::<S, I>(simd, rows.dim, offset, scratch, &mut columns, &mut measured);
+            if candidate_offset.is_some() {
+                write_constants(simd, I::FORMAT.steps(rows.dim), &measured, &mut columns);
+            }
+            packed[first..first + S::F32_LANES].copy_from_slice(&measured[..S::F32_LANES]);
+        }
+        packed
+    }
+}
+
+/// Writes the [constants](super::format::CandidateConstants) of rows behind their words, of which there are `steps`.
+#[inline(always)]
+fn write_constants<S: Simd>(simd: S, steps: usize, measured: &[QuantizedRow; MAX_LANES], columns: &mut Columns<'_>) {
+    let mut constants = [[0.0; MAX_LANES]; 4];
+    for (lane, row) in measured.iter().enumerate() {
+        for (constants, value) in constants.iter_mut().zip([row.quant_step, row.center_dot, row.residual, row.norm]) {
+            constants[lane] = value;
+        }
+    }
+    for (number, values) in constants.iter().enumerate() {
+        columns.write(simd, steps + number, simd.bits(simd.load(values)));
+    }
+}
+
+/// Writes the rows without the center into `scratch`, `[k][row]`, and measures them.
+#[inline(always)]
+fn measure<S: Simd>(simd: S, group: &RowGroup<'_>, center: &[f32], scratch: &mut [f32]) -> [QuantizedRow; MAX_LANES] {
+    let mut largest = simd.splat(0.0);
+    let (mut squared_norms, mut center_dots) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
+    let mut quads = scratch.chunks_exact_mut(4 * S::F32_LANES).zip(center.as_chunks::<4>().0);
+    for start in (0..group.dim()).step_by(S::F32_LANES) {
+        group.prefetch::<S>(start);
+        let columns = group.columns(simd, start);
+        // By fours, as there are four sums of each kind: a constant number of them stays in registers.
+        let columns = columns[..S::F32_LANES].as_chunks::<4>().0;
+        for (columns, (scratch, center)) in columns.iter().zip(&mut quads) {
+            for k in 0..4 {
+                let center = simd.splat(center[k]);
+                let element = simd.sub(columns[k], center);
+                simd.store(element, &mut scratch[k * S::F32_LANES..]);
+                largest = simd.max_abs(largest, element);
+                squared_norms[k] = simd.mul_add(element, element, squared_norms[k]);
+                center_dots[k] = simd.mul_add(element, center, center_dots[k]);
+            }
+        }
+    }
+    let (largest, squared_norms, center_dots) =
+        (lanes(simd, largest), lanes(simd, sum(simd, squared_norms)), lanes(simd, sum(simd, center_dots)));
+    let mut measured = [QuantizedRow::default(); MAX_LANES];
+    for (lane, row) in measured.iter_mut().enumerate() {
+        let norm = squared_norms[lane].sqrt() * (1.0 + SLACK);
+        *row = QuantizedRow { largest: largest[lane], center_dot: center_dots[lane], norm, ..QuantizedRow::default() };
+    }
+    measured
+}
+
+/// Rounds the rows in `scratch` and measures what is left of them.
+#[inline(always)]
+fn round<S: Simd, I: Integers>(
+    simd: S,
+    dim: usize,
+    offset: f32,
+    scratch: &[f32],
+    columns: &mut Columns<'_>,
+    measured: &mut [QuantizedRow; MAX_LANES],
+) {
+    let [steps, inverses] = set_steps::<I>(measured);
+    let (step, inverse) = (simd.load(&steps), simd.load(&inverses));
+    let (magic, unmagic) = (simd.splat(MAGIC + offset), simd.splat(-(MAGIC + offset)));
+    let (mut residuals, mut sums) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
+    let quads = scratch[..dim.next_multiple_of(4) * S::F32_LANES].chunks_exact(4 * S::F32_LANES);
+    for (quad, elements) in quads.enumerate() {
+        let mut rounded = [simd.bits(magic); 4];
+        for k in 0..4 {
+            let element = simd.load(&elements[k * S::F32_LANES..]);
+            let magical = simd.mul_add(element, inverse, magic);
+            let integer = simd.add(magical, unmagic);
+            let residual = simd.neg_mul_add(integer, step, element);
+            residuals[k] = simd.mul_add(residual, residual, residuals[k]);
+            sums[k] = simd.add(sums[k], integer);
+            rounded[k] = simd.bits(magical);
+        }
+        let (words, [first, second]) = (I::FORMAT.steps(4), I::join(simd, rounded));
+        columns.write(simd, words * quad, first);
+        if words == 2 && 4 * quad + 2 < dim {
+            columns.write(simd, words * quad + 1, second);
+        }
+    }
+    let (residuals, sums) = (lanes(simd, sum(simd, residuals)), lanes(simd, sum(simd, sums)));
+    for (lane, row) in measured.iter_mut().enumerate() {
+        row.residual = residuals[lane].sqrt() * (1.0 + SLACK) + OF_ELEMENTS;
+        row.norm += OF_ELEMENTS;
+        row.sum = sums[lane];
+    }
+}
+
+/// Sets the steps with which rows fit into integers; returns them and their inverses.
+#[inline(always)]
+fn set_steps<I: Integers>(measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
+    let (mut steps, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    for (lane, row) in measured.iter_mut().enumerate() {
+        row.quant_step = (row.largest / I::FORMAT.largest_integer()).max(row.norm / I::FORMAT.largest_norm());
+        steps[lane] = row.quant_step;
+        inverses[lane] = if row.quant_step > SMALLEST_STEP { 1.0 / row.quant_step } else { 0.0 };
+    }
+    [steps, inverses]
+}
+
+#[inline(always)]
+fn sum<S: Simd>(simd: S, [a, b, c, d]: [S::F32; 4]) -> S::F32 {
+    simd.add(simd.add(a, b), simd.add(c, d))
+}
+
+#[inline(always)]
+fn lanes<S: Simd>(simd: S, values: S::F32) -> [f32; MAX_LANES] {
+    let mut lanes = [0.0; MAX_LANES];
+    simd.store(values, &mut lanes);
+    lanes
+}

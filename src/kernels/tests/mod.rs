@@ -1,0 +1,9 @@
+//! Every kernel against scalar code, on every instruction set of this CPU.
+
+mod dots;
+mod exact_tile;
+mod pack;
+mod round;
+mod scalar;
+mod screen_tile;
+mod sums;

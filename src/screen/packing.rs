@@ -1,0 +1,133 @@
+//! Rows of both sides as the tiles read them: the words by a kernel, and behind them the constants from which a tile makes
+//! intervals.
+
+use super::center::Center;
+use super::float::{SHRINK, UNIT};
+use super::quantize::{anchor_constants, int16_residual};
+use crate::arch::Backend;
+use crate::kernels::{AnchorConstants, Format, MAX_LANES, PanelTarget, RawRows, pack_floats, pack_integers};
+
+/// What the rows of a call are packed with, beside their elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Params<'a> {
+    /// What is removed from the rows of both sides before they are rounded to integers.
+    pub(crate) center: Center<'a>,
+    /// The error that a sum in `f32` may have.
+    pub(crate) float_bound: f32,
+}
+
+/// What a similarity of 1 is in the units of the intervals of a format.
+pub(crate) fn unit(format: Format) -> f32 {
+    if format == Format::Float32 { UNIT } else { 1.0 }
+}
+
+/// Packs up to [`MAX_LANES`] anchors, and returns what a tile must know of each; of rows beyond the last, anything.
+pub(crate) fn pack_anchors(
+    backend: Backend,
+    format: Format,
+    rows: RawRows<'_>,
+    params: Params<'_>,
+    scratch: &mut [f32],
+    target: PanelTarget<'_>,
+) -> [AnchorConstants; MAX_LANES] {
+    let Params { center, float_bound } = params;
+    if format == Format::Float32 {
+        pack_floats(backend, rows, SHRINK, target);
+        let constants = AnchorConstants { length: 2.0 * float_bound, shift: float_bound, ..AnchorConstants::default() };
+        return [constants; MAX_LANES];
+    }
+    let packed = pack_integers(backend, format, rows, params.center.values(), None, scratch, target);
+    let (mut constants, offset) = ([AnchorConstants::default(); MAX_LANES], offset(backend, format));
+    for (constants, row) in constants.iter_mut().zip(&packed).take(rows.norms.len()) {
+        *constants = anchor_constants(row, rows.dim, center, offset);
+    }
+    constants
+}
+
+/// Packs up to [`MAX_LANES`] candidates, with their constants.
+pub(crate) fn pack_candidates(
+    backend: Backend,
+    format: Format,
+    rows: RawRows<'_>,
+    params: Params<'_>,
+    scratch: &mut [f32],
+    target: PanelTarget<'_>,
+) {
+    if format == Format::Float32 {
+        return pack_floats(backend, rows, SHRINK, target);
+    }
+    let offset = Some(offset(backend, format));
+    pack_integers(backend, format, rows, params.center.values(), offset, scratch, target);
+}
+
+/// What the integers of candidates have added to them.
+fn offset(backend: Backend, format: Format) -> i32 {
+    if format == Format::Int8 { backend.traits().i8_offset } else { 0 }
+}
+
+/// The largest residual and the largest norm among some candidates; both are 0 where the error is the same for all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extremes {
+    pub(crate) residual: f32,
+    pub(crate) norm: f32,
+}
+
+impl Extremes {
+    /// The extremes of the candidates of `dim` elements in panels of `width`, the last of which may be narrower.
+    pub(crate) fn of(format: Format, panels: &[u32], width: usize, dim: usize) -> Extremes {
+        if format.constants() == 0 {
+            return Extremes::default();
+        }
+        let words = format.words_per_candidate(dim);
+        let mut largest = [0.0_f32; 2];
+        for panel in panels.chunks(width * words) {
+            let width = panel.len() / words;
+            // The last two of the constants.
+            let constants = panel[panel.len() - 2 * width..].chunks_exact(width);
+            for (largest, constants) in largest.iter_mut().zip(constants) {
+                for &bits in constants {
+                    *largest = largest.max(f32::from_bits(bits));
+                }
+            }
+        }
+        Extremes { residual: largest[0], norm: largest[1] }
+    }
+
+    /// The extremes of these candidates and others.
+    pub(crate) fn max(self, other: Extremes) -> Extremes {
+        Extremes { residual: self.residual.max(other.residual), norm: self.norm.max(other.norm) }
+    }
+
+    /// The largest error of similarities with an anchor, beside half of its `length`.
+    pub(crate) fn error(self, anchor: &AnchorConstants) -> f32 {
+        anchor.norm * self.residual + anchor.residual * self.norm
+    }
+
+    /// The length of the longest interval with an anchor.
+    pub(crate) fn longest(self, anchor: &AnchorConstants) -> f32 {
+        anchor.length + 2.0 * self.error(anchor)
+    }
+
+    /// About how much shorter the intervals of 16-bit integers would be than those of `format`: the share of the doubtful
+    /// pairs that would be left to them.
+    pub(crate) fn int16_share(self, format: Format, anchors: &[AnchorConstants], dim: usize) -> f64 {
+        if format == Format::Float32 {
+            return 1.0;
+        }
+        let (mut here, mut int16) = (0.0, 0.0);
+        for anchor in anchors {
+            here += self.error(anchor);
+            int16 += 2.0 * anchor.norm * self.norm * int16_residual(dim) + anchor.length;
+        }
+        f64::from(int16 / here)
+    }
+
+    /// About how much shorter the intervals of `f32` would be, whose error is `float_bound`.
+    pub(crate) fn float32_share(self, format: Format, anchors: &[AnchorConstants], float_bound: f32) -> f64 {
+        if format == Format::Float32 {
+            return 1.0;
+        }
+        let here: f32 = anchors.iter().map(|anchor| self.error(anchor)).sum();
+        f64::from(anchors.len() as f32 * float_bound / here)
+    }
+}
