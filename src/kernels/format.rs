@@ -1,7 +1,7 @@
 //! The formats of a screen: what a word of 32 bits holds, how words are multiplied, and how sums of products become
 //! intervals in which exact similarities lie. Why the intervals hold stands in [`screen`](crate::screen).
 
-use crate::arch::Simd;
+use crate::arch::{Backend, Simd};
 
 use super::screen_tile::AnchorConstants;
 
@@ -28,6 +28,14 @@ impl Format {
     /// How many words a row of `dim` elements has.
     pub(crate) const fn steps(self, dim: usize) -> usize {
         dim.div_ceil(self.per_word())
+    }
+
+    /// How many candidates a panel has.
+    pub(crate) const fn panel_width(self, backend: Backend) -> usize {
+        match self {
+            Format::Int8 | Format::Int16 => backend.traits().integer_width,
+            Format::Float32 => backend.traits().float_width,
+        }
     }
 
     /// How many numbers stand behind the words of each candidate: those of [`CandidateConstants`].

@@ -10,7 +10,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     pub(super) fn screen(&mut self, format: Format) -> Outcome {
         let rows = self.lists.len();
         let (dim, count) = (self.of.candidates.rows.dim(), self.of.candidates.rows.count());
-        let width = self.of.call.backend.traits().panel_width;
+        let width = format.panel_width(self.of.call.backend);
         let fewest = self.lists.first().map_or(0, RowList::fewest_scored);
         let costs = self.exact_costs();
         let mut budget = costs
@@ -44,6 +44,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         let read_first = if next < anchors.count() { self.of.task.rows_read_first(next) } else { &[] };
         PrefetchPlan {
             next_panel,
+            width: format.panel_width(self.of.call.backend),
             panels_left,
             next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
