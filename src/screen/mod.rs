@@ -73,11 +73,11 @@
 //!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
 //!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
 //! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once, as long
-//!    as the block has a budget for that: a fourth of what a product in `f32` takes. From then on a row with a full list
-//!    is given up, and exact tiles take over from that candidate on. Where it is cheaper they do for the whole block (all
-//!    rows alike, say): compared whenever rows were given up, and again with the lengths of the lists at the end. The
-//!    pairs on the lists stay as they are, but for those that lie behind the candidate where the tiles begin. So whatever
-//!    the rows hold, and in whatever order, little is done in vain before the tiles.
+//!    as the block has a [budget](budget) for that: a fourth of what a product in `f32` takes. From then on a row with a
+//!    full list is given up, and exact tiles take over from that candidate on, or from the first one where that is cheaper
+//!    than the pairs on its list. Where it is cheaper they do for the whole block (all rows alike, say): compared at the
+//!    checkpoints ([`cost`]), and again with the lengths of the lists at the end. So whatever the rows hold, and in
+//!    whatever order, little is done in vain before the tiles.
 //! 4. The positive itself falls into its own window. It is dropped by index.
 //!
 //! # What was tried
