@@ -6,7 +6,7 @@ use super::cost::{exact_tile_cost, survivor_cost};
 /// may take this share of what a product in `f32` takes. What is given up then has cost little beside computing all pairs.
 const SINGLE_SHARE: f64 = 0.25;
 
-/// How many rows of a block take as long alone, in tiles, as one of them.
+/// An exact tile has several anchors, so that a row that is computed alone takes as long as this many rows together.
 const ROWS_ALONE: usize = 3;
 
 /// What computing pairs of a block exactly costs, one by one and in tiles.

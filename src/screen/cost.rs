@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! this screen     (n - t) c + max(d - s, 0) p
-//! a finer one     n c' + (1 + d f) p                 if that and all screens so far stay below 1.1 n
+//! a finer one     n c' + (1 + d f) p                 if n c' + (what was screened so far) <= 1.1 n
 //! exact tiles     (n - t) e + min(l p, t e)          the last term is t e where rows of the block were given up
 //! ```
 //!

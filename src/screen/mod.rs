@@ -33,8 +33,9 @@
 //! Let w be the closest negative by the exact rule. Fact 1 does not rule it out, as it qualifies. Fact 3 does not rule
 //! it out either: b never exceeds the exact similarity of some qualifying pair, hence never that of w. So w is in the
 //! window whenever it is looked at, however far b has risen, and is put on the row's [`Shortlist`]. A pair leaves the
-//! list in two ways only: it falls below the window, which w cannot, or it is computed exactly and offered to the
-//! search, which is the exact rule itself. A full list computes pairs until there is room; it drops none. All pairs
+//! list in three ways only: it falls below the window, which w cannot; it is computed exactly and offered to the search,
+//! which is the exact rule itself; or it is left to exact tiles, which compute every pair of the row from some candidate
+//! on. A full list computes pairs until there is room, or gives its row up from the next pair on; it drops none. All pairs
 //! that tie with w are kept for the same reason, so that the lowest index wins wherever it stands. A block of anchors
 //! that waits for a finer screen begins anew with it, with all candidates.
 //!
