@@ -191,7 +191,7 @@ impl Bank {
             threads,
             progress,
         };
-        mine::run(py, &queries, &knowledge, &options, |call| call(Corpus::Bank(&self.read())))
+        mine::run(py, &queries, &knowledge, &options, |_, call| call(Corpus::Bank(&self.read())))
     }
 }
 

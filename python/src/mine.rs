@@ -7,7 +7,6 @@ use numpy::{Element, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use crate::arrays::Rows;
@@ -16,7 +15,7 @@ use crate::errors::{of_all_rows, refused};
 use crate::excluded::Labels;
 use crate::lists::{Lists, Meaning, Shape};
 use crate::loss::{check_dim, negatives_from};
-use crate::pools::Resources;
+use crate::pools::{Resources, with_workspace};
 
 /// About how long a piece of the queries takes. A call ends at most a few times later than a signal arrives.
 const PIECE: Duration = Duration::from_millis(150);
@@ -200,6 +199,7 @@ impl<'a> Corpus<'a> {
 #[derive(Clone, Copy)]
 struct Call<'a> {
     miner: Miner,
+    resources: &'a Resources,
     queries: &'a [f32],
     dim: usize,
     corpus: Corpus<'a>,
@@ -276,7 +276,8 @@ impl<'a> Call<'a> {
         };
         let needs_function = labels.is_some() || self.duplicates.is_some();
         let batch = if needs_function { batch.exclude_where(&excludes) } else { batch };
-        let mined = self.miner.mine(batch, workspace).map_err(|error| of_all_rows(error, first))?;
+        let mined = self.resources.install(|| self.miner.mine(batch, workspace));
+        let mined = mined.map_err(|error| of_all_rows(error, first))?;
         places.write(first, mined);
         Ok(())
     }
@@ -314,24 +315,25 @@ impl Places<'_> {
         for (query, list) in mined.rows().enumerate() {
             let query = first + query;
             self.counts[query] = list.len() as i64;
-            let place = query * self.k;
+            let places = query * self.k..(query + 1) * self.k;
+            let (indices, similarities) = (&mut self.indices[places.clone()], &mut self.similarities[places]);
             for (rank, neighbour) in list.iter().enumerate() {
-                self.indices[place + rank] = neighbour.index as i64;
-                self.similarities[place + rank] = neighbour.similarity;
+                (indices[rank], similarities[rank]) = (neighbour.index as i64, neighbour.similarity);
             }
+            indices[list.len()..].fill(-1);
+            similarities[list.len()..].fill(f32::NAN);
         }
     }
 }
 
-/// An array of m rows of k places, all of them `value`. NumPy says so where there is no memory.
-fn filled<'py, T: Element>(
-    py: Python<'py>,
-    shape: (usize, usize),
-    value: impl IntoPyObject<'py>,
-) -> PyResult<Bound<'py, PyArray2<T>>> {
-    static FULL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let full = FULL.import(py, "numpy", "full")?;
-    Ok(full.call1((shape, value, T::get_dtype(py)))?.cast_into()?)
+/// An array of m rows of k places. Of a large one NumPy says where there is no memory for it.
+fn places<'py, T: Element>(py: Python<'py>, rows: usize, k: usize) -> PyResult<Bound<'py, PyArray2<T>>> {
+    const LARGE: usize = 1 << 24;
+    if rows.saturating_mul(k) < LARGE {
+        return Ok(PyArray2::zeros(py, [rows, k], false));
+    }
+    let zeros = py.import("numpy")?.getattr("zeros")?;
+    Ok(zeros.call1(((rows, k), T::get_dtype(py)))?.cast_into()?)
 }
 
 /// Mines queries against candidates, which `with_corpus` lends without the GIL.
@@ -340,13 +342,12 @@ pub(crate) fn run<'py>(
     queries: &Rows<'py>,
     knowledge: &Knowledge<'py>,
     options: &Options<'_>,
-    with_corpus: impl FnOnce(&mut dyn FnMut(Corpus<'_>) -> PyResult<()>) -> PyResult<()> + Send,
+    with_corpus: impl FnOnce(&Resources, &mut dyn FnMut(Corpus<'_>) -> PyResult<()>) -> PyResult<()> + Send,
 ) -> PyResult<Mined> {
     let resources = Resources::new(py, options.threads)?;
     let miner = options.miner(&resources)?;
     let (rows, dim) = (queries.count(), queries.dim());
-    let indices = filled::<i64>(py, (rows, miner.k), -1)?;
-    let similarities = filled::<f32>(py, (rows, miner.k), f32::NAN)?;
+    let (indices, similarities) = (places::<i64>(py, rows, miner.k)?, places::<f32>(py, rows, miner.k)?);
     let counts = PyArray1::<i64>::zeros(py, rows, false);
     let (mut indices_out, mut similarities_out, mut counts_out) =
         (indices.readwrite(), similarities.readwrite(), counts.readwrite());
@@ -359,10 +360,12 @@ pub(crate) fn run<'py>(
     let bar = Progress::new(py, options.progress, rows)?;
     let (queries, knowledge) = (queries.data(), knowledge.parts());
     let mut between = |done: usize| Python::attach(|py| bar.show(py, done).and_then(|()| py.check_signals()));
-    resources.run_with_workspace(py, |workspace| {
-        with_corpus(&mut |corpus| {
+    // Python looks at signals on its own thread alone: only the pieces run in the pool.
+    with_workspace(py, |workspace| {
+        with_corpus(&resources, &mut |corpus| {
             let duplicates = knowledge.distinct.then(|| Duplicates::among(corpus.rows(), dim));
-            let call = Call { miner, queries, dim, corpus, knowledge, duplicates: duplicates.as_ref() };
+            let call =
+                Call { miner, resources: &resources, queries, dim, corpus, knowledge, duplicates: duplicates.as_ref() };
             call.mine(workspace, &mut places, &mut between)
         })
     })?;
@@ -452,13 +455,12 @@ pub(crate) fn mine<'py>(
         progress,
     };
     let (rows, dim, count) = (corpus.data(), corpus.dim(), queries.count());
-    run(py, &queries, &knowledge, &options, |call| {
+    run(py, &queries, &knowledge, &options, |resources, call| {
         if count.saturating_mul(rows.len()) <= SMALL {
             return call(Corpus::Rows(rows));
         }
         // Several pieces prepare the corpus once.
-        let threads = if threads > 1 { hardneg::Threads::Rayon } else { hardneg::Threads::Serial };
-        let bank = BankOptions::new().threads(threads).build(rows, dim).map_err(refused)?;
-        call(Corpus::Bank(&bank))
+        let bank = BankOptions::new().threads(resources.threads());
+        call(Corpus::Bank(&resources.install(|| bank.build(rows, dim)).map_err(refused)?))
     })
 }

@@ -20,7 +20,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A workspace for a call, and the threads that it runs on.
+/// The threads that a call runs on.
 pub(crate) struct Resources {
     pool: Option<Arc<ThreadPool>>,
 }
@@ -41,25 +41,35 @@ impl Resources {
         if self.pool.is_some() { Threads::Rayon } else { Threads::Serial }
     }
 
-    /// Runs `work` without the GIL, on a thread of the pool if there is one.
-    pub(crate) fn run<T: Send>(&self, py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
-        py.detach(|| match &self.pool {
+    /// Runs `work` on a thread of the pool, if there is one.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.pool {
             Some(pool) => pool.install(work),
             None => work(),
-        })
+        }
     }
 
-    /// [`Resources::run`] with a workspace, which goes back for the next call.
+    /// [`Resources::install`] without the GIL.
+    pub(crate) fn run<T: Send>(&self, py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+        py.detach(|| self.install(work))
+    }
+
+    /// [`Resources::run`] with a workspace.
     pub(crate) fn run_with_workspace<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut Workspace) -> T + Send,
     ) -> T {
-        let mut workspace = lock(&WORKSPACES).pop().unwrap_or_default();
-        let result = self.run(py, || work(&mut workspace));
-        lock(&WORKSPACES).push(workspace);
-        result
+        with_workspace(py, |workspace| self.install(|| work(workspace)))
     }
+}
+
+/// Runs `work` without the GIL on the calling thread, with a workspace, which goes back for the next call.
+pub(crate) fn with_workspace<T: Send>(py: Python<'_>, work: impl FnOnce(&mut Workspace) -> T + Send) -> T {
+    let mut workspace = lock(&WORKSPACES).pop().unwrap_or_default();
+    let result = py.detach(|| work(&mut workspace));
+    lock(&WORKSPACES).push(workspace);
+    result
 }
 
 /// The pools of this process.
