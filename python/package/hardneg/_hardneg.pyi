@@ -1,8 +1,21 @@
 from collections.abc import Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Bank",
+    "Mined",
+    "TripletLossGradients",
+    "TripletLossResult",
+    "backend",
+    "cosine_similarity",
+    "mine",
+    "original_triplet_loss",
+    "triplet_loss",
+    "triplet_loss_and_gradients",
+]
 
 _Rule = Literal["below", "at-or-below", "at_or_below", "any"]
 _Reduction = Literal["sum", "mean"]
@@ -41,6 +54,7 @@ class TripletLossResult:
     @property
     def closest_index(self) -> NDArray[np.int64]: ...
 
+@final
 class TripletLossGradients(TripletLossResult):
     @property
     def anchor_gradients(self) -> NDArray[np.float32]: ...
@@ -49,6 +63,7 @@ class TripletLossGradients(TripletLossResult):
     @property
     def candidate_gradients(self) -> NDArray[np.float32] | None: ...
 
+@final
 class Mined:
     @property
     def indices(self) -> NDArray[np.int64]: ...
@@ -57,6 +72,7 @@ class Mined:
     @property
     def counts(self) -> NDArray[np.int64]: ...
 
+@final
 class Bank:
     def __new__(
         cls, rows: ArrayLike, *, screens: _Screen | Sequence[_Screen] | None = None, threads: int = 1
