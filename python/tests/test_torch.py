@@ -69,6 +69,19 @@ def test_the_loss_is_that_of_numpy():
     np.testing.assert_array_equal(pair[1].grad.numpy(), expected.positive_gradients)
 
 
+def test_further_negatives():
+    pair, further = rows(30, 16, 14), rows(20, 16, 15)[0]
+    loss = ModifiedTripletLoss(0.5)(*pair, further=further)
+    loss.backward()
+    candidates = np.concatenate([pair[1].detach().numpy(), further.detach().numpy()])
+    own = pair[0].detach().numpy()
+    expected = hardneg.triplet_loss_and_gradients(own, np.arange(30), candidates=candidates, margin=0.5)
+    assert loss.item() == np.float32(expected.loss)
+    np.testing.assert_array_equal(pair[0].grad.numpy(), expected.anchor_gradients)
+    both = np.concatenate([pair[1].grad.numpy(), further.grad.numpy()])
+    np.testing.assert_array_equal(both, expected.candidate_gradients)
+
+
 def test_gradients_of_one_side_and_of_none():
     anchors, positives = rows(20, 8, 3)
     ModifiedTripletLoss()(anchors, positives.detach()).backward()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,16 +31,22 @@ def _triplet_loss(
     threads: int,
     with_gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss, and its gradients, which are empty unless they are wanted."""
+    """The loss, and its gradients, which are empty unless they are wanted.
+
+    There are at least as many positives as anchors; those beyond are negatives of all anchors.
+    """
     options: dict[str, Any] = {"margin": margin, "negatives": negatives, "reduction": reduction}
     options["labels"] = None if labels is None else labels.numpy(force=True)
     options["threads"] = threads or torch.get_num_threads()
     rows = anchors.numpy(force=True), positives.numpy(force=True)
+    if len(positives) > len(anchors):
+        rows, options["candidates"] = (rows[0], np.arange(len(anchors))), rows[1]
     if not with_gradients:
         loss = hardneg.triplet_loss(*rows, **options).loss
         return torch.tensor(loss, dtype=torch.float32), anchors.new_empty(0), anchors.new_empty(0)
     result = hardneg.triplet_loss_and_gradients(*rows, **options)
-    gradients = torch.from_numpy(result.anchor_gradients), torch.from_numpy(result.positive_gradients)
+    by_positives = result.positive_gradients if result.candidate_gradients is None else result.candidate_gradients
+    gradients = torch.from_numpy(result.anchor_gradients), torch.from_numpy(by_positives)
     return torch.tensor(result.loss, dtype=torch.float32), *gradients
 
 
@@ -102,8 +109,9 @@ class ModifiedTripletLoss(torch.nn.Module):
         threads: How many threads may be used; None for as many as PyTorch uses.
 
     Call it with anchors and positives, (m, dim) each, row i of one belonging to row i of the other; every other row of
-    the positives is a negative, unless `labels` (m integers) has the label of the anchor there. Rows need not be
-    normalised. Tensors of other floating-point types are computed in float32. Returns the loss, a float32 scalar.
+    the positives is a negative, unless `labels` (m integers) has the label of the anchor there. `further` (l, dim) are
+    rows that are negatives of every anchor; they have no labels. Rows need not be normalised. Tensors of other
+    floating-point types are computed in float32. Returns the loss, a float32 scalar.
 
     The choice of the closest negatives is a constant for the derivative. There is no second derivative.
     """
@@ -125,8 +133,16 @@ class ModifiedTripletLoss(torch.nn.Module):
             raise ValueError(f"threads: expected at least 1, got {threads}")
         self.margin, self.negatives, self.reduction, self.threads = float(margin), negatives, reduction, threads
 
-    def forward(self, anchors: Tensor, positives: Tensor, labels: Tensor | None = None) -> Tensor:
-        _check_device(anchors, positives, labels)
+    def forward(
+        self, anchors: Tensor, positives: Tensor, labels: Tensor | None = None, *, further: Tensor | None = None
+    ) -> Tensor:
+        _check_device(anchors, positives, labels, further)
+        if anchors.shape != positives.shape:
+            raise ValueError(f"positives: expected the shape {tuple(anchors.shape)}, got {tuple(positives.shape)}")
+        if further is not None:
+            if labels is not None:
+                raise ValueError("labels and further: expected one of them")
+            positives = torch.cat([positives, further])
         wanted = torch.is_grad_enabled() and (anchors.requires_grad or positives.requires_grad)
         rows = anchors.to(torch.float32), positives.to(torch.float32)
         options = (self.margin, self.negatives, self.reduction, self.threads or 0, wanted)
