@@ -12,6 +12,7 @@
 
 pub mod mine;
 pub mod npy;
+mod numbers;
 mod options;
 mod output;
 mod pairs;

@@ -102,12 +102,17 @@ fn library(miner: Miner, known: KnownPositives<'_>) -> Vec<Vec<Neighbour>> {
     mined.rows().map(<[Neighbour]>::to_vec).collect()
 }
 
+/// A float as tables have it, in which nobody sees an integer.
+fn float(value: f32) -> String {
+    if value.fract() == 0.0 { format!("{value:.1}") } else { value.to_string() }
+}
+
 /// The table of lists.
 fn table(lists: &[Vec<Neighbour>]) -> String {
     let mut table = "query,rank,index,similarity\n".to_owned();
     for (query, list) in lists.iter().enumerate() {
         for (rank, Neighbour { index, similarity }) in list.iter().enumerate() {
-            table += &format!("{query},{},{index},{similarity}\n", rank + 1);
+            table += &format!("{query},{},{index},{}\n", rank + 1, float(*similarity));
         }
     }
     table
@@ -167,7 +172,7 @@ fn lists_are_those_of_the_library_in_every_format() {
         .map(|(query, list)| {
             let joined = |text: Vec<String>| text.join(",");
             let indices = joined(list.iter().map(|found| found.index.to_string()).collect());
-            let scores = joined(list.iter().map(|found| found.similarity.to_string()).collect());
+            let scores = joined(list.iter().map(|found| float(found.similarity)).collect());
             format!("{{\"query\":{query},\"negatives\":[{indices}],\"scores\":[{scores}]}}\n")
         })
         .collect();

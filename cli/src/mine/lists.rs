@@ -9,6 +9,7 @@ use csv::Writer;
 use hardneg::Neighbour;
 use npyz::WriterBuilder;
 
+use crate::numbers::Float;
 use crate::output::Output;
 
 /// Writes a line for each neighbour, with floats that read back to the same bits.
@@ -18,7 +19,7 @@ pub(crate) fn write_table<'a>(output: &Output, rows: impl Iterator<Item = &'a [N
         writer.write_record(["query", "rank", "index", "similarity"])?;
         for (query, row) in rows.enumerate() {
             for (rank, Neighbour { index, similarity }) in (1_usize..).zip(row) {
-                let fields = [query.to_string(), rank.to_string(), index.to_string(), similarity.to_string()];
+                let fields = [query.to_string(), rank.to_string(), index.to_string(), Float(*similarity).to_string()];
                 writer.write_record(fields)?;
             }
         }
@@ -75,7 +76,7 @@ pub(crate) fn write_lines<'a>(output: &Output, rows: impl Iterator<Item = &'a [N
             write!(out, "{{\"query\":{query},\"negatives\":[")?;
             write_joined(&mut out, row.iter().map(|found| found.index))?;
             write!(out, "],\"scores\":[")?;
-            write_joined(&mut out, row.iter().map(|found| found.similarity))?;
+            write_joined(&mut out, row.iter().map(|found| Float(found.similarity)))?;
             writeln!(out, "]}}")?;
         }
         out.flush()

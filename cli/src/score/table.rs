@@ -5,6 +5,7 @@ use std::fs::File;
 use csv::{Error, Writer};
 use hardneg::RowStats;
 
+use crate::numbers::Float;
 use crate::output::Output;
 
 const HEADER: [&str; 6] = ["row", "positive", "mean_negative", "closest_negative", "closest_index", "loss"];
@@ -28,10 +29,10 @@ fn record(row: usize, stats: &RowStats, margin: f32) -> [String; 6] {
     let closest = stats.closest_negative();
     [
         row.to_string(),
-        stats.positive().to_string(),
-        stats.mean_negative().map_or_else(String::new, |mean| mean.to_string()),
-        closest.map_or_else(String::new, |closest| closest.similarity().to_string()),
+        Float(stats.positive()).to_string(),
+        stats.mean_negative().map_or_else(String::new, |mean| Float(mean).to_string()),
+        closest.map_or_else(String::new, |closest| Float(closest.similarity()).to_string()),
         closest.map_or_else(String::new, |closest| closest.index().to_string()),
-        (stats.mean_term(margin) + stats.closest_term(margin)).to_string(),
+        Float(stats.mean_term(margin) + stats.closest_term(margin)).to_string(),
     ]
 }
