@@ -12,16 +12,19 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    /// `threads` threads, or one for each core.
+    /// `threads` threads, or one for each core; where the system has none to give and nobody asked for them, the calling
+    /// one.
     #[cfg(feature = "rayon")]
     pub(crate) fn new(threads: Option<u16>) -> Result<Pool, String> {
-        // Rayon takes 0 for the number of cores.
-        let threads = usize::from(threads.unwrap_or(0));
-        if threads == 1 {
-            return Ok(Pool::Serial);
+        let build = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        match threads {
+            Some(1) => Ok(Pool::Serial),
+            Some(threads) => {
+                build(threads.into()).map(Pool::Rayon).map_err(|error| format!("--threads {threads}: {error}"))
+            }
+            // Rayon takes 0 for the number of cores.
+            None => Ok(build(0).map_or(Pool::Serial, Pool::Rayon)),
         }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map(Pool::Rayon).map_err(|error| format!("--threads {threads}: {error}"))
     }
 
     /// One thread: there are no others without rayon.

@@ -69,11 +69,13 @@ pub struct Args {
     /// Mine so many times, and report the median time
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,
-    /// Write a table with the header `query,rank,index,similarity`, ranks from 1 on
+    /// Write a table with the header `query,rank,index,similarity`, ranks from 1 on; - is the standard output, and the
+    /// report goes to the standard error then
     #[arg(long, value_name = "OUT.csv")]
     pub out: Option<PathBuf>,
-    /// Write PREFIX_indices.npy (i64, -1 where there is no negative) and PREFIX_similarities.npy (f32, NaN there), a
-    /// row of k elements for each query
+    /// Write PREFIX_indices.npy (i64) and PREFIX_similarities.npy (f32), a row of k elements for each query. Where a query
+    /// has fewer negatives, the rest of its row is -1 and NaN: leave these out before you index with them, as NumPy
+    /// takes -1 for the last row
     #[arg(long, value_name = "PREFIX")]
     pub npy: Option<PathBuf>,
     /// Write a line {"query":..,"negatives":[..],"scores":[..]} for each query

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use hardneg::{Error, Neighbour, Side};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::pool::Pool;
 use crate::rows::RowFile;
 pub use args::Args;
@@ -72,18 +72,20 @@ impl Outputs {
         report: &Report,
         rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
     ) -> Result<(), String> {
-        let Outputs { table, arrays, lines } = self;
-        if let Some(table) = &table {
+        let Outputs { mut table, mut arrays, mut lines } = self;
+        if let Some(table) = &mut table {
             lists::write_table(table, rows.clone())?;
         }
-        if let Some(arrays) = &arrays {
+        if let Some(arrays) = &mut arrays {
             lists::write_arrays(arrays, rows.clone(), report.queries, args.k.get())?;
         }
-        if let Some(lines) = &lines {
+        if let Some(lines) = &mut lines {
             lists::write_lines(lines, rows)?;
         }
-        report.print()?;
-        table.into_iter().chain(arrays.into_iter().flatten()).chain(lines).try_for_each(Output::keep)
+        let to = output::report_to(table.iter().chain(arrays.iter().flatten()).chain(&lines));
+        // Before the report: what was computed stays, also where nobody can be told of it.
+        output::keep_all(table.into_iter().chain(arrays.into_iter().flatten()).chain(lines))?;
+        report.print(to)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use hardneg::{Backend, Neighbour, Screen};
 
 use super::pieces::{Job, Mined};
-use crate::report::{milliseconds, print_lines};
+use crate::report::{To, milliseconds, print_lines};
 
 /// Everything that is printed.
 pub struct Report {
@@ -62,8 +62,8 @@ impl Report {
         }
     }
 
-    /// Prints to the standard output.
-    pub fn print(&self) -> Result<(), String> {
+    /// Prints it.
+    pub fn print(&self, to: To) -> Result<(), String> {
         let (prepare, seconds) = (milliseconds(self.prepare), milliseconds(self.seconds));
         let survivors = format!("{:.1}", self.survivors_per_query);
         let mut lines: Vec<(&str, &dyn Display)> = vec![
@@ -89,7 +89,7 @@ impl Report {
         if let Some(peak) = &peak {
             lines.push(("peak_memory_bytes", peak));
         }
-        print_lines(&lines)
+        print_lines(to, &lines)
     }
 }
 

@@ -37,7 +37,8 @@ pub struct Args {
     // More than these help nowhere, and soon more than the system can start, which ends the process.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Write the numbers of every row to this file
+    /// Write the numbers of every row to this file; - is the standard output, and the report goes to the standard error
+    /// then
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,
     /// The positives are the rows of this file, row i that of anchor i: POSITIVES.npy holds negatives alone

@@ -1,8 +1,7 @@
 //! The gradients of the loss, as `.npy` files of the shapes of the embeddings.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder;
@@ -36,16 +35,14 @@ pub(crate) fn zeros(work: &Work<'_>) -> Values {
 }
 
 /// Writes the sides that there are files for, in rows of `dim` elements.
-pub(crate) fn write(files: &[Output], values: &Values, dim: usize) -> Result<(), String> {
-    files.iter().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
+pub(crate) fn write(files: &mut [Output], values: &Values, dim: usize) -> Result<(), String> {
+    files.iter_mut().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
 }
 
-fn write_rows(file: &File, values: &[f32], dim: usize) -> io::Result<()> {
-    let mut buffer = BufWriter::new(file);
+fn write_rows(file: &mut dyn Write, values: &[f32], dim: usize) -> io::Result<()> {
     let shape = [values.len() / dim, dim].map(|size| size as u64);
     let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
-    let mut writer = options.writer(&mut buffer).begin_nd()?;
+    let mut writer = options.writer(file).begin_nd()?;
     writer.extend(values)?;
-    writer.finish()?;
-    buffer.flush()
+    writer.finish()
 }

@@ -22,7 +22,7 @@ use hardneg::{Error, RowStats, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::npy::{self, Embeddings};
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::pool::Pool;
 pub use args::Args;
 use chunks::Work;
@@ -74,15 +74,17 @@ impl Outputs {
         stats: &[RowStats],
         gradients: Option<&Values>,
     ) -> Result<(), String> {
-        let Outputs { table, gradients: files } = self;
-        if let Some(table) = &table {
+        let Outputs { mut table, gradients: mut files } = self;
+        if let Some(table) = &mut table {
             table::write(table, stats, args.margin)?;
         }
-        if let Some((files, values)) = files.as_ref().zip(gradients) {
+        if let Some((files, values)) = files.as_mut().zip(gradients) {
             gradients::write(files, values, report.dim)?;
         }
-        report.print()?;
-        table.into_iter().chain(files.into_iter().flatten()).try_for_each(Output::keep)
+        let to = output::report_to(table.iter().chain(files.iter().flatten()));
+        // Before the report: what was computed stays, also where nobody can be told of it.
+        output::keep_all(table.into_iter().chain(files.into_iter().flatten()))?;
+        report.print(to)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use hardneg::{Backend, Loss, Screen, Screening};
 
-use crate::report::{milliseconds, print_lines};
+use crate::report::{To, milliseconds, print_lines};
 
 /// Everything that is printed.
 pub struct Report {
@@ -31,8 +31,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints to the standard output.
-    pub fn print(&self) -> Result<(), String> {
+    /// Prints it.
+    pub fn print(&self, to: To) -> Result<(), String> {
         let Report { loss, seconds, .. } = self;
         let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates, loss.zero_positives].iter().flatten().sum();
         let (survivors, screened) = (self.survivors_per_row(), self.screened_rows());
@@ -61,7 +61,7 @@ impl Report {
         if let Some(with_gradients) = &with_gradients {
             lines.push(("milliseconds_with_gradients", with_gradients));
         }
-        print_lines(&lines)
+        print_lines(to, &lines)
     }
 
     fn survivors_per_row(&self) -> String {

@@ -1,27 +1,28 @@
 //! One line a row, with floats that read back to the same bits.
 
-use std::fs::File;
+use std::io::{self, Write};
 
-use csv::{Error, Writer};
+use csv::Writer;
 use hardneg::RowStats;
 
 use crate::numbers::Float;
 use crate::output::Output;
+use crate::records;
 
 const HEADER: [&str; 6] = ["row", "positive", "mean_negative", "closest_negative", "closest_index", "loss"];
 
 /// Replaces the contents of the file by the rows.
-pub(crate) fn write(output: &Output, rows: &[RowStats], margin: f32) -> Result<(), String> {
+pub(crate) fn write(output: &mut Output, rows: &[RowStats], margin: f32) -> Result<(), String> {
     output.replace(|file| write_rows(file, rows, margin))
 }
 
-fn write_rows(file: &File, rows: &[RowStats], margin: f32) -> Result<(), Error> {
+fn write_rows(file: &mut dyn Write, rows: &[RowStats], margin: f32) -> io::Result<()> {
     let mut writer = Writer::from_writer(file);
-    writer.write_record(HEADER)?;
+    records::write(&mut writer, HEADER)?;
     for (row, stats) in rows.iter().enumerate() {
-        writer.write_record(record(row, stats, margin))?;
+        records::write(&mut writer, record(row, stats, margin))?;
     }
-    Ok(writer.flush()?)
+    writer.flush()
 }
 
 /// The fields of a row; those of an absent mean or closest negative are empty.

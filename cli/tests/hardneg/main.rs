@@ -2,4 +2,5 @@
 
 mod common;
 mod numbers;
+mod outputs;
 mod subcommands;
