@@ -1,7 +1,7 @@
 //! The options of `mine`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::value_parser;
 use hardneg::{Backend, Miner, Negatives, Screen, Threads};
@@ -11,7 +11,8 @@ use crate::options::{self, named};
 /// The hardest negatives of each query: the passages of a corpus that are most similar to it and qualify
 #[derive(clap::Args)]
 pub struct Args {
-    /// The queries: a 2-D array of little-endian f32 or f16 in C order, in an .npy file or alone in an .npz archive
+    /// The queries: a 2-D array of floats of 16, 32 or 64 bits in an .npy file or an .npz archive, a pipe, or - for the
+    /// standard input. FILE.npz:NAME is one array of an archive, otherwise the only 2-D one of numbers is read
     #[arg(value_name = "QUERIES.npy")]
     pub queries: PathBuf,
     /// The corpus, in which the negatives are found
@@ -84,6 +85,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The files that are read.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        [&self.queries, &self.corpus].into_iter().chain(&self.positives).map(PathBuf::as_path)
+    }
+
     /// The options as the library takes them.
     pub fn miner(&self, threads: Threads) -> Miner {
         let mut miner = Miner::new()

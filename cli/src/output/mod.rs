@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::input;
 use crate::report::{To, unless_closed};
 use staged::Staged;
 use stream::Stream;
@@ -57,7 +58,8 @@ impl Output {
         inputs: impl IntoIterator<Item = &'a Path>,
         outputs: impl Iterator<Item = &'a Output>,
     ) -> Result<(), String> {
-        let mut taken: Vec<PathBuf> = inputs.into_iter().filter(|path| *path != STANDARD).map(resolved).collect();
+        let inputs = inputs.into_iter().map(input::file_of).filter(|path| path != STANDARD);
+        let mut taken: Vec<PathBuf> = inputs.map(|path| resolved(&path)).collect();
         for output in outputs {
             let path = if output.is_standard() { STANDARD.into() } else { resolved(&output.path) };
             if taken.contains(&path) {

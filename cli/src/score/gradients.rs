@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use npyz::WriterBuilder;
 
 use super::chunks::Work;
+use crate::memory::filled;
 use crate::output::Output;
 
 /// With respect to the anchors, to the candidates, and to positives that are no candidates (nothing, where they are).
@@ -29,9 +30,10 @@ pub(crate) fn open(prefix: &Path, outside: bool) -> Result<Vec<Output>, String> 
 }
 
 /// Room for the gradients of all sides.
-pub(crate) fn zeros(work: &Work<'_>) -> Values {
+pub(crate) fn zeros(work: &Work<'_>) -> Result<Values, String> {
     let outside = work.positives.map_or(0, |positives| positives.values.len());
-    [work.anchors.values.len(), work.candidates.values.len(), outside].map(|length| vec![0.0; length])
+    let room = |length| filled(length, 0.0, "elements of gradients");
+    Ok([room(work.anchors.values.len())?, room(work.candidates.values.len())?, room(outside)?])
 }
 
 /// Writes the sides that there are files for, in rows of `dim` elements.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use hardneg::{Backend, Loss, Screen, Screening};
 
 use crate::report::{To, milliseconds, print_lines};
+use crate::rows::Converted;
 
 /// Everything that is printed.
 pub struct Report {
@@ -24,6 +25,8 @@ pub struct Report {
     pub screening: Screening,
     /// How many threads there were.
     pub threads: usize,
+    /// What of the files was converted.
+    pub converted: Converted,
     /// The median time of a forward pass.
     pub seconds: f64,
     /// The median time of a forward and a backward pass, where there was a backward pass.
@@ -61,6 +64,7 @@ impl Report {
         if let Some(with_gradients) = &with_gradients {
             lines.push(("milliseconds_with_gradients", with_gradients));
         }
+        lines.extend(self.converted.iter().map(|(key, what)| (*key, what as &dyn Display)));
         print_lines(to, &lines)
     }
 

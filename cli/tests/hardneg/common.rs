@@ -52,3 +52,8 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 pub(crate) fn path(folder: &Path, name: &str) -> String {
     folder.join(name).display().to_string()
 }
+/// The value of a printed key.
+pub(crate) fn value<'a>(printed: &'a str, key: &str) -> &'a str {
+    let mut values = printed.lines().filter_map(|line| line.split_once(": ")).filter(|(name, _)| *name == key);
+    values.next().unwrap_or_else(|| panic!("no {key} in:\n{printed}")).1
+}
