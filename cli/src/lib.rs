@@ -10,18 +10,24 @@
 //!
 //! This is a library so that the program's tests and the benchmarks can use parts of it. Nothing in it is a promise.
 
+mod input;
+mod memory;
 pub mod mine;
 pub mod npy;
+mod numbers;
 mod options;
 mod output;
 mod pairs;
 mod pool;
+mod records;
 pub mod report;
 pub mod rows;
 pub mod score;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+pub use input::is_pipe;
 
 use clap::{Parser, Subcommand};
 
@@ -65,12 +71,14 @@ fn parse() -> Result<Option<Args>, String> {
     match Args::try_parse() {
         Ok(args) => Ok(Some(args)),
         Err(error) if error.use_stderr() => Err(one_line(&error.to_string())),
-        Err(help) => {
-            // A reader that has seen enough of the help is no error.
-            let _ = help.print();
-            Ok(None)
-        }
+        Err(help) => print_help(&help).map(|()| None),
     }
+}
+
+/// Prints the help or the version that was asked for.
+pub fn print_help(help: &clap::Error) -> Result<(), String> {
+    let printed = help.print().and_then(|()| io::stdout().flush());
+    report::unless_closed(printed).map_err(|error| format!("standard output: {error}"))
 }
 
 /// What clap says is wrong, which is its first paragraph: what it lists there (missing arguments, possible values) has

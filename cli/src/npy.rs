@@ -1,11 +1,18 @@
-//! Embeddings and labels from `.npy` files: one layout is read, and any other is named in the error rather than
-//! converted, since a silent conversion would change what is measured.
+//! Whole files of embeddings and of labels.
 
-use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 
-use npyz::{Deserialize, NpyFile, NpyHeader, Order};
+use crate::input::{Array, Element, Header, Kind, Wanted};
+use crate::memory::reserved;
+use crate::rows::RowFile;
+
+/// What is read of an archive where no array is named.
+const LABELS: Wanted = Wanted { is_wanted: is_list, name: "one-dimensional array of integers" };
+
+fn is_list(header: &Header) -> bool {
+    header.shape.len() == 1 && header.element.is_integer()
+}
 
 /// A batch of embeddings, one a row, in row-major order.
 pub struct Embeddings {
@@ -17,101 +24,53 @@ pub struct Embeddings {
     pub dim: usize,
 }
 
-/// Reads a 2-D array of little-endian `f32` in C order. The error is one line that begins with the path.
+impl Embeddings {
+    /// All rows of a file.
+    pub(crate) fn of(file: &RowFile) -> Result<Embeddings, String> {
+        Ok(Embeddings { values: file.read()?, rows: file.rows, dim: file.dim })
+    }
+}
+
+/// Reads a 2-D array of floats. The error is one line that begins with the path.
 pub fn read(path: &Path) -> Result<Embeddings, String> {
-    read_file(path, read_rows)
+    Embeddings::of(&RowFile::open(path, false)?)
 }
 
-/// Reads a 1-D array of little-endian `u64` or `i64`, the bits of which are taken as they are. The error is one line
-/// that begins with the path.
+/// Reads a 1-D array of integers of any type: those of 64 bits as their bits are, narrower ones with their sign. The
+/// error is one line that begins with the path.
 pub fn read_labels(path: &Path) -> Result<Vec<u64>, String> {
-    read_file(path, read_words)
+    read_words(path).map_err(|what| format!("{}: {what}", path.display()))
 }
 
-fn read_file<T>(path: &Path, read: fn(&mut BufReader<File>) -> Result<T, String>) -> Result<T, String> {
-    let file = File::open(path).map_err(|error| error.to_string());
-    file.and_then(|file| read(&mut BufReader::new(file))).map_err(|what| format!("{}: {what}", path.display()))
-}
-
-fn read_rows(file: &mut BufReader<File>) -> Result<Embeddings, String> {
-    let npy = NpyFile::new(&mut *file).map_err(describe_header_error)?;
-    let (rows, dim) = shape(npy.header())?;
-    let values = read_values(npy, &format!("{rows} x {dim}"))?;
-    check_end(file, &format!("{rows} x {dim}"))?;
-    Ok(Embeddings { values, rows, dim })
-}
-
-fn read_words(file: &mut BufReader<File>) -> Result<Vec<u64>, String> {
-    let npy = NpyFile::new(&mut *file).map_err(describe_header_error)?;
-    let (descr, shape) = (npy.header().dtype().descr(), npy.header().shape().to_vec());
-    let count = shape.first().copied().unwrap_or_default().to_string();
-    let words = match (descr.as_str(), &shape[..]) {
-        ("'<u8'", [_]) => read_values::<u64>(npy, &count)?,
-        ("'<i8'", [_]) => read_values::<i64>(npy, &count)?.into_iter().map(i64::cast_unsigned).collect(),
-        _ => {
-            return Err(format!(
-                "expected a 1-D array of little-endian u64 or i64 ('<u8', '<i8'), found a {}-D array of {descr} with \
-                 shape {shape:?}",
-                shape.len(),
-            ));
-        }
-    };
-    check_end(file, &count)?;
-    Ok(words)
-}
-
-/// Fails if something follows after the elements of the header, which would be ignored without a word.
-fn check_end(file: &mut impl Read, elements: &str) -> Result<(), String> {
-    match file.read(&mut [0]).map_err(|error| error.to_string())? {
-        0 => Ok(()),
-        _ => Err(format!("there is more data after the {elements} elements of its header")),
+fn read_words(path: &Path) -> Result<Vec<u64>, String> {
+    let array = Array::open(path, LABELS)?;
+    let Header { element, shape, .. } = &array.header;
+    if !is_list(&array.header) {
+        let way = if element.is_integer() { "array.reshape(-1)" } else { "array.astype('int64')" };
+        return Err(format!(
+            "expected a 1-D array of integers, found a {}-D array of {element} with shape {shape:?}: save {way}",
+            shape.len(),
+        ));
     }
-}
-
-/// The parser of the header answers in several lines, of which the first one says it all.
-fn describe_header_error(error: io::Error) -> String {
-    let message = error.to_string();
-    let line = message.lines().next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::InvalidData => format!("not an npy file: {line}"),
-        ErrorKind::UnexpectedEof => "not an npy file: it ends inside its header".to_owned(),
-        _ => message,
+    let count = usize::try_from(shape[0]).unwrap_or(usize::MAX);
+    let (mut labels, mut elements) = (reserved(count, "labels")?, array.elements().map_err(|error| error.to_string())?);
+    let mut word = [0; 8];
+    for _ in 0..count {
+        elements.read_exact(&mut word[..element.size]).map_err(|error| error.to_string())?;
+        labels.push(label(*element, word));
     }
+    Ok(labels)
 }
 
-/// The rows and columns of the only layout that is read.
-fn shape(header: &NpyHeader) -> Result<(usize, usize), String> {
-    let is_little_f32 = header.dtype().descr() == "'<f4'";
-    match *header.shape() {
-        [rows, dim] if is_little_f32 && header.order() == Order::C => sizes(rows, dim),
-        _ => Err(format!(
-            "expected a 2-D array of little-endian f32 ('<f4') in C order, \
-             found a {}-D array of {} with shape {:?} in {:?} order",
-            header.shape().len(),
-            header.dtype().descr(),
-            header.shape(),
-            header.order(),
-        )),
+/// The label in the first bytes of a word.
+fn label(element: Element, mut word: [u8; 8]) -> u64 {
+    if element.is_big_endian {
+        word[..element.size].reverse();
     }
-}
-
-fn sizes(rows: u64, dim: u64) -> Result<(usize, usize), String> {
-    let fits = |&(rows, dim): &(usize, usize)| rows.checked_mul(dim).is_some();
-    let sizes = usize::try_from(rows).ok().zip(usize::try_from(dim).ok());
-    sizes.filter(fits).ok_or_else(|| format!("{rows} x {dim} elements do not fit into memory"))
-}
-
-/// The vector grows with what is there: the header of a truncated file must not decide how much memory is asked for.
-fn read_values<T: Deserialize>(npy: NpyFile<impl Read>, elements: &str) -> Result<Vec<T>, String> {
-    let mut values = Vec::new();
-    for value in npy.data::<T>().map_err(|error| error.to_string())? {
-        match value {
-            Ok(value) => values.push(value),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                return Err(format!("truncated: {} of {elements} elements are there", values.len()));
-            }
-            Err(error) => return Err(error.to_string()),
-        }
+    let shift = 64 - 8 * element.size;
+    let high = u64::from_le_bytes(word) << shift;
+    match element.kind {
+        Kind::Signed => (high.cast_signed() >> shift).cast_unsigned(),
+        _ => high >> shift,
     }
-    Ok(values)
 }

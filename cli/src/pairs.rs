@@ -1,17 +1,21 @@
 //! Tables of pairs of rows of two files, with the header `query,index`.
 
+use std::io::Read;
 use std::path::Path;
+
+use crate::{input, memory};
 
 /// Reads the pairs as compressed lists: for each of so many queries the indices, in the order of the table. The error
 /// is one line that begins with the path.
 pub(crate) fn read(path: &Path, queries: usize, rows: usize) -> Result<(Vec<usize>, Vec<usize>), String> {
-    let pairs = read_pairs(path, queries, rows).map_err(|what| format!("{}: {what}", path.display()))?;
-    Ok(lists(&pairs, queries))
+    let file = input::open_text(path)?;
+    read_pairs(file, queries, rows)
+        .and_then(|pairs| lists(&pairs, queries))
+        .map_err(|what| format!("{}: {what}", path.display()))
 }
 
-fn read_pairs(path: &Path, queries: usize, rows: usize) -> Result<Vec<(usize, usize)>, String> {
-    let mut table =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(|error| error.to_string())?;
+fn read_pairs(file: impl Read, queries: usize, rows: usize) -> Result<Vec<(usize, usize)>, String> {
+    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
     let header = table.headers().map_err(|error| error.to_string())?;
     if header != ["query", "index"].as_slice() {
         let found: Vec<&str> = header.iter().take(4).collect();
@@ -25,24 +29,28 @@ fn read_pairs(path: &Path, queries: usize, rows: usize) -> Result<Vec<(usize, us
             let number = record[field].parse::<usize>().ok().filter(|&number| number < end);
             number.ok_or_else(|| format!("line {line}: {what} {:?} is no row number below {end}", &record[field]))
         };
-        pairs.push((number(0, "query", queries)?, number(1, "index", rows)?));
+        let pair = (number(0, "query", queries)?, number(1, "index", rows)?);
+        memory::push(&mut pairs, pair, "pairs")?;
     }
     Ok(pairs)
 }
 
 /// Sorts the pairs by queries.
-fn lists(pairs: &[(usize, usize)], queries: usize) -> (Vec<usize>, Vec<usize>) {
-    let mut offsets = vec![0; queries + 1];
+fn lists(pairs: &[(usize, usize)], queries: usize) -> Result<(Vec<usize>, Vec<usize>), String> {
+    let mut offsets = memory::filled(queries + 1, 0, "offsets")?;
     for &(query, _) in pairs {
         offsets[query + 1] += 1;
     }
     for query in 0..queries {
         offsets[query + 1] += offsets[query];
     }
-    let (mut next, mut indices) = (offsets.clone(), vec![0; pairs.len()]);
-    for &(query, index) in pairs {
-        indices[next[query]] = index;
-        next[query] += 1;
+    // Each list is filled from its end, and its offset, which ends as its begin, counts down.
+    let mut indices = memory::filled(pairs.len(), 0, "pairs")?;
+    for &(query, index) in pairs.iter().rev() {
+        offsets[query + 1] -= 1;
+        indices[offsets[query + 1]] = index;
     }
-    (offsets, indices)
+    offsets.remove(0);
+    offsets.push(pairs.len());
+    Ok((offsets, indices))
 }

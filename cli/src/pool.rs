@@ -12,16 +12,15 @@ pub(crate) enum Pool {
 }
 
 impl Pool {
-    /// `threads` threads, or one for each core.
+    /// `threads` threads, or one for each core; where the system has none to give and nobody asked for them, the calling
+    /// one.
     #[cfg(feature = "rayon")]
     pub(crate) fn new(threads: Option<u16>) -> Result<Pool, String> {
-        // Rayon takes 0 for the number of cores.
-        let threads = usize::from(threads.unwrap_or(0));
-        if threads == 1 {
-            return Ok(Pool::Serial);
+        match threads {
+            Some(1) => Ok(Pool::Serial),
+            Some(threads) => build(threads.into()).map_err(|error| format!("--threads {threads}: {error}")),
+            None => Ok(build(usual_threads()).unwrap_or(Pool::Serial)),
         }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map(Pool::Rayon).map_err(|error| format!("--threads {threads}: {error}"))
     }
 
     /// One thread: there are no others without rayon.
@@ -59,4 +58,26 @@ impl Pool {
             Pool::Rayon(pool) => pool.install(work),
         }
     }
+}
+
+/// The address space of a thread: its stack, and what the system and the allocator keep for it.
+#[cfg(feature = "rayon")]
+const THREAD_SPACE: usize = 9 << 18;
+
+/// A pool, where there is room for its threads. A thread that finds no room for its signals' stack ends the process, so
+/// that the room is sought before.
+#[cfg(feature = "rayon")]
+fn build(threads: usize) -> Result<Pool, String> {
+    let room = Vec::<u8>::new().try_reserve_exact(threads.saturating_mul(THREAD_SPACE));
+    room.map_err(|_| "no memory for their stacks".to_owned())?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map(Pool::Rayon).map_err(|error| error.to_string())
+}
+
+/// As many threads as rayon takes by itself: what its variable of the environment says, or one for each core.
+#[cfg(feature = "rayon")]
+fn usual_threads() -> usize {
+    let said = std::env::var("RAYON_NUM_THREADS").ok().and_then(|number| number.parse().ok());
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    said.filter(|&number| number > 0).unwrap_or_else(cores)
 }

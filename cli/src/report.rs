@@ -3,14 +3,30 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints one `key: value` a line to the standard output. A reader that has seen enough (`hardneg score ... | head -4`)
-/// is no error.
-pub fn print_lines(lines: &[(&str, &dyn Display)]) -> Result<(), String> {
-    let mut out = io::stdout().lock();
+/// Where a report goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The standard output.
+    Output,
+    /// The standard error, where the standard output has a table.
+    Error,
+}
+
+/// Prints one `key: value` a line. A reader that has seen enough (`hardneg score ... | head -4`) is no error.
+pub fn print_lines(to: To, lines: &[(&str, &dyn Display)]) -> Result<(), String> {
+    let (mut out, name): (Box<dyn Write>, _) = match to {
+        To::Output => (Box::new(io::stdout().lock()), "standard output"),
+        To::Error => (Box::new(io::stderr().lock()), "standard error"),
+    };
     let written = lines.iter().try_for_each(|(key, value)| writeln!(out, "{key}: {value}")).and_then(|()| out.flush());
+    unless_closed(written).map_err(|error| format!("{name}: {error}"))
+}
+
+/// No error where the reader of a stream has left.
+pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

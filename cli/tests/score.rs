@@ -260,15 +260,16 @@ fn other_layouts_are_named() {
     let good = write_rows("good.npy", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3);
     let bytes = [0; 48];
     for (name, layout, shape, data, found) in [
-        ("f64.npy", "'descr': '<f8', 'fortran_order': False", "(2, 3)", &bytes[..], "'<f8'"),
-        ("big_endian.npy", "'descr': '>f4', 'fortran_order': False", "(2, 3)", &bytes[..24], "'>f4'"),
-        ("fortran.npy", "'descr': '<f4', 'fortran_order': True", "(2, 3)", &bytes[..24], "Fortran"),
+        ("integers.npy", "'descr': '<i8', 'fortran_order': False", "(2, 3)", &bytes[..], "astype('float32')"),
+        ("halves.npy", "'descr': '<u2', 'fortran_order': False", "(2, 3)", &bytes[..12], "--bf16"),
+        ("objects.npy", "'descr': '|O', 'fortran_order': False", "(2, 3)", &bytes[..], "Python objects"),
+        ("records.npy", "'descr': [('x', '<f4')], 'fortran_order': False", "(2, 3)", &bytes[..24], "records"),
         ("vector.npy", F32, "(6,)", &bytes[..24], "1-D"),
         ("cube.npy", F32, "(1, 2, 3)", &bytes[..24], "3-D"),
-        ("truncated.npy", F32, "(2, 3)", &bytes[..22], "truncated: 5 of 2 x 3"),
-        ("longer.npy", F32, "(2, 3)", &bytes[..25], "more data after the 2 x 3"),
-        ("no_rows.npy", F32, "(0, 3)", &[], "no rows"),
-        ("no_dim.npy", F32, "(2, 0)", &[], "dim"),
+        ("truncated.npy", F32, "(2, 3)", &bytes[..22], "2 x 3 elements of float32, 24 bytes, but 22 bytes follow"),
+        ("longer.npy", F32, "(2, 3)", &bytes[..25], "but 25 bytes follow"),
+        ("no_rows.npy", F32, "(0, 3)", &[], "0 x 3 elements are none"),
+        ("no_dim.npy", F32, "(2, 0)", &[], "2 x 0 elements are none"),
     ] {
         let bad = write_npy(name, layout, shape, data);
         refused(&[&bad, &good], &[name, found]);
@@ -586,13 +587,13 @@ fn files_of_exclusions_that_are_wrong() {
     with(&["--labels", &few], &["five_labels.npy has 5 labels", "six.npy has 6 rows"]);
     with(&["--anchor-labels", &few, "--positive-labels", &labels], &["five_labels.npy has 5 labels"]);
     with(&["--anchor-labels", &labels, "--positive-labels", &few], &["five_labels.npy has 5 labels"]);
-    with(&["--labels", &rows], &["six.npy", "1-D array", "'<f4'", "[6, 2]"]);
-    let narrow = write_npy("narrow.npy", "'descr': '<u4', 'fortran_order': False", "(6,)", &[0; 24]);
-    with(&["--labels", &narrow], &["narrow.npy", "'<u4'"]);
+    with(&["--labels", &rows], &["six.npy", "1-D array", "float32", "[6, 2]"]);
+    let floats = write_npy("floats.npy", "'descr': '<f8', 'fortran_order': False", "(6,)", &[0; 48]);
+    with(&["--labels", &floats], &["floats.npy", "float64", "astype('int64')"]);
     let short = write_npy("short.npy", "'descr': '<u8', 'fortran_order': False", "(6,)", &[0; 40]);
-    with(&["--labels", &short], &["short.npy", "truncated: 5 of 6"]);
+    with(&["--labels", &short], &["short.npy", "promises 6 elements of uint64, 48 bytes, but 40 bytes follow"]);
     let long = write_npy("long.npy", "'descr': '<i8', 'fortran_order': False", "(6,)", &[0; 56]);
-    with(&["--labels", &long], &["long.npy", "more data after the 6 elements"]);
+    with(&["--labels", &long], &["long.npy", "but 56 bytes follow"]);
     with(&["--labels", &temporary("no_labels.npy")], &["no_labels.npy", "No such file"]);
     for (name, text, parts) in [
         ("no_header.csv", "1,2\n", &["expected the header query,index"][..]),

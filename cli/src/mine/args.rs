@@ -1,7 +1,7 @@
 //! The options of `mine`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::value_parser;
 use hardneg::{Backend, Miner, Negatives, Screen, Threads};
@@ -11,7 +11,8 @@ use crate::options::{self, named};
 /// The hardest negatives of each query: the passages of a corpus that are most similar to it and qualify
 #[derive(clap::Args)]
 pub struct Args {
-    /// The queries: a 2-D array of little-endian f32 or f16 in C order, in an .npy file or alone in an .npz archive
+    /// The queries: a 2-D array of floats of 16, 32 or 64 bits in an .npy file or an .npz archive, a pipe, or - for the
+    /// standard input. FILE.npz:NAME is one array of an archive, otherwise the only 2-D one of numbers is read
     #[arg(value_name = "QUERIES.npy")]
     pub queries: PathBuf,
     /// The corpus, in which the negatives are found
@@ -69,11 +70,13 @@ pub struct Args {
     /// Mine so many times, and report the median time
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: NonZeroUsize,
-    /// Write a table with the header `query,rank,index,similarity`, ranks from 1 on
+    /// Write a table with the header `query,rank,index,similarity`, ranks from 1 on; - is the standard output, and the
+    /// report goes to the standard error then
     #[arg(long, value_name = "OUT.csv")]
     pub out: Option<PathBuf>,
-    /// Write PREFIX_indices.npy (i64, -1 where there is no negative) and PREFIX_similarities.npy (f32, NaN there), a
-    /// row of k elements for each query
+    /// Write PREFIX_indices.npy (i64) and PREFIX_similarities.npy (f32), a row of k elements for each query. Where a query
+    /// has fewer negatives, the rest of its row is -1 and NaN: leave these out before you index with them, as NumPy
+    /// takes -1 for the last row
     #[arg(long, value_name = "PREFIX")]
     pub npy: Option<PathBuf>,
     /// Write a line {"query":..,"negatives":[..],"scores":[..]} for each query
@@ -82,6 +85,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The files that are read.
+    pub fn inputs(&self) -> impl Iterator<Item = &Path> {
+        [&self.queries, &self.corpus].into_iter().chain(&self.positives).map(PathBuf::as_path)
+    }
+
     /// The options as the library takes them.
     pub fn miner(&self, threads: Threads) -> Miner {
         let mut miner = Miner::new()

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::Args;
+use crate::memory::{filled, reserved};
 use crate::pairs;
 
 /// The known positives of each query, as compressed lists.
@@ -19,13 +20,13 @@ impl Known {
         match &args.positives {
             Some(path) => Known::read(path, queries, corpus),
             None if args.paired => Known::paired(queries, corpus),
-            None => Ok(Known::none(queries)),
+            None => Known::none(queries),
         }
     }
 
     /// No query has one.
-    pub fn none(queries: usize) -> Known {
-        Known { offsets: vec![0; queries + 1], indices: Vec::new() }
+    pub fn none(queries: usize) -> Result<Known, String> {
+        Ok(Known { offsets: filled(queries + 1, 0, "offsets")?, indices: Vec::new() })
     }
 
     /// Row i of the corpus for query i.
@@ -35,13 +36,22 @@ impl Known {
                 "there are {queries} queries, but the corpus has {corpus} rows: every query needs its positive"
             ));
         }
-        Ok(Known { offsets: (0..=queries).collect(), indices: (0..queries).collect() })
+        let mut offsets = reserved(queries + 1, "offsets")?;
+        let mut indices = reserved(queries, "positives")?;
+        offsets.extend(0..=queries);
+        indices.extend(0..queries);
+        Ok(Known { offsets, indices })
     }
 
     /// Reads a table with the header `query,index`.
     pub(crate) fn read(path: &Path, queries: usize, corpus: usize) -> Result<Known, String> {
         let (offsets, indices) = pairs::read(path, queries, corpus)?;
         Ok(Known { offsets, indices })
+    }
+
+    /// How many positives all queries have.
+    pub(crate) fn len(&self) -> usize {
+        self.indices.len()
     }
 
     /// The positives of one query.

@@ -1,28 +1,29 @@
 //! The lists as a table, as arrays and as lines of JSON.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use csv::Writer;
 use hardneg::Neighbour;
 use npyz::WriterBuilder;
 
+use crate::numbers::Float;
 use crate::output::Output;
+use crate::records;
 
 /// Writes a line for each neighbour, with floats that read back to the same bits.
-pub(crate) fn write_table<'a>(output: &Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
-    output.replace(|file| -> Result<(), csv::Error> {
-        let mut writer = Writer::from_writer(BufWriter::new(file));
-        writer.write_record(["query", "rank", "index", "similarity"])?;
+pub(crate) fn write_table<'a>(output: &mut Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
+    output.replace(|file| {
+        let mut writer = Writer::from_writer(file);
+        records::write(&mut writer, ["query", "rank", "index", "similarity"])?;
         for (query, row) in rows.enumerate() {
             for (rank, Neighbour { index, similarity }) in (1_usize..).zip(row) {
-                let fields = [query.to_string(), rank.to_string(), index.to_string(), similarity.to_string()];
-                writer.write_record(fields)?;
+                let fields = [query.to_string(), rank.to_string(), index.to_string(), Float(*similarity).to_string()];
+                records::write(&mut writer, fields)?;
             }
         }
-        Ok(writer.flush()?)
+        writer.flush()
     })
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn open_arrays(prefix: &Path) -> Result<[Output; 2], String> {
 
 /// Writes the indices and the similarities of `queries` lists, in rows of `k`.
 pub(crate) fn write_arrays<'a>(
-    [indices, similarities]: &[Output; 2],
+    [indices, similarities]: &mut [Output; 2],
     rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
     queries: usize,
     k: usize,
@@ -51,38 +52,35 @@ pub(crate) fn write_arrays<'a>(
 
 /// Writes one array, filled up where a list is short.
 fn write_array<'a, T: npyz::AutoSerialize + Copy>(
-    file: &File,
+    file: &mut dyn Write,
     shape: [u64; 2],
     rows: impl Iterator<Item = &'a [Neighbour]>,
     element: impl Fn(&Neighbour) -> T,
     absent: T,
 ) -> io::Result<()> {
-    let mut buffer = BufWriter::new(file);
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut buffer).begin_nd()?;
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
     for row in rows {
         writer.extend(row.iter().map(&element))?;
         writer.extend((row.len() as u64..shape[1]).map(|_| absent))?;
     }
-    writer.finish()?;
-    buffer.flush()
+    writer.finish()
 }
 
 /// Writes a line of JSON for each query.
-pub(crate) fn write_lines<'a>(output: &Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
-    output.replace(|file| -> io::Result<()> {
-        let mut out = BufWriter::new(file);
+pub(crate) fn write_lines<'a>(output: &mut Output, rows: impl Iterator<Item = &'a [Neighbour]>) -> Result<(), String> {
+    output.replace(|out| {
         for (query, row) in rows.enumerate() {
             write!(out, "{{\"query\":{query},\"negatives\":[")?;
-            write_joined(&mut out, row.iter().map(|found| found.index))?;
+            write_joined(out, row.iter().map(|found| found.index))?;
             write!(out, "],\"scores\":[")?;
-            write_joined(&mut out, row.iter().map(|found| found.similarity))?;
+            write_joined(out, row.iter().map(|found| Float(found.similarity)))?;
             writeln!(out, "]}}")?;
         }
-        out.flush()
+        Ok(())
     })
 }
 
-fn write_joined(out: &mut impl Write, values: impl Iterator<Item = impl std::fmt::Display>) -> io::Result<()> {
+fn write_joined(out: &mut dyn Write, values: impl Iterator<Item = impl std::fmt::Display>) -> io::Result<()> {
     for (at, value) in values.enumerate() {
         write!(out, "{}{value}", if at == 0 { "" } else { "," })?;
     }

@@ -16,9 +16,10 @@ use std::num::NonZeroUsize;
 use hardneg::{Error, Neighbour, Side};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use crate::output::Output;
+use crate::input;
+use crate::output::{self, Output};
 use crate::pool::Pool;
-use crate::rows::RowFile;
+use crate::rows::{self, RowFile};
 pub use args::Args;
 pub use known::Known;
 use pieces::Job;
@@ -30,14 +31,19 @@ const LONG: f64 = 2e10;
 const CHUNK: usize = 1024;
 /// Long work is not split into more calls than a progress bar can show.
 const CALLS: usize = 100;
+/// The bytes that the lists of a call may take, which are beside those of all queries.
+const CALL_LISTS: usize = 1 << 26;
 /// Pieces of the corpus are a multiple of this many rows, if they have as many.
 const PIECE_UNIT: usize = 192;
 
 /// Mines two files.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
-    let job = read(args, &pool)?;
-    let outputs = Outputs::open(args)?;
+    input::check(args.inputs())?;
+    let paths = [Some(&*args.queries), Some(&*args.corpus)];
+    let (files, outputs) = rows::open_all(paths, args.bf16, || Outputs::open(args))?;
+    let [Some(queries), Some(corpus)] = files else { unreachable!("both were opened") };
+    let job = read(args, &pool, &queries, corpus)?;
     let bar = progress_bar(&job);
     let describe = |error: Error| describe(args, error);
     // In the pool as a whole: the way into it is no part of the computation.
@@ -59,9 +65,8 @@ impl Outputs {
         let table = args.out.clone().map(Output::open).transpose()?;
         let arrays = args.npy.as_deref().map(lists::open_arrays).transpose()?;
         let lines = args.jsonl.clone().map(Output::open).transpose()?;
-        let inputs = [Some(&args.queries), Some(&args.corpus), args.positives.as_ref()];
         let outputs = table.iter().chain(arrays.iter().flatten()).chain(&lines);
-        Output::check_distinct(inputs.into_iter().flatten().map(AsRef::as_ref), outputs)?;
+        Output::check_distinct(args.inputs(), outputs)?;
         Ok(Outputs { table, arrays, lines })
     }
 
@@ -72,25 +77,25 @@ impl Outputs {
         report: &Report,
         rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
     ) -> Result<(), String> {
-        let Outputs { table, arrays, lines } = self;
-        if let Some(table) = &table {
+        let Outputs { mut table, mut arrays, mut lines } = self;
+        if let Some(table) = &mut table {
             lists::write_table(table, rows.clone())?;
         }
-        if let Some(arrays) = &arrays {
+        if let Some(arrays) = &mut arrays {
             lists::write_arrays(arrays, rows.clone(), report.queries, args.k.get())?;
         }
-        if let Some(lines) = &lines {
+        if let Some(lines) = &mut lines {
             lists::write_lines(lines, rows)?;
         }
-        report.print()?;
-        table.into_iter().chain(arrays.into_iter().flatten()).chain(lines).try_for_each(Output::keep)
+        let to = output::report_to(table.iter().chain(arrays.iter().flatten()).chain(&lines));
+        // Before the report: what was computed stays, also where nobody can be told of it.
+        output::keep_all(table.into_iter().chain(arrays.into_iter().flatten()).chain(lines))?;
+        report.print(to)
     }
 }
 
-/// Reads the queries and the positives, and opens the corpus.
-fn read(args: &Args, pool: &Pool) -> Result<Job, String> {
-    let queries = RowFile::open(&args.queries, args.bf16)?;
-    let corpus = RowFile::open(&args.corpus, args.bf16)?;
+/// Reads the queries and the positives.
+fn read(args: &Args, pool: &Pool, queries: &RowFile, corpus: RowFile) -> Result<Job, String> {
     if queries.dim != corpus.dim {
         let (of_queries, of_corpus) = (args.queries.display(), args.corpus.display());
         return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
@@ -99,9 +104,12 @@ fn read(args: &Args, pool: &Pool) -> Result<Job, String> {
     let (piece, count) = (piece(args.memory, &corpus), queries.rows);
     let is_long = count as f64 * corpus.rows as f64 * corpus.dim as f64 > LONG;
     let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };
+    let kept = args.k.get().saturating_add(args.skip).min(corpus.rows);
+    let chunk = chunk.min((CALL_LISTS / (kept * size_of::<Neighbour>())).max(1));
+    let converted = rows::converted([("queries_converted", queries), ("corpus_converted", &corpus)]);
     let one_by_one = args.one_by_one.map_or(0, NonZeroUsize::get);
     let (miner, repeat) = (args.miner(pool.threads()), args.repeat);
-    Ok(Job { miner, queries: queries.read()?, count, corpus, known, piece, chunk, repeat, one_by_one })
+    Ok(Job { miner, queries: queries.read()?, count, corpus, known, piece, chunk, converted, repeat, one_by_one })
 }
 
 /// The rows of a piece that takes at most so much memory: its elements, and as many bytes again as the widest screen

@@ -9,8 +9,9 @@ use hardneg::{
 };
 
 use super::known::Known;
+use crate::memory::{filled, reserved};
 use crate::report::median;
-use crate::rows::RowFile;
+use crate::rows::{Converted, RowFile};
 
 /// What to mine.
 pub(crate) struct Job {
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub piece: usize,
     /// The queries of a call.
     pub chunk: usize,
+    /// What of the files was converted.
+    pub converted: Converted,
     pub repeat: NonZeroUsize,
     /// How many queries are mined again, one by one.
     pub one_by_one: usize,
@@ -53,21 +56,20 @@ impl Mined {
 }
 
 /// For each query the closest so far.
-#[derive(Clone)]
 struct Lists {
     neighbours: Vec<Neighbour>,
     counts: Vec<usize>,
     /// The places of each query.
     kept: usize,
+    /// A list before the merger.
+    earlier: Vec<Neighbour>,
 }
 
 impl Lists {
     fn new(queries: usize, kept: usize) -> Result<Lists, String> {
-        let mut neighbours = Vec::new();
-        let room = queries.checked_mul(kept).filter(|&room| neighbours.try_reserve_exact(room).is_ok());
-        let room = room.ok_or_else(|| format!("no memory for {queries} lists of {kept}"))?;
-        neighbours.resize(room, Neighbour::default());
-        Ok(Lists { neighbours, counts: vec![0; queries], kept })
+        let no_memory = |_| format!("no memory for {queries} lists of {kept}");
+        let neighbours = filled(queries.saturating_mul(kept), Neighbour::default(), "").map_err(no_memory)?;
+        Ok(Lists { neighbours, counts: filled(queries, 0, "queries")?, kept, earlier: reserved(kept, "neighbours")? })
     }
 
     fn of(&self, query: usize) -> &[Neighbour] {
@@ -79,10 +81,12 @@ impl Lists {
         self.of(query).get(self.kept - 1).map_or(f32::NEG_INFINITY, |last| last.similarity)
     }
 
-    /// Sets a list to the merger of that of `earlier` and another one.
-    fn merge(&mut self, query: usize, earlier: &Lists, found: &[Neighbour]) {
-        let into = &mut self.neighbours[query * self.kept..][..self.kept];
-        self.counts[query] = Neighbour::merge(earlier.of(query), found, into);
+    /// Merges another list into one.
+    fn merge(&mut self, query: usize, found: &[Neighbour]) {
+        let list = &mut self.neighbours[query * self.kept..][..self.kept];
+        self.earlier.clear();
+        self.earlier.extend_from_slice(&list[..self.counts[query]]);
+        self.counts[query] = Neighbour::merge(&self.earlier, found, list);
     }
 }
 
@@ -105,7 +109,7 @@ impl Job {
         let Miner { k, skip, backend, screen, threads, .. } = self.miner;
         let kept = k.saturating_add(skip).min(self.corpus.rows);
         let mut lists = Lists::new(self.count, kept)?;
-        let mut merged = lists.clone();
+        let mut floors = filled(self.count, f32::NEG_INFINITY, "queries")?;
         let positives = if self.pieces() > 1 { self.similarities_of_positives()? } else { None };
         let mut workspace = Workspace::new();
         let (mut prepare, mut seconds) = (0.0, vec![0.0; self.repeat.get()]);
@@ -124,15 +128,21 @@ impl Job {
             let bank = options.build(&rows[..], self.dim()).map_err(in_file)?;
             prepare += start.elapsed().as_secs_f64();
             let part = Part { job: self, bank: &bank, piece, positives: positives.as_deref() };
+            // Those of the earlier pieces, in every turn.
+            floors.iter_mut().enumerate().for_each(|(query, floor)| *floor = lists.floor(query));
             for (turn, seconds) in seconds.iter_mut().enumerate() {
                 let start = Instant::now();
-                let found = part.mine(&lists, &mut merged, &mut workspace, &done).map_err(describe)?;
+                let keep = |query: usize, list: &[Neighbour]| {
+                    if turn == 0 {
+                        lists.merge(query, list);
+                    }
+                };
+                let found = part.mine(&floors, &mut workspace, &done, keep).map_err(describe)?;
                 *seconds += start.elapsed().as_secs_f64();
                 if turn == 0 {
                     screening += found;
                 }
             }
-            core::mem::swap(&mut lists, &mut merged);
             singles = part.mine_singly(&mut workspace).map_err(describe)?;
         }
         singles.sort_by(f64::total_cmp);
@@ -146,11 +156,12 @@ impl Job {
         if negatives == Negatives::Any && absolute_margin.is_none() && relative_margin.is_none() {
             return Ok(None);
         }
-        let mut pairs: Vec<(usize, usize)> = (0..self.count)
-            .flat_map(|query| self.known.of_query(query).iter().map(move |&index| (index, query)))
-            .collect();
+        let mut pairs = reserved(self.known.len(), "positives")?;
+        for query in 0..self.count {
+            pairs.extend(self.known.of_query(query).iter().map(|&index| (index, query)));
+        }
         pairs.sort_unstable();
-        let mut smallest: Vec<Option<f32>> = vec![None; self.count];
+        let mut smallest: Vec<Option<f32>> = filled(self.count, None, "queries")?;
         let (mut reader, mut next, mut row) = (self.corpus.reader()?, 0, Vec::new());
         for (index, query) in pairs {
             if row.is_empty() || index >= next {
@@ -179,21 +190,19 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Mines all queries, and sets `merged` to the lists of `earlier` pieces and this one.
+    /// Mines all queries, from each one's floor on, and passes the list of each to `keep`.
     fn mine(
         &self,
-        earlier: &Lists,
-        merged: &mut Lists,
+        floors: &[f32],
         workspace: &mut Workspace,
         done: &impl Fn(usize),
+        mut keep: impl FnMut(usize, &[Neighbour]),
     ) -> Result<Screening, Error> {
         let mut screening = Screening::default();
         for first in (0..self.job.count).step_by(self.job.chunk) {
             let queries = first..(first + self.job.chunk).min(self.job.count);
-            let floors: Vec<f32> = queries.clone().map(|query| earlier.floor(query)).collect();
-            screening += self.mine_chunk(self.job.miner, queries.clone(), &floors, workspace, |query, found| {
-                merged.merge(query, earlier, found);
-            })?;
+            screening +=
+                self.mine_chunk(self.job.miner, queries.clone(), &floors[queries.clone()], workspace, &mut keep)?;
             done(queries.len());
         }
         Ok(screening)

@@ -6,7 +6,8 @@ use std::fs;
 use hardneg::{Backend, Neighbour, Screen};
 
 use super::pieces::{Job, Mined};
-use crate::report::{milliseconds, print_lines};
+use crate::report::{To, milliseconds, print_lines};
+use crate::rows::Converted;
 
 /// Everything that is printed.
 pub struct Report {
@@ -34,6 +35,8 @@ pub struct Report {
     pub screen: Screen,
     /// How many threads there were.
     pub threads: usize,
+    /// What of the files was converted.
+    pub converted: Converted,
     /// The median and the 99th percentile of single queries.
     pub singles: Option<[f64; 2]>,
 }
@@ -58,12 +61,13 @@ impl Report {
             backend: job.miner.backend,
             screen: job.miner.screen,
             threads,
+            converted: job.converted.clone(),
             singles: percentile(50).zip(percentile(99)).map(|(&median, &high)| [median, high]),
         }
     }
 
-    /// Prints to the standard output.
-    pub fn print(&self) -> Result<(), String> {
+    /// Prints it.
+    pub fn print(&self, to: To) -> Result<(), String> {
         let (prepare, seconds) = (milliseconds(self.prepare), milliseconds(self.seconds));
         let survivors = format!("{:.1}", self.survivors_per_query);
         let mut lines: Vec<(&str, &dyn Display)> = vec![
@@ -80,6 +84,7 @@ impl Report {
             ("screen", &self.screen),
             ("threads", &self.threads),
         ];
+        lines.extend(self.converted.iter().map(|(key, what)| (*key, what as &dyn Display)));
         let singles = self.singles.map(|singles| singles.map(|seconds| format!("{:.2}", 1e6 * seconds)));
         if let Some([median, high]) = &singles {
             lines.push(("one_by_one_p50_microseconds", median));
@@ -89,7 +94,7 @@ impl Report {
         if let Some(peak) = &peak {
             lines.push(("peak_memory_bytes", peak));
         }
-        print_lines(&lines)
+        print_lines(to, &lines)
     }
 }
 

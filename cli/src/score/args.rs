@@ -11,7 +11,8 @@ use crate::options::{self, named};
 /// The modified triplet loss of two files of embeddings, and what it is made of.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The anchors: a 2-D array of little-endian f32 in C order
+    /// The anchors: a 2-D array of floats of 16, 32 or 64 bits in an .npy file or an .npz archive, a pipe, or - for the
+    /// standard input. FILE.npz:NAME is one array of an archive, otherwise the only 2-D one of numbers is read
     #[arg(value_name = "ANCHORS.npy")]
     pub anchors: PathBuf,
     /// The positives: row i belongs to anchor i, and is a negative of every other anchor. There may be more rows than
@@ -24,6 +25,9 @@ pub struct Args {
     /// Which negatives may be the closest: those less similar than the positive, also those as similar, or all
     #[arg(long, value_parser = named::<Negatives>(), default_value_t)]
     pub negatives: Negatives,
+    /// Arrays of u2 hold bf16
+    #[arg(long)]
+    pub bf16: bool,
     /// How the losses of the rows become one number
     #[arg(long, value_parser = named::<Reduction>(), default_value_t)]
     pub reduction: Reduction,
@@ -37,13 +41,14 @@ pub struct Args {
     // More than these help nowhere, and soon more than the system can start, which ends the process.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Write the numbers of every row to this file
+    /// Write the numbers of every row to this file; - is the standard output, and the report goes to the standard error
+    /// then
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,
     /// The positives are the rows of this file, row i that of anchor i: POSITIVES.npy holds negatives alone
     #[arg(long, value_name = "ROWS.npy")]
     pub positive_rows: Option<PathBuf>,
-    /// A label for each row of POSITIVES.npy, a 1-D array of u64 or i64. Anchor i has the label of row i, and rows with
+    /// A label for each row of POSITIVES.npy, a 1-D array of integers. Anchor i has the label of row i, and rows with
     /// its label are no negatives of it
     #[arg(long, value_name = "LABELS.npy", conflicts_with_all = ["anchor_labels", "positive_labels", "exclude", "positive_rows"])]
     pub labels: Option<PathBuf>,
@@ -70,6 +75,11 @@ impl Args {
     pub fn inputs(&self) -> impl Iterator<Item = &Path> {
         let more = [&self.positive_rows, &self.labels, &self.anchor_labels, &self.positive_labels, &self.exclude];
         [&self.anchors, &self.positives].into_iter().chain(more.into_iter().flatten()).map(PathBuf::as_path)
+    }
+
+    /// The files of rows: anchors, candidates, and perhaps positives that are none of them.
+    pub fn row_files(&self) -> [Option<&Path>; 3] {
+        [Some(&self.anchors), Some(&self.positives), self.positive_rows.as_deref()]
     }
 
     /// The options as the library takes them.

@@ -38,7 +38,7 @@ impl Work<'_> {
     pub fn forward(&self, workspace: &mut Workspace, done: impl Fn(usize)) -> Result<Scored, Error> {
         // Checked as a whole first, so that an error of shape speaks of the files and not of a chunk.
         self.batch(&self.anchors.values, 0, &Excluded::Nothing.part(0, 0))?;
-        let mut parts = Parts::new(self.anchors.rows);
+        let mut parts = Parts::new(self.anchors.rows)?;
         for rows in self.anchors.values.chunks(self.chunk * self.anchors.dim) {
             let first = parts.stats.len();
             let excluded = self.excluded.part(first, rows.len() / self.anchors.dim);
@@ -59,7 +59,7 @@ impl Work<'_> {
     ) -> Result<Scored, Error> {
         let excluded = self.excluded.part(0, self.anchors.rows);
         let batch = self.batch(&self.anchors.values, 0, &excluded)?;
-        let mut parts = Parts::new(self.anchors.rows);
+        let mut parts = Parts::new(self.anchors.rows)?;
         let mut forward = self.plan.forward(batch, workspace)?;
         parts.add(&forward);
         let scored = parts.scored(self.plan)?;
@@ -92,15 +92,17 @@ struct Parts {
 
 impl Parts {
     /// No call yet; there will be so many rows.
-    fn new(rows: usize) -> Parts {
-        let stats = Vec::with_capacity(rows);
-        Parts {
+    fn new(rows: usize) -> Result<Parts, Error> {
+        let mut stats = Vec::new();
+        let no_memory = |_| Error::SizeOverflow { side: Side::RowStats, rows, columns: 1 };
+        stats.try_reserve_exact(rows).map_err(no_memory)?;
+        Ok(Parts {
             stats,
             zero_anchors: Some(0),
             zero_candidates: None,
             zero_positives: Some(0),
             screening: Screening::default(),
-        }
+        })
     }
 
     /// Adds a call.

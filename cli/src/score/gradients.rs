@@ -1,13 +1,13 @@
 //! The gradients of the loss, as `.npy` files of the shapes of the embeddings.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder;
 
 use super::chunks::Work;
+use crate::memory::filled;
 use crate::output::Output;
 
 /// With respect to the anchors, to the candidates, and to positives that are no candidates (nothing, where they are).
@@ -30,22 +30,21 @@ pub(crate) fn open(prefix: &Path, outside: bool) -> Result<Vec<Output>, String> 
 }
 
 /// Room for the gradients of all sides.
-pub(crate) fn zeros(work: &Work<'_>) -> Values {
+pub(crate) fn zeros(work: &Work<'_>) -> Result<Values, String> {
     let outside = work.positives.map_or(0, |positives| positives.values.len());
-    [work.anchors.values.len(), work.candidates.values.len(), outside].map(|length| vec![0.0; length])
+    let room = |length| filled(length, 0.0, "elements of gradients");
+    Ok([room(work.anchors.values.len())?, room(work.candidates.values.len())?, room(outside)?])
 }
 
 /// Writes the sides that there are files for, in rows of `dim` elements.
-pub(crate) fn write(files: &[Output], values: &Values, dim: usize) -> Result<(), String> {
-    files.iter().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
+pub(crate) fn write(files: &mut [Output], values: &Values, dim: usize) -> Result<(), String> {
+    files.iter_mut().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
 }
 
-fn write_rows(file: &File, values: &[f32], dim: usize) -> io::Result<()> {
-    let mut buffer = BufWriter::new(file);
+fn write_rows(file: &mut dyn Write, values: &[f32], dim: usize) -> io::Result<()> {
     let shape = [values.len() / dim, dim].map(|size| size as u64);
     let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
-    let mut writer = options.writer(&mut buffer).begin_nd()?;
+    let mut writer = options.writer(file).begin_nd()?;
     writer.extend(values)?;
-    writer.finish()?;
-    buffer.flush()
+    writer.finish()
 }

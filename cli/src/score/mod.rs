@@ -15,15 +15,16 @@ mod report;
 mod table;
 mod timed;
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use hardneg::{Error, RowStats, Side, TripletLoss};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-use crate::npy::{self, Embeddings};
-use crate::output::Output;
+use crate::input;
+use crate::npy::Embeddings;
+use crate::output::{self, Output};
 use crate::pool::Pool;
+use crate::rows::{self, Converted, RowFile};
 pub use args::Args;
 use chunks::Work;
 pub use excluded::Excluded;
@@ -42,10 +43,13 @@ const CALLS: usize = 100;
 /// Scores two files.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let pool = Pool::new(args.threads)?;
-    let job = Job::read(args, args.plan(pool.threads()))?;
-    let outputs = Outputs::open(args)?;
+    input::check(args.inputs())?;
+    let (files, outputs) = rows::open_all(args.row_files(), args.bf16, || Outputs::open(args))?;
+    let [Some(anchors), Some(candidates), positives] = files else { unreachable!("both were opened") };
+    let job = Job::read(args, args.plan(pool.threads()), [&anchors, &candidates], positives.as_ref())?;
     // In the pool as a whole: the way into it is no part of the computation.
-    let timed = pool.run(|| job.repeat(args.repeat)).map_err(|error| job.describe(error, args))?;
+    let describe = |error| job.describe(error, args);
+    let timed = pool.run(|| timed::repeat(&job, args.repeat, &describe))?;
     let report = job.report(&timed, pool.size());
     outputs.write(args, &report, &timed.scored.stats, timed.gradients.as_ref())
 }
@@ -74,15 +78,17 @@ impl Outputs {
         stats: &[RowStats],
         gradients: Option<&Values>,
     ) -> Result<(), String> {
-        let Outputs { table, gradients: files } = self;
-        if let Some(table) = &table {
+        let Outputs { mut table, gradients: mut files } = self;
+        if let Some(table) = &mut table {
             table::write(table, stats, args.margin)?;
         }
-        if let Some((files, values)) = files.as_ref().zip(gradients) {
+        if let Some((files, values)) = files.as_mut().zip(gradients) {
             gradients::write(files, values, report.dim)?;
         }
-        report.print()?;
-        table.into_iter().chain(files.into_iter().flatten()).try_for_each(Output::keep)
+        let to = output::report_to(table.iter().chain(files.iter().flatten()));
+        // Before the report: what was computed stays, also where nobody can be told of it.
+        output::keep_all(table.into_iter().chain(files.into_iter().flatten()))?;
+        report.print(to)
     }
 }
 
@@ -94,26 +100,35 @@ struct Job {
     /// The positives, where they are no candidates.
     positives: Option<Embeddings>,
     excluded: Excluded,
+    /// What of the files was converted.
+    converted: Converted,
     /// Whether a backward pass is to follow, for which all anchors must go into one call.
     with_gradients: bool,
 }
 
 impl Job {
-    fn read(args: &Args, plan: TripletLoss) -> Result<Job, String> {
-        let (anchors, candidates) = (npy::read(&args.anchors)?, npy::read(&args.positives)?);
-        let positives = args.positive_rows.as_deref().map(npy::read).transpose()?;
-        let others = [Some((&candidates, &args.positives)), positives.as_ref().zip(args.positive_rows.as_ref())];
+    fn read(
+        args: &Args,
+        plan: TripletLoss,
+        [anchors, candidates]: [&RowFile; 2],
+        positives: Option<&RowFile>,
+    ) -> Result<Job, String> {
+        let others = [Some((candidates, &args.positives)), positives.zip(args.positive_rows.as_ref())];
         if let Some((other, path)) = others.into_iter().flatten().find(|(other, _)| other.dim != anchors.dim) {
             let (anchors, dim, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
             return Err(format!("{of_anchors} has dim {anchors}, but {} has dim {dim}", path.display()));
         }
-        let excluded = Excluded::read(args, anchors.rows, candidates.rows)?;
-        Ok(Job { plan, anchors, candidates, positives, excluded, with_gradients: args.gradients.is_some() })
-    }
-
-    fn repeat(&self, times: NonZeroUsize) -> Result<Timed, Error> {
-        let bar = self.progress_bar(times.get());
-        timed::repeat(&self.work(), times, self.with_gradients, |rows| bar.inc(rows as u64))
+        let keys = [("anchors_converted", Some(anchors)), ("candidates_converted", Some(candidates))];
+        let keys = keys.into_iter().chain([("positives_converted", positives)]);
+        Ok(Job {
+            plan,
+            excluded: Excluded::read(args, anchors.rows, candidates.rows)?,
+            converted: rows::converted(keys.filter_map(|(key, file)| Some((key, file?)))),
+            anchors: Embeddings::of(anchors)?,
+            candidates: Embeddings::of(candidates)?,
+            positives: positives.map(Embeddings::of).transpose()?,
+            with_gradients: args.gradients.is_some(),
+        })
     }
 
     fn work(&self) -> Work<'_> {
@@ -159,6 +174,7 @@ impl Job {
             screen: self.plan.screen,
             screening: timed.scored.screening,
             threads,
+            converted: self.converted.clone(),
             seconds: timed.forward,
             seconds_with_gradients: self.with_gradients.then_some(timed.total),
         }

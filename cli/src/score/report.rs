@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use hardneg::{Backend, Loss, Screen, Screening};
 
-use crate::report::{milliseconds, print_lines};
+use crate::report::{To, milliseconds, print_lines};
+use crate::rows::Converted;
 
 /// Everything that is printed.
 pub struct Report {
@@ -24,6 +25,8 @@ pub struct Report {
     pub screening: Screening,
     /// How many threads there were.
     pub threads: usize,
+    /// What of the files was converted.
+    pub converted: Converted,
     /// The median time of a forward pass.
     pub seconds: f64,
     /// The median time of a forward and a backward pass, where there was a backward pass.
@@ -31,8 +34,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints to the standard output.
-    pub fn print(&self) -> Result<(), String> {
+    /// Prints it.
+    pub fn print(&self, to: To) -> Result<(), String> {
         let Report { loss, seconds, .. } = self;
         let zero_rows: usize = [loss.zero_anchors, loss.zero_candidates, loss.zero_positives].iter().flatten().sum();
         let (survivors, screened) = (self.survivors_per_row(), self.screened_rows());
@@ -61,7 +64,8 @@ impl Report {
         if let Some(with_gradients) = &with_gradients {
             lines.push(("milliseconds_with_gradients", with_gradients));
         }
-        print_lines(&lines)
+        lines.extend(self.converted.iter().map(|(key, what)| (*key, what as &dyn Display)));
+        print_lines(to, &lines)
     }
 
     fn survivors_per_row(&self) -> String {

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use hardneg::{Error, Gradients, Workspace};
 
-use super::chunks::{Scored, Work};
+use super::Job;
+use super::chunks::Scored;
 use super::gradients::{self, Values};
 use crate::report::median;
 
@@ -19,27 +20,23 @@ pub(crate) struct Timed {
     pub total: f64,
 }
 
-/// Computes the same several times; `done` is told of the anchors of each call.
-pub(crate) fn repeat(
-    work: &Work<'_>,
-    times: NonZeroUsize,
-    with_gradients: bool,
-    done: impl Fn(usize),
-) -> Result<Timed, Error> {
+/// Computes the same several times.
+pub(crate) fn repeat(job: &Job, times: NonZeroUsize, describe: &impl Fn(Error) -> String) -> Result<Timed, String> {
+    let (work, bar) = (job.work(), job.progress_bar(times.get()));
     let mut workspace = Workspace::new();
-    let mut gradients = with_gradients.then(|| gradients::zeros(work));
+    let mut gradients = job.with_gradients.then(|| gradients::zeros(&work)).transpose()?;
     let mut once = || {
         let start = Instant::now();
         let mut forward = None;
         let scored = match &mut gradients {
-            None => work.forward(&mut workspace, &done)?,
+            None => work.forward(&mut workspace, |rows| bar.inc(rows as u64)),
             Some([by_anchors, by_candidates, by_positives]) => {
                 let gradients = Gradients::new(by_anchors, by_candidates).positives(by_positives);
-                work.forward_backward(gradients, &mut workspace, || forward = Some(start.elapsed()))?
+                work.forward_backward(gradients, &mut workspace, || forward = Some(start.elapsed()))
             }
         };
         let total = start.elapsed();
-        Ok((scored, [forward.unwrap_or(total), total].map(|time| time.as_secs_f64())))
+        Ok::<_, String>((scored.map_err(describe)?, [forward.unwrap_or(total), total].map(|time| time.as_secs_f64())))
     };
     let (mut scored, first) = once()?;
     let mut seconds = vec![first];

@@ -12,6 +12,7 @@
 //! error, by the first rank that knows it, and the exit status is 2. A rank that dies ends the job, and leaves the
 //! files as they were.
 
+mod files;
 mod mine;
 mod score;
 mod threads;
@@ -22,7 +23,7 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hardneg_cli::one_line;
+use hardneg_cli::{one_line, print_help};
 use hardneg_mpi::Ranks;
 use mpi::topology::{Communicator, SimpleCommunicator};
 
@@ -69,9 +70,8 @@ fn main() -> ExitCode {
 fn run(ranks: &mut Ranks) -> Result<(), Failed> {
     let parsed = match Args::try_parse() {
         Err(help) if !help.use_stderr() => {
-            // A reader that has seen enough of the help is no error.
-            let _ = if ranks.rank() == 0 { help.print() } else { Ok(()) };
-            return Ok(());
+            let printed = if ranks.rank() == 0 { print_help(&help) } else { Ok(()) };
+            return together::all(ranks, printed);
         }
         parsed => parsed.map_err(|error| one_line(&error.to_string())),
     };

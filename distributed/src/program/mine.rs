@@ -5,9 +5,10 @@ use std::time::Instant;
 use hardneg::{BankOptions, Miner};
 use hardneg_cli::mine::{Args, Known, Outputs, Report, describe};
 use hardneg_cli::report::median;
-use hardneg_cli::rows::RowFile;
+use hardneg_cli::rows::{self, Converted};
 use hardneg_mpi::{Corpus, Error, Queries, Ranks};
 
+use crate::files::open;
 use crate::threads;
 use crate::together::{self, Failed, part};
 
@@ -48,6 +49,7 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
             backend: miner.backend,
             screen: miner.screen,
             threads: thread_count,
+            converted: job.converted.clone(),
             singles: None,
         };
         outputs.write(args, &report, (0..mined.queries()).map(|query| mined.row(query)))
@@ -63,6 +65,8 @@ struct Job {
     count: usize,
     corpus: Vec<f32>,
     dim: usize,
+    /// What of the files was converted.
+    converted: Converted,
 }
 
 impl Job {
@@ -70,8 +74,8 @@ impl Job {
         if args.memory.is_some() || args.one_by_one.is_some() {
             return Err("--memory and --one-by-one are options of the program for one process".to_owned());
         }
-        let queries = RowFile::open(&args.queries, args.bf16)?;
-        let corpus = RowFile::open(&args.corpus, args.bf16)?;
+        let queries = open(&args.queries, args.bf16)?;
+        let corpus = open(&args.corpus, args.bf16)?;
         if queries.dim != corpus.dim {
             let (of_queries, of_corpus) = (args.queries.display(), args.corpus.display());
             return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
@@ -79,10 +83,11 @@ impl Job {
         let is_first = ranks.rank() == 0;
         Ok(Job {
             queries: if is_first { queries.read()? } else { Vec::new() },
-            known: if is_first { Known::of_args(args, queries.rows, corpus.rows)? } else { Known::none(0) },
+            known: if is_first { Known::of_args(args, queries.rows, corpus.rows)? } else { Known::none(0)? },
             count: queries.rows,
             corpus: corpus.read_range(part(corpus.rows, ranks))?,
             dim: queries.dim,
+            converted: rows::converted([("queries_converted", &queries), ("corpus_converted", &corpus)]),
         })
     }
 

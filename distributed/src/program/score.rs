@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use hardneg::{Loss, Positives, RowStats, Screening, Side, TripletLoss};
 use hardneg_cli::report::median;
-use hardneg_cli::rows::RowFile;
+use hardneg_cli::rows::{self, Converted};
 use hardneg_cli::score::{Args, Excluded, Outputs, Report, Values, describe};
 use hardneg_mpi::{Error, Ranks, Shard, ShardGradients};
 
+use crate::files::open;
 use crate::threads;
 use crate::together::{self, Failed, part};
 
@@ -40,6 +41,7 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
         screen: plan.screen,
         screening: scored.screening,
         threads: thread_count,
+        converted: part.converted.clone(),
         seconds: scored.seconds[0],
         seconds_with_gradients: args.gradients.is_some().then_some(scored.seconds[1]),
     };
@@ -66,6 +68,8 @@ struct Part {
     dim: usize,
     /// The anchors, the candidates, and the positives that are no candidates of all ranks.
     in_all: [usize; 3],
+    /// What of the files was converted.
+    converted: Converted,
 }
 
 /// What was computed, the same on each rank but for the gradients, which are those of its own rows.
@@ -80,8 +84,8 @@ struct Scored {
 
 impl Part {
     fn read(ranks: &Ranks, args: &Args) -> Result<Part, String> {
-        let (anchors, candidates) = (RowFile::open(&args.anchors, false)?, RowFile::open(&args.positives, false)?);
-        let outside = args.positive_rows.as_deref().map(|path| RowFile::open(path, false)).transpose()?;
+        let (anchors, candidates) = (open(&args.anchors, args.bf16)?, open(&args.positives, args.bf16)?);
+        let outside = args.positive_rows.as_deref().map(|path| open(path, args.bf16)).transpose()?;
         let others = [Some((&candidates, &args.positives)), outside.as_ref().zip(args.positive_rows.as_ref())];
         if let Some((other, path)) = others.into_iter().flatten().find(|(other, _)| other.dim != anchors.dim) {
             let (dim, other, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
@@ -94,6 +98,9 @@ impl Part {
         }
         let own = in_all.map(|rows| part(rows, ranks));
         let excluded = Excluded::read(args, anchors.rows, candidates.rows)?;
+        let keys = [("anchors_converted", Some(&anchors)), ("candidates_converted", Some(&candidates))];
+        let keys = keys.into_iter().chain([("positives_converted", outside.as_ref())]);
+        let converted = rows::converted(keys.filter_map(|(key, file)| Some((key, file?))));
         Ok(Part {
             anchors: anchors.read_range(own[0].clone())?,
             candidates: candidates.read_range(own[1].clone())?,
@@ -101,6 +108,7 @@ impl Part {
             excluded: excluded.shard(own[0].clone(), own[1].clone()),
             dim: anchors.dim,
             in_all,
+            converted,
         })
     }
 

@@ -1,0 +1,111 @@
+//! The arrays of an `.npz` archive.
+
+use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
+
+use super::header::{self, Header};
+use super::place::Place;
+use super::source::Source;
+use super::{Array, Wanted};
+
+/// Names in a message are no more than these.
+const MOST_NAMES: usize = 8;
+
+/// An entry of an archive.
+struct Entry {
+    name: String,
+    wayfinder: ZipArchiveEntryWayfinder,
+    method: CompressionMethod,
+    length: u64,
+    crc: u32,
+}
+
+/// The array that is named, or the only one that is wanted.
+pub(super) fn find(source: &Source, wanted: Wanted) -> Result<Place, String> {
+    let archive = Archive::open(source)?;
+    if let Some(name) = &source.array {
+        let entry = archive.entries.iter().find(|entry| entry.name == *name || entry.array() == Some(name));
+        let names = || archive.entries.iter().filter_map(Entry::array).take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+        return archive.place(entry.ok_or_else(|| format!("the archive has no array of this name, but: {}", names()))?);
+    }
+    let mut arrays = Vec::new();
+    for entry in archive.entries.iter().filter(|entry| entry.array().is_some()) {
+        let array = archive.array(entry);
+        arrays.push((entry.array().unwrap_or_default(), array));
+    }
+    let is_wanted = |array: &Result<Array, String>| array.as_ref().is_ok_and(|array| (wanted.is_wanted)(&array.header));
+    match arrays.iter().filter(|(_, array)| is_wanted(array)).count() {
+        1 => {}
+        0 => return Err(format!("the archive has no {}, but: {}", wanted.name, describe(&arrays))),
+        _ => {
+            let names: Vec<&str> = arrays.iter().filter(|(_, array)| is_wanted(array)).map(|&(name, _)| name).collect();
+            return Err(format!(
+                "the archive has several of {}: name one of them as FILE.npz:NAME ({})",
+                wanted.name,
+                names[..names.len().min(MOST_NAMES)].join(", ")
+            ));
+        }
+    }
+    let array = arrays.into_iter().find(|(_, array)| is_wanted(array)).and_then(|(_, array)| array.ok());
+    array.map(|array| array.place).ok_or_else(|| format!("the archive has no {}", wanted.name))
+}
+
+/// What is in an archive, in a few words.
+fn describe(arrays: &[(&str, Result<Array, String>)]) -> String {
+    let each = arrays.iter().take(MOST_NAMES).map(|(name, array)| match array {
+        Ok(Array { header: Header { element, shape, .. }, .. }) => format!("{name} ({element}, shape {shape:?})"),
+        Err(what) => format!("{name} ({what})"),
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { "nothing that numpy.savez writes".to_owned() } else { each.join(", ") }
+}
+
+struct Archive<'a> {
+    source: &'a Source,
+    archive: ZipArchive<FileReader>,
+    entries: Vec<Entry>,
+}
+
+impl Archive<'_> {
+    fn open(source: &Source) -> Result<Archive<'_>, String> {
+        let text = |error: rawzip::Error| format!("not an npz file: {error}");
+        let file = source.file.try_clone().map_err(|error| error.to_string())?;
+        let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+        let archive = ZipArchive::from_file(file, &mut buffer).map_err(text)?;
+        let (mut found, mut entries) = (Vec::new(), archive.entries(&mut buffer));
+        while let Some(entry) = entries.next_entry().map_err(text)? {
+            found.push(Entry {
+                name: String::from_utf8_lossy(entry.file_path().as_ref()).into_owned(),
+                wayfinder: entry.wayfinder(),
+                method: entry.compression_method(),
+                length: entry.uncompressed_size_hint(),
+                crc: entry.crc32(),
+            });
+        }
+        Ok(Archive { source, archive, entries: found })
+    }
+
+    fn place(&self, entry: &Entry) -> Result<Place, String> {
+        let is_deflated = entry.method == CompressionMethod::DEFLATE;
+        if entry.method != CompressionMethod::STORE && !is_deflated {
+            return Err("its array is compressed in a way that is not read: numpy.savez_compressed deflates".to_owned());
+        }
+        let text = |error: rawzip::Error| format!("not an npz file: {error}");
+        let (start, end) = self.archive.get_entry(entry.wayfinder).map_err(text)?.compressed_data_range();
+        let file = self.source.file.try_clone().map_err(|error| error.to_string())?;
+        let stored = end.saturating_sub(start);
+        Ok(Place { file, start, stored, length: entry.length, is_deflated, crc: Some(entry.crc) })
+    }
+
+    fn array(&self, entry: &Entry) -> Result<Array, String> {
+        let place = self.place(entry)?;
+        let header = header::read(&mut place.bytes().map_err(|error| error.to_string())?)?;
+        Ok(Array { header, place })
+    }
+}
+
+impl Entry {
+    /// The name that NumPy has for it.
+    fn array(&self) -> Option<&str> {
+        self.name.strip_suffix(".npy")
+    }
+}
