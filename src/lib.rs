@@ -72,6 +72,7 @@
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
+//! | top k: the rows of a [`Bank`] nearest to each query | [`Miner::mine`], with a [`MiningBatch::against`] it |
 //! | hard negatives of a corpus: the k closest that qualify | [`Miner`], with a [`MiningBatch`]; [`Mined`], [`Neighbour`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; several threads | [`Backend`]; [`Threads::Rayon`] |

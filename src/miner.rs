@@ -104,6 +104,7 @@ impl Miner {
     }
 
     /// Sets how many negatives a query gets, at least 1.
+    #[doc(alias = "top_k")]
     pub fn k(self, k: usize) -> Miner {
         Miner { k, ..self }
     }
@@ -167,6 +168,11 @@ impl Miner {
     /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about m *
     /// (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
     /// positives and exclusions.
+    #[doc(alias = "knn")]
+    #[doc(alias = "nearest")]
+    #[doc(alias = "search")]
+    #[doc(alias = "top_k")]
+    #[doc(alias = "topk")]
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;
         let Workspace { exclusions, mining, .. } = workspace;

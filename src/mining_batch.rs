@@ -107,6 +107,11 @@ impl<'a> MiningBatch<'a> {
     ///
     /// # Errors
     /// The slice is empty or not a whole number of the bank's rows; the bank is empty.
+    #[doc(alias = "knn")]
+    #[doc(alias = "nearest")]
+    #[doc(alias = "search")]
+    #[doc(alias = "top_k")]
+    #[doc(alias = "topk")]
     pub fn against(queries: &'a [f32], bank: &'a Bank<'_>) -> Result<MiningBatch<'a>, Error> {
         let queries = Rows::new(Side::Anchors, queries, bank.dim())?;
         Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, bank.rows(), bank.dim())?, Some(bank)))

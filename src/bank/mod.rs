@@ -27,6 +27,10 @@ use panels::{BankRows, Panels};
 /// is nearly all, and returns the bits that the same rows return when they are passed raw. Any number of threads may
 /// read a bank at once, each with a [`Workspace`](crate::Workspace) of its own; no lock is taken.
 ///
+/// The k most similar rows to each query, with exclusions and thresholds, are found by [`Miner`](crate::Miner) in a
+/// [`MiningBatch::against`](crate::MiningBatch::against) the bank; the loss of anchors whose negatives the rows are, by
+/// [`TripletLoss`](crate::TripletLoss) in a [`Batch::against`](crate::Batch::against) it.
+///
 /// Rows can be [appended](Bank::push), [overwritten](Bank::replace) and [removed](Bank::swap_remove). Whatever its
 /// history, a bank gives the bits of one built anew from its rows. A bank that borrows its rows copies them when they
 /// are changed for the first time.
@@ -58,6 +62,12 @@ use panels::{BankRows, Panels};
 /// Screens in integers remove a common vector from all rows, the mean of some of them. When more rows have changed than
 /// there were when it was taken, that change takes it anew and packs all rows: a constant number of rows for each
 /// change, on average. The vector is a matter of time; no bit depends on it.
+#[doc(alias = "index")]
+#[doc(alias = "knn")]
+#[doc(alias = "nearest")]
+#[doc(alias = "search")]
+#[doc(alias = "top_k")]
+#[doc(alias = "topk")]
 pub struct Bank<'a> {
     dim: usize,
     threads: Threads,
@@ -173,6 +183,11 @@ impl<'a> Bank<'a> {
     ///
     /// # Allocation
     /// What the new rows need beyond what was [reserved](Bank::reserve).
+    #[doc(alias = "add")]
+    #[doc(alias = "append")]
+    #[doc(alias = "extend")]
+    #[doc(alias = "extend_from_slice")]
+    #[doc(alias = "insert")]
     pub fn push(&mut self, rows: &[f32]) -> Result<(), Error> {
         if rows.is_empty() { Ok(()) } else { in_default_environment(|| self.append(rows)) }
     }
@@ -198,6 +213,8 @@ impl<'a> Bank<'a> {
     ///
     /// # Allocation
     /// None, but for that copy.
+    #[doc(alias = "set")]
+    #[doc(alias = "update")]
     pub fn replace(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
         self.check_index(index)?;
         check_length(Side::Candidates, self.dim, row.len())?;
@@ -222,6 +239,8 @@ impl<'a> Bank<'a> {
     ///
     /// # Allocation
     /// None, but for that copy.
+    #[doc(alias = "delete")]
+    #[doc(alias = "remove")]
     pub fn swap_remove(&mut self, index: usize) -> Result<Option<usize>, Error> {
         self.check_index(index)?;
         in_default_environment(|| self.fill_gap(index))
