@@ -208,6 +208,11 @@ impl<T: Default> PerThread<T> {
         Ok(self)
     }
 
+    /// How many threads there is scratch for.
+    pub(crate) fn threads(&self) -> usize {
+        self.0.len()
+    }
+
     /// The scratch of the calling thread, for one block. The lock is free, as a thread's index in its pool is its place
     /// here, and it takes the lock for one block at a time. What a thread that panicked left does not matter.
     ///
