@@ -100,6 +100,8 @@ fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool
         Exclusions::Nothing => false,
         Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
         Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+        Exclusions::Shared(indices) => indices.contains(&candidate),
+        Exclusions::SharedU32(indices) => indices.iter().any(|&index| index as usize == candidate),
     }
 }
 

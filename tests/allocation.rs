@@ -365,7 +365,7 @@ fn exclusions() {
         Kind::ZipfLabels,
     ];
     for backend in Backend::available() {
-        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists]] {
+        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists, Kind::SharedList]] {
             let plan = TripletLoss::new().margin(1.0).backend(backend).threads(Threads::Serial);
             let (mut workspace, mut largest) = (Workspace::new(), true);
             for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (2, 3, 1)] {

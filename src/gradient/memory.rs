@@ -5,7 +5,6 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::SUM_BLOCK;
 use crate::excluded::SumMemory;
-use crate::exclusions::Exclusions;
 use crate::memory::grow;
 use crate::parallel::PerThread;
 use crate::rows::Rows;
@@ -59,8 +58,8 @@ impl GradientMemory {
         let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
         let outside = batch.outside_rows().map_or(0, Rows::count);
         // The derivative of each anchor's loss singles out its positive, its closest negative and what a list excludes.
-        let listed = if let Exclusions::Lists { indices, .. } = batch.exclusions() { indices.len() } else { 0 };
         let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
+        let listed = batch.exclusions().lists().map_or(Some(0), |lists| lists.total(anchors)).ok_or(overflow)?;
         let elements = anchors.checked_mul(2).and_then(|elements| elements.checked_add(listed)).ok_or(overflow)?;
         Ok(GradientBuffers {
             shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,

@@ -33,7 +33,7 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     let mut exclusions = ExclusionMemory::default();
-    let prepared = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let prepared = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     mine(plan, &batch, &prepared, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
@@ -108,7 +108,7 @@ fn add_what_cancels(
     by_similarity: &mut [Vec<f64>],
 ) {
     let mut memory = ExclusionMemory::default();
-    let prepared = memory.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let prepared = memory.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     for (row, by_similarity) in by_similarity.iter_mut().enumerate() {
         let mean = if stats[row].mean_term(margin) > 0.0 { weights[row].abs() } else { 0.0 };
         let share = mean / prepared.negatives(row).max(1) as f64;

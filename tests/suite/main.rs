@@ -20,6 +20,7 @@ mod mining;
 mod options;
 mod outside;
 mod properties;
+mod requests;
 mod screens;
 mod shards;
 mod slowest;
