@@ -161,7 +161,8 @@ fn check_offsets(
     rows: usize,
     check: impl Fn(usize) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    check_length(side, rows.checked_add(1).ok_or(Error::SizeOverflow { side, rows, columns: 1 })?, offsets.len())?;
+    let expected = rows.checked_add(1).ok_or(Error::SizeOverflow { side, rows, columns: 1 })?;
+    check_length(Side::Offsets, expected, offsets.len())?;
     if offsets[0] != 0 {
         return Err(Error::Offsets { side, row: 0 });
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::arch::{Backend, in_default_environment};
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::Threads;
@@ -161,8 +161,7 @@ impl Miner {
     /// [`TripletLoss::forward`](crate::TripletLoss::forward) finds, bit for bit.
     ///
     /// # Errors
-    /// k is 0; a threshold is not finite; a row is not finite (queries are called anchors there); the workspace cannot
-    /// grow.
+    /// k is 0; a threshold is not finite (the error names it); a row is not finite; the workspace cannot grow.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about m *
@@ -179,7 +178,8 @@ impl Miner {
         let screening = in_default_environment(|| {
             let rules = exclusions.sort_mining(batch)?;
             mine::mine_neighbours(plan, batch, rules, mining)
-        })?;
+        })
+        .map_err(|error| error.renamed(Side::Anchors, Side::Queries))?;
         let (queries, neighbours) = mining.neighbours(batch.queries(), plan.kept);
         Ok(Mined { k: self.k, skip: self.skip, queries, neighbours, screening })
     }
@@ -191,9 +191,16 @@ impl Miner {
             return Err(Error::ZeroK);
         }
         let Miner { negatives, absolute_margin, relative_margin, max_similarity, min_similarity, .. } = *self;
-        let thresholds = [absolute_margin, relative_margin, max_similarity, min_similarity];
-        if let Some(threshold) = thresholds.into_iter().flatten().find(|threshold| !threshold.is_finite()) {
-            return Err(Error::ThresholdNotFinite { threshold });
+        let given = [
+            ("absolute_margin", absolute_margin),
+            ("relative_margin", relative_margin),
+            ("max_similarity", max_similarity),
+            ("min_similarity", min_similarity),
+        ];
+        for (option, threshold) in given {
+            if let Some(threshold) = threshold.filter(|threshold| !threshold.is_finite()) {
+                return Err(Error::ThresholdNotFinite { option, threshold });
+            }
         }
         let thresholds = Thresholds { negatives, absolute_margin, relative_margin, max_similarity, min_similarity };
         // No more can be found than there are.

@@ -97,7 +97,7 @@ impl<'a> MiningBatch<'a> {
     /// # Errors
     /// `dim` is 0; a slice is empty or not a whole number of rows.
     pub fn new(queries: &'a [f32], candidates: &'a [f32], dim: usize) -> Result<MiningBatch<'a>, Error> {
-        let queries = Rows::new(Side::Anchors, queries, dim)?;
+        let queries = Rows::new(Side::Queries, queries, dim)?;
         Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, candidates, dim)?, None))
     }
 
@@ -122,7 +122,7 @@ impl<'a> MiningBatch<'a> {
     #[doc(alias = "top_k")]
     #[doc(alias = "topk")]
     pub fn against(queries: &'a [f32], bank: &'a Bank<'_>) -> Result<MiningBatch<'a>, Error> {
-        let queries = Rows::new(Side::Anchors, queries, bank.dim())?;
+        let queries = Rows::new(Side::Queries, queries, bank.dim())?;
         Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, bank.rows(), bank.dim())?, Some(bank)))
     }
 

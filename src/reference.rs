@@ -307,7 +307,7 @@ pub fn forward(
 pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>, Error> {
     let (queries, candidates) = (batch.sides().anchors.data(), batch.sides().candidates.data());
     let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
-    for (side, rows) in [(Side::Anchors, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
+    for (side, rows) in [(Side::Queries, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
         if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { side, row: index / batch.dim() });
         }

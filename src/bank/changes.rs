@@ -61,8 +61,8 @@ impl Bank<'_> {
     }
 
     fn append(&mut self, rows: &[f32]) -> Result<(), Error> {
-        let new = Rows::new(Side::Candidates, rows, self.dim)?;
-        check_finite(self.backend, Side::Candidates, new)?;
+        let new = Rows::new(Side::NewRows, rows, self.dim)?;
+        check_finite(self.backend, Side::NewRows, new)?;
         let (first, join) = (self.len(), self.join_for(new.count(), new.count()));
         self.reserve_for(Growth::Doubling, new.count(), join)?;
         self.rows.to_mut().extend_from_slice(rows);
@@ -85,12 +85,12 @@ impl Bank<'_> {
     #[doc(alias = "update")]
     pub fn replace(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
         self.check_index(index)?;
-        check_length(Side::Candidates, self.dim, row.len())?;
+        check_length(Side::NewRows, self.dim, row.len())?;
         in_default_environment(|| self.overwrite(index, row))
     }
 
     fn overwrite(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
-        check_finite(self.backend, Side::Candidates, Rows::new(Side::Candidates, row, self.dim)?)?;
+        check_finite(self.backend, Side::NewRows, Rows::new(Side::NewRows, row, self.dim)?)?;
         let join = self.join_for(0, 1);
         self.reserve_for(Growth::Exact, 0, join)?;
         self.rows.to_mut()[index * self.dim..][..row.len()].copy_from_slice(row);

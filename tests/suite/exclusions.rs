@@ -247,7 +247,7 @@ fn lists_that_are_wrong_in_every_way() {
         assert_eq!(matrix.excluding(exclusions).unwrap_err(), error);
         error
     };
-    let length = |actual| Error::Length { side: Side::Exclusions, expected: 4, actual };
+    let length = |actual| Error::Length { side: Side::Offsets, expected: 4, actual };
     let offsets = |row| Error::Offsets { side: Side::Exclusions, row };
     let index = |row, index| Error::ExcludedOutOfRange { row, index, candidates: 5 };
     assert_eq!(refused(&[], &[]), length(0));

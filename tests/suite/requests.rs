@@ -114,3 +114,25 @@ fn a_loss_with_a_shared_list() {
     let forward = TripletLoss::new().forward(batch, &mut workspace).unwrap();
     assert_eq!(forward.loss().without_negatives, 20);
 }
+
+/// Errors name what the caller of a search or a change has in hand.
+#[test]
+fn errors_speak_of_queries_offsets_and_new_rows() {
+    let rows = Random(7).rows(4, 8);
+    let mut workspace = Workspace::new();
+    let mut bank = Bank::new(&rows[..], 8).unwrap();
+    let (mut nan, refused) = (rows.clone(), |error: Error| error.to_string());
+    nan[2 * 8 + 5] = f32::NAN;
+    let mined = Miner::new().mine(MiningBatch::against(&nan, &bank).unwrap(), &mut workspace);
+    assert_eq!(refused(mined.unwrap_err()), "queries: row 2 holds a NaN or an infinity");
+    assert_eq!(refused(MiningBatch::against(&[], &bank).unwrap_err()), "queries: no rows");
+    let partial = MiningBatch::against(&rows[..9], &bank).unwrap_err();
+    assert_eq!(refused(partial), "queries: expected a multiple of dim 8, got 9 elements");
+    let lists = Exclusions::Lists { offsets: &[0, 0], indices: &[] };
+    let short = MiningBatch::against(&rows, &bank).unwrap().excluding(lists).unwrap_err();
+    assert_eq!(refused(short), "offsets of lists: expected 5 elements, got 2");
+    assert_eq!(refused(bank.push(&nan).unwrap_err()), "new rows: row 2 holds a NaN or an infinity");
+    assert_eq!(refused(bank.push(&rows[..3]).unwrap_err()), "new rows: expected a multiple of dim 8, got 3 elements");
+    assert_eq!(refused(bank.replace(1, &rows[..9]).unwrap_err()), "new rows: expected 8 elements, got 9");
+    assert_eq!(refused(bank.replace(9, &rows[..8]).unwrap_err()), "row 9 of a bank of 4 rows");
+}
