@@ -90,7 +90,7 @@ impl<'a> Batch<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        let exclusions = Exclusions::Nothing;
+        let exclusions = Exclusions::None;
         Ok(Batch { anchors, candidates, positives, exclusions, bank, candidate_side: Side::Candidates })
     }
 

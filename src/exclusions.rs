@@ -14,7 +14,7 @@ use crate::error::{Error, Side, check_length};
 pub enum Exclusions<'a> {
     /// Nothing.
     #[default]
-    Nothing,
+    None,
     /// By labels: a candidate is excluded for all anchors with the same label.
     Labels {
         /// The label of each of the m anchors.
@@ -38,6 +38,11 @@ pub enum Exclusions<'a> {
 }
 
 impl<'a> Exclusions<'a> {
+    /// [`Exclusions::None`] under the name that it had.
+    #[doc(hidden)]
+    #[allow(non_upper_case_globals)] // It was a variant.
+    pub const Nothing: Exclusions<'static> = Exclusions::None;
+
     /// Checks what is excluded of `candidates` for each of `rows` anchors.
     pub(crate) fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
         if let Exclusions::Labels { anchors, candidates: labels } = self {
@@ -51,7 +56,7 @@ impl<'a> Exclusions<'a> {
     /// The lists, if exclusions are by lists.
     pub(crate) fn lists(self) -> Option<IndexLists<'a>> {
         match self {
-            Exclusions::Nothing | Exclusions::Labels { .. } => None,
+            Exclusions::None | Exclusions::Labels { .. } => None,
             Exclusions::Lists { offsets, indices } => Some(IndexLists::Rows { offsets, indices }),
             Exclusions::Shared(indices) => Some(IndexLists::Shared(Indices::Usize(indices))),
             Exclusions::SharedU32(indices) => Some(IndexLists::Shared(Indices::U32(indices))),
@@ -179,7 +184,7 @@ impl fmt::Debug for Exclusions<'_> {
     /// Lengths in place of labels and indices, which may be many.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exclusions::Nothing => write!(f, "Nothing"),
+            Exclusions::None => write!(f, "None"),
             Exclusions::Labels { anchors, candidates } => write!(f, "Labels({}, {})", anchors.len(), candidates.len()),
             Exclusions::Lists { offsets, indices } => {
                 write!(f, "Lists({} of {} rows)", indices.len(), offsets.len().saturating_sub(1))

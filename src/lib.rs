@@ -155,8 +155,10 @@
 //!
 //! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread,
 //!   with the same results. No default depends on a feature.
-//! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`] and
-//!   [`Screening`]. Statistics that are read are validated as their constructors do it.
+//! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`],
+//!   [`Neighbour`] and [`Screening`], and of the options [`Negatives`], [`Reduction`], [`Threads`], [`Screen`] and
+//!   [`Backend`] by their names. Statistics that are read are validated as their constructors do it, a neighbour's
+//!   similarity as they are, and a backend is one that this CPU has.
 //!
 //! The minimum Rust version is 1.89.
 //!
@@ -211,7 +213,7 @@ pub use exclusions::Exclusions;
 pub use forward::Forward;
 pub use gradient::Gradients;
 pub use loss::TripletLoss;
-pub use miner::{Mined, Miner};
+pub use miner::{Mined, MinedRows, Miner};
 pub use mining_batch::{KnownPositives, MiningBatch, Predicate};
 pub use option_names::ParseOptionError;
 pub use parallel::Threads;

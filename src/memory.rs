@@ -64,6 +64,11 @@ pub(crate) fn reserve<T>(
     Ok(())
 }
 
+/// The bytes that a vector has got from the allocator, without what its elements have.
+pub(crate) fn bytes_of<T>(vector: &Vec<T>) -> usize {
+    vector.capacity() * size_of::<T>()
+}
+
 /// A copy of `elements`, with memory for no more.
 pub(crate) fn try_copy<T: Copy>(elements: &[T], side: Side) -> Result<Vec<T>, Error> {
     let mut copy = Vec::new();
@@ -119,6 +124,10 @@ impl<T: Default> AlignedVec<T> {
     /// How many elements there are, those that alignment costs among them.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.0)
     }
 
     /// All elements from a cache line on, to be read.

@@ -127,7 +127,7 @@ impl<'a> MiningBatch<'a> {
     }
 
     fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
-        let (known, exclusions) = (KnownPositives::None, Exclusions::Nothing);
+        let (known, exclusions) = (KnownPositives::None, Exclusions::None);
         MiningBatch { queries, candidates, bank, known, exclusions, similarities: None, floors: None, predicate: None }
     }
 

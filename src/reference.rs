@@ -97,7 +97,7 @@ pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec
 /// Whether a candidate is excluded for anchor `row`.
 fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool {
     match exclusions {
-        Exclusions::Nothing => false,
+        Exclusions::None => false,
         Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
         Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
         Exclusions::Shared(indices) => indices.contains(&candidate),

@@ -67,7 +67,7 @@ impl<'a> SimilarityMatrix<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(rows, columns)?;
-        Ok(SimilarityMatrix { data, columns, positives, exclusions: Exclusions::Nothing })
+        Ok(SimilarityMatrix { data, columns, positives, exclusions: Exclusions::None })
     }
 
     /// The matrix with columns that are no negatives of some rows, in place of those of an earlier call: see

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Side};
 use crate::exclusions::{IndexLists, Indices};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::positives::Positives;
 use crate::row_stats::SortedLists;
 
@@ -40,6 +40,10 @@ impl ListMemory {
         }
         (self.rows, self.places) = (rows, places);
         Ok(())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        bytes_of(&self.starts) + bytes_of(&self.lengths) + bytes_of(&self.indices)
     }
 
     /// The lists that were sorted last.

@@ -45,6 +45,10 @@ pub(crate) struct SortedExclusions<'a> {
 }
 
 impl ExclusionMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        self.lists.bytes() + self.known.bytes() + self.groups.bytes()
+    }
+
     /// Sorts what is excluded of so many candidates for so many rows, and was checked.
     pub(crate) fn sort<'a>(
         &'a mut self,
@@ -78,7 +82,7 @@ impl ExclusionMemory {
     /// The exclusions, whose lists were sorted last.
     fn excluded<'a>(&'a self, exclusions: Exclusions<'a>) -> Excluded<'a> {
         match exclusions {
-            Exclusions::Nothing => Excluded::Nothing,
+            Exclusions::None => Excluded::Nothing,
             Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
             Exclusions::Lists { .. } | Exclusions::Shared(_) | Exclusions::SharedU32(_) => {
                 Excluded::Lists(self.lists.sorted())

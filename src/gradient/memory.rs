@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::SUM_BLOCK;
 use crate::excluded::SumMemory;
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::parallel::PerThread;
 use crate::rows::Rows;
 
@@ -45,6 +45,10 @@ pub(super) struct GradientBuffers<'a> {
 }
 
 impl SparseMemory {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.ends) + bytes_of(&self.elements)
+    }
+
     /// Grows to `rows` rows with `elements` elements in all, and lends them out.
     fn grow(&mut self, side: Side, rows: usize, elements: usize) -> Result<Sparse<'_>, Error> {
         let ends = grow(&mut self.ends, side, rows, 1)?;
@@ -53,6 +57,12 @@ impl SparseMemory {
 }
 
 impl GradientMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = [&self.shares, &self.by_positive, &self.anchor_sums].map(bytes_of).iter().sum::<usize>();
+        let sums = self.label_sums.bytes() + self.row.bytes(bytes_of);
+        rows + self.by_anchor.bytes() + self.by_candidate.bytes() + sums
+    }
+
     /// Grows to a batch and a number of threads, and lends the memory out.
     pub(super) fn grow(&mut self, batch: Batch<'_>, threads: usize) -> Result<GradientBuffers<'_>, Error> {
         let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());

@@ -125,7 +125,7 @@ fn check_before_rounding(batch: Batch<'_>, margin: f32, weights: &[f32], what: &
     let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
     let stats = reference::row_stats(batch, negatives).unwrap();
     let mut by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
-    if !matches!(batch.exclusions(), Exclusions::Nothing) {
+    if !matches!(batch.exclusions(), Exclusions::None) {
         add_what_cancels(batch, &stats, margin, &wide, &mut by_similarity);
     }
     let (a, c) = (batch.anchor_rows().data(), batch.candidate_rows().data());

@@ -7,7 +7,7 @@ use super::{Pairing, Random};
 /// What is excluded: [`Exclusions`] that owns its slices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Excluding {
-    /// [`Exclusions::Nothing`].
+    /// [`Exclusions::None`].
     #[default]
     Nothing,
     /// [`Exclusions::Labels`].
@@ -74,7 +74,7 @@ impl Excluding {
     #[must_use]
     pub fn exclusions(&self) -> Exclusions<'_> {
         match self {
-            Excluding::Nothing => Exclusions::Nothing,
+            Excluding::Nothing => Exclusions::None,
             Excluding::Labels { anchors, candidates } => Exclusions::Labels { anchors, candidates },
             Excluding::Lists { offsets, indices } => Exclusions::Lists { offsets, indices },
             Excluding::Shared(indices) => Exclusions::Shared(indices),

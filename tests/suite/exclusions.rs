@@ -279,7 +279,7 @@ fn exclusions_replace_each_other() {
         let excluding = kind.of(&mut random, 90, 120, &plain.pairing);
         let batch = plain.batch().excluding(excluding.exclusions()).unwrap();
         assert!(plan.forward(batch, &mut workspace).unwrap().loss() != expected.0, "{kind:?}");
-        let again = batch.excluding(Exclusions::Nothing).unwrap();
+        let again = batch.excluding(Exclusions::None).unwrap();
         assert_forward(&expected, &plan.forward(again, &mut workspace).unwrap(), "nothing");
     }
 }
