@@ -79,6 +79,7 @@
 //! | a certain screen, or none; counts of the work done | [`Screen`]; [`Forward::screening`] |
 //! | options from text, and back | `FromStr` and `Display` of every option; [`ParseOptionError`] |
 //! | what can go wrong | [`Error`], [`Side`] |
+//! | `ndarray`, own ids, many requests on rayon, debug builds | [`recipes`] |
 //! | the definition, as short and slow code | [`mod@reference`] |
 //!
 //! # The arithmetic
@@ -197,6 +198,7 @@ mod option_names;
 mod parallel;
 mod positives;
 mod reduction;
+pub mod recipes;
 pub mod reference;
 mod row_stats;
 mod rows;
