@@ -66,7 +66,8 @@ impl<'a> Batch<'a> {
     /// The batch of m anchors (m * dim elements) against the n rows of a [`Bank`], which were prepared before; for each
     /// anchor the row of the bank that is its positive, or a row [outside](Positives::Outside) of it.
     ///
-    /// Every call gives the bits of the same rows passed raw. See [`Bank`] for an example.
+    /// Every call gives the bits of the same rows passed raw. See [`Bank`] for an example. For the k nearest rows of the
+    /// bank, without a positive, see [`MiningBatch::against`](crate::MiningBatch::against).
     ///
     /// # Errors
     /// The slice is empty or not a whole number of the bank's rows; the bank is empty, or has one row only; the index
@@ -89,7 +90,7 @@ impl<'a> Batch<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(anchors.count(), candidates.count())?;
-        let exclusions = Exclusions::Nothing;
+        let exclusions = Exclusions::None;
         Ok(Batch { anchors, candidates, positives, exclusions, bank, candidate_side: Side::Candidates })
     }
 
@@ -130,6 +131,7 @@ impl<'a> Batch<'a> {
     }
 
     /// How many anchors there are.
+    #[doc(alias = "anchors")]
     #[must_use]
     pub fn rows(self) -> usize {
         self.anchors.count()

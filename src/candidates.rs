@@ -7,7 +7,7 @@ use crate::exact::{SUM_BLOCK, check_norms, combine_blocks, zero_norms};
 use crate::kernels::{
     Format, MAX_LANES, MAX_WIDTH, MOST_ROWS, PanelTarget, RawRows, measure_cached_rows, measure_rows, scratch_len,
 };
-use crate::memory::{AlignedVec, grow};
+use crate::memory::{AlignedVec, bytes_of, grow};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
 use crate::screen::{Extremes, Params, center_len, pack_candidates};
@@ -68,9 +68,14 @@ impl CandidateMemory {
         Ok((buffers, grow(&mut self.center, side, center_len(sizes.quantised_dim), 1)?))
     }
 
-    /// How many rows and words of panels there is memory for.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.norms.len(), self.panels.len())
+    /// How many rows there is memory for.
+    pub(crate) fn rows(&self) -> usize {
+        self.norms.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = bytes_of(&self.norms) + bytes_of(&self.sums) + self.panels.bytes();
+        rows + bytes_of(&self.center) + self.scratch.bytes(AlignedVec::bytes)
     }
 
     /// Grows the norms of `rows` and the blocks of their sum, and lends both out.

@@ -10,8 +10,12 @@ use core::fmt;
 pub enum Side {
     /// The anchors, or the first of two vectors.
     Anchors,
+    /// The queries of mining.
+    Queries,
     /// The candidates, or the second of two vectors.
     Candidates,
+    /// The rows that a bank is given by a push or a replacement; the error's row counts from the first of them.
+    NewRows,
     /// The lists of known positives.
     KnownPositives,
     /// The positives of a paired batch, which are its candidates, or positives that are no candidates.
@@ -24,6 +28,8 @@ pub enum Side {
     CandidateLabels,
     /// The lists of excluded candidates.
     Exclusions,
+    /// The offsets of lists of known positives or of excluded candidates.
+    Offsets,
     /// A similarity matrix given by the caller.
     Similarities,
     /// A buffer that the call would have written.
@@ -44,13 +50,16 @@ impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Side::Anchors => "anchors",
+            Side::Queries => "queries",
             Side::Candidates => "candidates",
+            Side::NewRows => "new rows",
             Side::KnownPositives => "known positives",
             Side::Positives => "positives",
             Side::PositiveIndices => "positive indices",
             Side::AnchorLabels => "labels of the anchors",
             Side::CandidateLabels => "labels of the candidates",
             Side::Exclusions => "excluded candidates",
+            Side::Offsets => "offsets of lists",
             Side::Similarities => "similarities",
             Side::Output => "output",
             Side::RowStats => "row statistics",
@@ -168,6 +177,8 @@ pub enum Error {
     },
     /// A threshold of mining is NaN or infinite.
     ThresholdNotFinite {
+        /// The option of [`Miner`](crate::Miner), by the name of its method.
+        option: &'static str,
         /// The threshold.
         threshold: f64,
     },
@@ -223,7 +234,7 @@ impl fmt::Display for Error {
             }
             Error::NotFinite { side, row } => write!(f, "{side}: row {row} holds a NaN or an infinity"),
             Error::MarginNotFinite { margin } => write!(f, "the margin is {margin}"),
-            Error::ThresholdNotFinite { threshold } => write!(f, "a threshold is {threshold}"),
+            Error::ThresholdNotFinite { option, threshold } => write!(f, "{option} is {threshold}"),
             Error::ZeroK => write!(f, "k is 0"),
             Error::SimilarityNotFinite { similarity } => write!(f, "a similarity is {similarity}"),
             Error::RowOutOfRange { row, rows } => write!(f, "row {row} of a bank of {rows} rows"),
@@ -233,6 +244,25 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl Error {
+    /// The same error of another side, if it is of this one.
+    pub(crate) fn renamed(mut self, from: Side, to: Side) -> Error {
+        match &mut self {
+            Error::Empty { side }
+            | Error::PartialRow { side, .. }
+            | Error::Length { side, .. }
+            | Error::SizeOverflow { side, .. }
+            | Error::NotFinite { side, .. }
+                if *side == from =>
+            {
+                *side = to;
+            }
+            _ => {}
+        }
+        self
+    }
+}
 
 /// Fails unless a slice of `side` is as long as the other arguments ask for.
 pub(crate) fn check_length(side: Side, expected: usize, actual: usize) -> Result<(), Error> {

@@ -72,12 +72,14 @@
 //! | the loss from similarities you have already | [`TripletLoss::forward_from_similarities`], [`SimilarityMatrix`] |
 //! | the similarity of two vectors, or all of two small batches | [`Backend::cosine_similarity`], [`Backend::similarity_matrix_into`] |
 //! | its parts | [`Backend::dot`], [`Backend::norm`], [`Backend::normalize_into`] |
+//! | top k: the rows of a [`Bank`] nearest to each query | [`Miner::mine`], with a [`MiningBatch::against`] it |
 //! | hard negatives of a corpus: the k closest that qualify | [`Miner`], with a [`MiningBatch`]; [`Mined`], [`Neighbour`] |
 //! | the original triplet loss | [`triplet_loss`] |
 //! | a certain instruction set; several threads | [`Backend`]; [`Threads::Rayon`] |
 //! | a certain screen, or none; counts of the work done | [`Screen`]; [`Forward::screening`] |
 //! | options from text, and back | `FromStr` and `Display` of every option; [`ParseOptionError`] |
 //! | what can go wrong | [`Error`], [`Side`] |
+//! | `ndarray`, own ids, many requests on rayon, debug builds | [`recipes`] |
 //! | the definition, as short and slow code | [`mod@reference`] |
 //!
 //! # The arithmetic
@@ -154,8 +156,10 @@
 //!
 //! * `rayon` (default): the dependency behind [`Threads::Rayon`]. Without it that option runs on the calling thread,
 //!   with the same results. No default depends on a feature.
-//! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`] and
-//!   [`Screening`]. Statistics that are read are validated as their constructors do it.
+//! * `serde` (off by default): `Serialize` and `Deserialize` of [`Loss`], [`RowStats`], [`ClosestNegative`],
+//!   [`Neighbour`] and [`Screening`], and of the options [`Negatives`], [`Reduction`], [`Threads`], [`Screen`] and
+//!   [`Backend`] by their names. Statistics that are read are validated as their constructors do it, a neighbour's
+//!   similarity as they are, and a backend is one that this CPU has.
 //!
 //! The minimum Rust version is 1.89.
 //!
@@ -193,6 +197,7 @@ mod mining_batch;
 mod option_names;
 mod parallel;
 mod positives;
+pub mod recipes;
 mod reduction;
 pub mod reference;
 mod row_stats;
@@ -210,7 +215,7 @@ pub use exclusions::Exclusions;
 pub use forward::Forward;
 pub use gradient::Gradients;
 pub use loss::TripletLoss;
-pub use miner::{Mined, Miner};
+pub use miner::{Mined, MinedRows, Miner};
 pub use mining_batch::{KnownPositives, MiningBatch, Predicate};
 pub use option_names::ParseOptionError;
 pub use parallel::Threads;

@@ -129,7 +129,8 @@ impl TripletLoss {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
-        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let shape = (batch.rows(), batch.candidates());
+        let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
         let mined = mine::mine(plan, batch, &exclusions, &mut workspace.mining)?;
         Ok((self.gradient_plan(batch), self.loss_of(batch, &mined, &workspace.mining), mined.screening))
     }
@@ -209,7 +210,8 @@ impl TripletLoss {
     ) -> Result<Forward<'w, 'b>, Error> {
         self.check_margin()?;
         check_length(Side::RowStats, batch.rows(), rows.len())?;
-        let exclusions = workspace.exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions())?;
+        let shape = (batch.rows(), batch.candidates());
+        let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
         exclusions.check_stats(rows)?;
         let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
         let (plan, loss, screening) = in_default_environment(|| {

@@ -34,16 +34,47 @@ pub(crate) fn grow_with<T>(
     Ok(&mut buffer[..length])
 }
 
-/// Gets memory for `rows * columns` elements of `buffer`, twice as many as it has if there is less: rows that come one
-/// by one are moved a constant number of times on average.
-pub(crate) fn reserve<T>(buffer: &mut Vec<T>, side: Side, rows: usize, columns: usize) -> Result<(), Error> {
+/// How much memory a buffer gets that is too short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// What is needed.
+    Exact,
+    /// Twice what it has, if that is more: rows that come one by one are moved a constant number of times on average.
+    Doubling,
+}
+
+/// Gets memory for `rows * columns` elements of `buffer`.
+pub(crate) fn reserve<T>(
+    buffer: &mut Vec<T>,
+    growth: Growth,
+    side: Side,
+    rows: usize,
+    columns: usize,
+) -> Result<(), Error> {
     let overflow = Error::SizeOverflow { side, rows, columns };
     let length = rows.checked_mul(columns).ok_or(overflow)?;
     if let Some(missing) = length.checked_sub(buffer.len()).filter(|_| length > buffer.capacity()) {
         let bytes = length.checked_mul(size_of::<T>()).ok_or(overflow)?;
-        buffer.try_reserve(missing).map_err(|_| Error::OutOfMemory { bytes })?;
+        let reserved = match growth {
+            Growth::Exact => buffer.try_reserve_exact(missing),
+            Growth::Doubling => buffer.try_reserve(missing),
+        };
+        reserved.map_err(|_| Error::OutOfMemory { bytes })?;
     }
     Ok(())
+}
+
+/// The bytes that a vector has got from the allocator, without what its elements have.
+pub(crate) fn bytes_of<T>(vector: &Vec<T>) -> usize {
+    vector.capacity() * size_of::<T>()
+}
+
+/// A copy of `elements`, with memory for no more.
+pub(crate) fn try_copy<T: Copy>(elements: &[T], side: Side) -> Result<Vec<T>, Error> {
+    let mut copy = Vec::new();
+    reserve(&mut copy, Growth::Exact, side, elements.len(), 1)?;
+    copy.extend_from_slice(elements);
+    Ok(copy)
 }
 
 /// A vector whose lent slice starts at a cache line.
@@ -62,24 +93,41 @@ impl<T: Default> AlignedVec<T> {
         Ok(&mut self.aligned()[..length])
     }
 
-    /// Grows to `length` elements at least, twice as many as there were if that is more, and keeps what they hold.
-    pub(crate) fn extend(&mut self, side: Side, length: usize) -> Result<(), Error>
+    /// Grows to `length` elements at least, and keeps what they hold.
+    pub(crate) fn extend(&mut self, growth: Growth, side: Side, length: usize) -> Result<(), Error>
     where
         T: Copy,
     {
         let old = self.as_aligned();
         if old.len() < length {
+            let length = if growth == Growth::Doubling { length.max(old.len().saturating_mul(2)) } else { length };
             // A vector that moves may begin elsewhere in its cache line.
             let mut longer = AlignedVec::default();
-            longer.grow(side, length.max(old.len().saturating_mul(2)), 1)?[..old.len()].copy_from_slice(old);
+            longer.grow(side, length, 1)?[..old.len()].copy_from_slice(old);
             *self = longer;
         }
         Ok(())
     }
 
+    /// A copy of the first `length` elements, with memory for no more.
+    pub(crate) fn try_clone(&self, side: Side, length: usize) -> Result<AlignedVec<T>, Error>
+    where
+        T: Copy,
+    {
+        let mut copy = AlignedVec::default();
+        if length > 0 {
+            copy.grow(side, length, 1)?.copy_from_slice(&self.as_aligned()[..length]);
+        }
+        Ok(copy)
+    }
+
     /// How many elements there are, those that alignment costs among them.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.0)
     }
 
     /// All elements from a cache line on, to be read.

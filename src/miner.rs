@@ -1,9 +1,10 @@
 //! `Miner`: the options of mining, the call, and its result.
 
 use core::fmt;
+use core::ops::{Index, Range};
 
 use crate::arch::{Backend, in_default_environment};
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::mine::{self, NeighbourPlan, QueryState};
 use crate::mining_batch::MiningBatch;
 use crate::parallel::Threads;
@@ -31,6 +32,10 @@ use crate::workspace::Workspace;
 /// and the lower index first on a tie, and is shorter than k only where fewer candidates qualify. The same input gives
 /// the same bits on every backend, with every screen, on any number of threads, and for every way of splitting queries
 /// into calls; candidates in several calls give lists that [`Neighbour::merge`] puts together.
+///
+/// Thresholds are `f64`, as they are compared in `f64` with sums and products of similarities, and as those of
+/// sentence-transformers are; [`TripletLoss::margin`](crate::TripletLoss::margin) is an `f32`, as the similarities are to
+/// which it is added.
 ///
 /// The defaults are k = 10, [`Negatives::Any`], no thresholds, [`Threads::Serial`], the CPU's best backend, and
 /// [`Screen::Auto`]. The value is small and `Copy`.
@@ -104,6 +109,7 @@ impl Miner {
     }
 
     /// Sets how many negatives a query gets, at least 1.
+    #[doc(alias = "top_k")]
     pub fn k(self, k: usize) -> Miner {
         Miner { k, ..self }
     }
@@ -160,34 +166,46 @@ impl Miner {
     /// [`TripletLoss::forward`](crate::TripletLoss::forward) finds, bit for bit.
     ///
     /// # Errors
-    /// k is 0; a threshold is not finite; a row is not finite (queries are called anchors there); the workspace cannot
-    /// grow.
+    /// k is 0; a threshold is not finite (the error names it); a row is not finite; the workspace cannot grow.
     ///
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch, k and `skip`; see [`Workspace`]. It holds about m *
     /// (k + skip) neighbours, for each thread about 100 lists of several times k + skip pairs, and a copy of lists of
     /// positives and exclusions.
+    #[doc(alias = "knn")]
+    #[doc(alias = "nearest")]
+    #[doc(alias = "search")]
+    #[doc(alias = "top_k")]
+    #[doc(alias = "topk")]
     pub fn mine<'w>(&self, batch: MiningBatch<'_>, workspace: &'w mut Workspace) -> Result<Mined<'w>, Error> {
         let plan = self.plan(batch)?;
         let Workspace { exclusions, mining, .. } = workspace;
         let screening = in_default_environment(|| {
             let rules = exclusions.sort_mining(batch)?;
             mine::mine_neighbours(plan, batch, rules, mining)
-        })?;
+        })
+        .map_err(|error| error.renamed(Side::Anchors, Side::Queries))?;
         let (queries, neighbours) = mining.neighbours(batch.queries(), plan.kept);
         Ok(Mined { k: self.k, skip: self.skip, queries, neighbours, screening })
     }
 
     /// Checks the options.
-    fn plan(&self, batch: MiningBatch<'_>) -> Result<NeighbourPlan, Error> {
+    pub(crate) fn plan(&self, batch: MiningBatch<'_>) -> Result<NeighbourPlan, Error> {
         let Miner { k, skip, backend, screen, threads, .. } = *self;
         if k == 0 {
             return Err(Error::ZeroK);
         }
         let Miner { negatives, absolute_margin, relative_margin, max_similarity, min_similarity, .. } = *self;
-        let thresholds = [absolute_margin, relative_margin, max_similarity, min_similarity];
-        if let Some(threshold) = thresholds.into_iter().flatten().find(|threshold| !threshold.is_finite()) {
-            return Err(Error::ThresholdNotFinite { threshold });
+        let given = [
+            ("absolute_margin", absolute_margin),
+            ("relative_margin", relative_margin),
+            ("max_similarity", max_similarity),
+            ("min_similarity", min_similarity),
+        ];
+        for (option, threshold) in given {
+            if let Some(threshold) = threshold.filter(|threshold| !threshold.is_finite()) {
+                return Err(Error::ThresholdNotFinite { option, threshold });
+            }
         }
         let thresholds = Thresholds { negatives, absolute_margin, relative_margin, max_similarity, min_similarity };
         // No more can be found than there are.
@@ -197,6 +215,19 @@ impl Miner {
 }
 
 /// The result of [`Miner::mine`]: a list for each query. It borrows the workspace that it lies in.
+///
+/// ```
+/// use hardneg::{Miner, MiningBatch, Workspace};
+///
+/// let (queries, passages) = ([1.0, 0.0, 0.0, 1.0], [0.8, 0.6, -0.6, 0.8, 0.1, 1.0]);
+/// let mut workspace = Workspace::new();
+/// let mined = Miner::new().k(2).mine(MiningBatch::new(&queries, &passages, 2)?, &mut workspace)?;
+/// assert_eq!((mined[0][0].index, mined[1].len()), (0, 2));
+/// for list in &mined {
+///     assert!(list[0].similarity >= list[1].similarity);
+/// }
+/// # Ok::<(), hardneg::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Mined<'w> {
@@ -227,9 +258,9 @@ impl<'w> Mined<'w> {
         &rest[..self.k.min(rest.len())]
     }
 
-    /// The lists of all queries, in order.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &'w [Neighbour]> + '_ {
-        (0..self.queries()).map(|query| self.row(query))
+    /// The lists of all queries, in order. `&mined` is iterated in the same way.
+    pub fn rows(&self) -> MinedRows<'w> {
+        MinedRows { mined: *self, queries: 0..self.queries() }
     }
 
     /// The smallest similarity of query `query` and its known positives, or `None` where it has none.
@@ -259,6 +290,52 @@ impl<'w> Mined<'w> {
         self.screening
     }
 }
+
+/// The list of a query, as [`Mined::row`] returns it.
+impl Index<usize> for Mined<'_> {
+    type Output = [Neighbour];
+
+    fn index(&self, query: usize) -> &[Neighbour] {
+        self.row(query)
+    }
+}
+
+impl<'w> IntoIterator for &Mined<'w> {
+    type Item = &'w [Neighbour];
+    type IntoIter = MinedRows<'w>;
+
+    fn into_iter(self) -> MinedRows<'w> {
+        self.rows()
+    }
+}
+
+/// The lists of all queries in order: see [`Mined::rows`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct MinedRows<'w> {
+    mined: Mined<'w>,
+    queries: Range<usize>,
+}
+
+impl<'w> Iterator for MinedRows<'w> {
+    type Item = &'w [Neighbour];
+
+    fn next(&mut self) -> Option<&'w [Neighbour]> {
+        self.queries.next().map(|query| self.mined.row(query))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.queries.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for MinedRows<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.queries.next_back().map(|query| self.mined.row(query))
+    }
+}
+
+impl ExactSizeIterator for MinedRows<'_> {}
 
 impl fmt::Debug for Mined<'_> {
     /// Counts, without the lists.

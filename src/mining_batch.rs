@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::bank::Bank;
 use crate::error::{Error, Side, check_length};
-use crate::exclusions::{Exclusions, check_offsets};
+use crate::exclusions::{Exclusions, IndexLists, Indices};
 use crate::positives::Positives;
 use crate::rows::{Rows, Sides};
 
@@ -27,6 +27,10 @@ pub enum KnownPositives<'a> {
         /// The candidates of all lists.
         indices: &'a [usize],
     },
+    /// These candidates for every query, in any order, repeats allowed.
+    Shared(&'a [usize]),
+    /// The same with indices of 32 bits.
+    SharedU32(&'a [u32]),
 }
 
 impl<'a> KnownPositives<'a> {
@@ -34,21 +38,26 @@ impl<'a> KnownPositives<'a> {
     fn check(self, queries: Rows<'_>, candidates: usize) -> Result<(), Error> {
         let rows = queries.count();
         match self {
-            KnownPositives::None => Ok(()),
             KnownPositives::One(Positives::Outside(outside)) => {
                 check_length(Side::Positives, queries.data().len(), outside.len())
             }
             KnownPositives::One(positives) => positives.check(rows, candidates),
-            KnownPositives::Lists { offsets, indices } => check_lists(offsets, indices, rows, candidates),
+            _ => {
+                let beyond = |row, index| Error::PositiveOutOfRange { row, index, candidates };
+                self.lists().map_or(Ok(()), |lists| lists.check(Side::KnownPositives, rows, candidates, beyond))
+            }
         }
     }
-}
 
-fn check_lists(offsets: &[usize], indices: &[usize], rows: usize, candidates: usize) -> Result<(), Error> {
-    check_offsets(Side::KnownPositives, offsets, indices, rows, |row, list| {
-        let positive = list.iter().find(|&&index| index >= candidates);
-        positive.map_or(Ok(()), |&index| Err(Error::PositiveOutOfRange { row, index: index as i128, candidates }))
-    })
+    /// The lists, where a query has any number of them.
+    pub(crate) fn lists(self) -> Option<IndexLists<'a>> {
+        match self {
+            KnownPositives::None | KnownPositives::One(_) => None,
+            KnownPositives::Lists { offsets, indices } => Some(IndexLists::Rows { offsets, indices }),
+            KnownPositives::Shared(indices) => Some(IndexLists::Shared(Indices::Usize(indices))),
+            KnownPositives::SharedU32(indices) => Some(IndexLists::Shared(Indices::U32(indices))),
+        }
+    }
 }
 
 /// A predicate on (query, candidate), true where the candidate is no negative of the query.
@@ -88,7 +97,7 @@ impl<'a> MiningBatch<'a> {
     /// # Errors
     /// `dim` is 0; a slice is empty or not a whole number of rows.
     pub fn new(queries: &'a [f32], candidates: &'a [f32], dim: usize) -> Result<MiningBatch<'a>, Error> {
-        let queries = Rows::new(Side::Anchors, queries, dim)?;
+        let queries = Rows::new(Side::Queries, queries, dim)?;
         Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, candidates, dim)?, None))
     }
 
@@ -107,17 +116,24 @@ impl<'a> MiningBatch<'a> {
     ///
     /// # Errors
     /// The slice is empty or not a whole number of the bank's rows; the bank is empty.
+    #[doc(alias = "knn")]
+    #[doc(alias = "nearest")]
+    #[doc(alias = "search")]
+    #[doc(alias = "top_k")]
+    #[doc(alias = "topk")]
     pub fn against(queries: &'a [f32], bank: &'a Bank<'_>) -> Result<MiningBatch<'a>, Error> {
-        let queries = Rows::new(Side::Anchors, queries, bank.dim())?;
+        let queries = Rows::new(Side::Queries, queries, bank.dim())?;
         Ok(MiningBatch::of(queries, Rows::new(Side::Candidates, bank.rows(), bank.dim())?, Some(bank)))
     }
 
     fn of(queries: Rows<'a>, candidates: Rows<'a>, bank: Option<&'a Bank<'a>>) -> MiningBatch<'a> {
-        let (known, exclusions) = (KnownPositives::None, Exclusions::Nothing);
+        let (known, exclusions) = (KnownPositives::None, Exclusions::None);
         MiningBatch { queries, candidates, bank, known, exclusions, similarities: None, floors: None, predicate: None }
     }
 
-    /// Sets the known positives of each query.
+    /// Sets the known positives of each query, in place of those of an earlier call. They are left out beside what
+    /// [`excluding`](MiningBatch::excluding) and [`exclude_where`](MiningBatch::exclude_where) leave out, and are what
+    /// [`Miner`](crate::Miner)'s thresholds on p compare with, which exclusions are not.
     ///
     /// # Errors
     /// There are not as many as queries, or not one offset more; offsets do not begin at 0, do not ascend, or do not
@@ -127,8 +143,29 @@ impl<'a> MiningBatch<'a> {
         Ok(MiningBatch { known, ..self })
     }
 
-    /// Excludes candidates by labels or by lists: they are no negatives of a query, and their similarities decide
-    /// nothing. The queries' labels are called those of the anchors there. See [`Exclusions`].
+    /// Excludes candidates by labels or by lists, in place of those of an earlier call: they are no negatives of a query,
+    /// and their similarities decide nothing. The queries' labels are called those of the anchors there. See
+    /// [`Exclusions`].
+    ///
+    /// A candidate is left out if any of the three says so: [known positives](MiningBatch::known_positives), these
+    /// exclusions, or the [function](MiningBatch::exclude_where). Each of the three replaces what the same method was
+    /// given before; none replaces another.
+    ///
+    /// ```
+    /// use hardneg::{Bank, Exclusions, Miner, MiningBatch, Workspace};
+    ///
+    /// let bank = Bank::new(vec![1.0, 0.0, 0.6, 0.8, 0.8, 0.6, 0.0, 1.0], 2)?;
+    /// // Both queries of a request: nothing that was seen, and nothing that is out of stock.
+    /// let seen: [u32; 2] = [3, 0];
+    /// let out_of_stock = |_query: usize, row: usize| row == 1;
+    /// let batch = MiningBatch::against(&[1.0, 0.1, 0.1, 1.0], &bank)?
+    ///     .excluding(Exclusions::SharedU32(&seen))?
+    ///     .exclude_where(&out_of_stock);
+    /// let mut workspace = Workspace::new();
+    /// let found = Miner::new().k(3).mine(batch, &mut workspace)?;
+    /// assert!(found.rows().all(|list| list.iter().map(|neighbour| neighbour.index).eq([2])));
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
     ///
     /// # Errors
     /// There are not as many labels as rows; or there are not as many lists as queries, offsets do not begin at 0, do
@@ -170,8 +207,9 @@ impl<'a> MiningBatch<'a> {
         }
     }
 
-    /// Excludes candidates by a function of (query, candidate): those for which it is true are no negatives of the
-    /// query. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a
+    /// Excludes candidates by a function of (query, candidate), in place of that of an earlier call: those for which it is
+    /// true are no negatives of the query, nor are those that [`excluding`](MiningBatch::excluding) names. The batch
+    /// borrows the function: bind a closure to a name before. It must give the same answer for the same pair, and is asked about the few pairs that reach a list, a
     /// sample of pairs, and all pairs where a screen rules out too few; from several threads with
     /// [`Threads::Rayon`](crate::Threads::Rayon), and in the default floating-point environment.
     ///
@@ -235,12 +273,8 @@ impl<'a> MiningBatch<'a> {
     /// The candidates that are known positives of query `row`.
     #[inline(always)]
     pub(crate) fn known_of(self, row: usize) -> impl Iterator<Item = usize> {
-        let (one, list) = match self.known {
-            KnownPositives::None => (None, &[][..]),
-            KnownPositives::One(positives) => (positives.index(row), &[][..]),
-            KnownPositives::Lists { offsets, indices } => (None, &indices[offsets[row]..offsets[row + 1]]),
-        };
-        one.into_iter().chain(list.iter().copied())
+        let one = if let KnownPositives::One(positives) = self.known { positives.index(row) } else { None };
+        one.into_iter().chain(self.known.lists().into_iter().flat_map(move |lists| lists.of(row).iter()))
     }
 
     /// The rows of all positives, where they are no candidates.

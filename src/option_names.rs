@@ -2,6 +2,8 @@
 
 use core::error;
 use core::fmt;
+#[cfg(feature = "serde")]
+use core::marker::PhantomData;
 use core::str::FromStr;
 
 use crate::arch::Backend;
@@ -123,11 +125,52 @@ macro_rules! as_text {
 
 as_text!(Negatives, Reduction, Threads, Screen);
 
+/// `Serialize` and `Deserialize` by name.
+#[cfg(feature = "serde")]
+macro_rules! as_serde {
+    ($($option:ty),*) => {$(
+        impl serde::Serialize for $option {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $option {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$option, D::Error> {
+                deserializer.deserialize_str(NameVisitor(PhantomData))
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "serde")]
+as_serde!(Negatives, Reduction, Threads, Screen, Backend);
+
+/// Reads the name of an option.
+#[cfg(feature = "serde")]
+struct NameVisitor<T>(PhantomData<T>);
+
+#[cfg(feature = "serde")]
+impl<T: FromStr<Err = ParseOptionError>> serde::de::Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an option")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<T, E> {
+        name.parse().map_err(E::custom)
+    }
+}
+
 impl FromStr for Backend {
     type Err = ParseOptionError;
 
-    /// The backend of this name, if this CPU has it.
+    /// The backend of this name, if this CPU has it; `auto` is [`Backend::detect`].
     fn from_str(name: &str) -> Result<Backend, ParseOptionError> {
+        if name == Backend::AUTO {
+            return Ok(Backend::detect());
+        }
         let names = Backend::NAMES;
         let name = names.iter().copied().find(|&known| known == name);
         let backend = name.ok_or(ParseOptionError::Unknown { option: "backend", names })?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 #[cfg(feature = "rayon")]
 use crate::arch::in_default_environment;
 use crate::error::{Error, Side};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 
 /// Where a call runs. It changes the time, never a bit of the result.
 ///
@@ -206,6 +206,17 @@ impl<T: Default> PerThread<T> {
             grow_one(scratch.get_mut().unwrap_or_else(PoisonError::into_inner))?;
         }
         Ok(self)
+    }
+
+    /// The bytes of the scratch of all threads, that of each by `bytes_of_one`. No block is worked on.
+    pub(crate) fn bytes(&self, bytes_of_one: impl Fn(&T) -> usize) -> usize {
+        let of_one = |scratch: &Mutex<T>| bytes_of_one(&scratch.lock().unwrap_or_else(PoisonError::into_inner));
+        bytes_of(&self.0) + self.0.iter().map(of_one).sum::<usize>()
+    }
+
+    /// How many threads there is scratch for.
+    pub(crate) fn threads(&self) -> usize {
+        self.0.len()
     }
 
     /// The scratch of the calling thread, for one block. The lock is free, as a thread's index in its pool is its place

@@ -97,9 +97,11 @@ pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec
 /// Whether a candidate is excluded for anchor `row`.
 fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool {
     match exclusions {
-        Exclusions::Nothing => false,
+        Exclusions::None => false,
         Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
         Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+        Exclusions::Shared(indices) => indices.contains(&candidate),
+        Exclusions::SharedU32(indices) => indices.iter().any(|&index| index as usize == candidate),
     }
 }
 
@@ -305,7 +307,7 @@ pub fn forward(
 pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>, Error> {
     let (queries, candidates) = (batch.sides().anchors.data(), batch.sides().candidates.data());
     let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
-    for (side, rows) in [(Side::Anchors, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
+    for (side, rows) in [(Side::Queries, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
         if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { side, row: index / batch.dim() });
         }

@@ -67,7 +67,7 @@ impl<'a> SimilarityMatrix<'a> {
             return Err(Error::NoNegative);
         }
         positives.check(rows, columns)?;
-        Ok(SimilarityMatrix { data, columns, positives, exclusions: Exclusions::Nothing })
+        Ok(SimilarityMatrix { data, columns, positives, exclusions: Exclusions::None })
     }
 
     /// The matrix with columns that are no negatives of some rows, in place of those of an earlier call: see
@@ -188,7 +188,7 @@ impl TripletLoss {
         self.check_margin()?;
         matrix.check_finite()?;
         let SimilarityMatrix { columns, positives, exclusions, .. } = matrix;
-        let rules = workspace.exclusions.sort(columns, positives, exclusions)?.rules;
+        let rules = workspace.exclusions.sort((matrix.rows(), columns), positives, exclusions)?.rules;
         let stats = workspace.mining.grow_stats(matrix.rows())?;
         for (row, (stats, similarities)) in stats.iter_mut().zip(matrix.data.chunks_exact(columns)).enumerate() {
             *stats = reduce_row(self.backend, self.negatives, &rules.row(row), matrix.positive(row), similarities);

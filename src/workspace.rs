@@ -2,9 +2,14 @@
 
 use core::fmt;
 
+use crate::bank::Bank;
+use crate::error::{Error, Side};
 use crate::excluded::ExclusionMemory;
 use crate::gradient::GradientMemory;
-use crate::mine::MineMemory;
+use crate::memory::grow;
+use crate::mine::{self, MineMemory};
+use crate::miner::Miner;
+use crate::mining_batch::MiningBatch;
 
 /// The scratch memory of a call, reusable for calls of any shape.
 ///
@@ -43,16 +48,54 @@ impl Workspace {
     pub fn new() -> Workspace {
         Workspace::default()
     }
+
+    /// The bytes of the memory that it has got.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.exclusions.bytes() + self.mining.bytes() + self.gradient.bytes()
+    }
+
+    /// Grows to what a `miner` needs for up to `queries` queries against a bank, so that the first request costs no more
+    /// than those after it. Lists of exclusions and of known positives, whose lengths are not known yet, are copied into
+    /// memory that grows when a longer one comes.
+    ///
+    /// ```
+    /// use hardneg::{Bank, Miner, MiningBatch, Workspace};
+    ///
+    /// let bank = Bank::new(vec![0.5; 64 * 1000], 64)?;
+    /// let (miner, mut workspace) = (Miner::new().k(5), Workspace::new());
+    /// workspace.warm(&miner, 8, &bank)?;
+    /// let bytes = workspace.bytes();
+    /// let found = miner.mine(MiningBatch::against(&[0.25; 64 * 3], &bank)?, &mut workspace)?;
+    /// assert_eq!(found.queries(), 3);
+    /// assert_eq!(workspace.bytes(), bytes);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// k is 0; a threshold is not finite; there are no queries, or no rows in the bank; there is no memory.
+    ///
+    /// # Allocation
+    /// What [`Miner::mine`] would allocate, and that many rows for a moment.
+    #[doc(alias = "with_capacity")]
+    pub fn warm(&mut self, miner: &Miner, queries: usize, bank: &Bank<'_>) -> Result<(), Error> {
+        let mut rows = Vec::new();
+        let rows = grow(&mut rows, Side::Queries, queries, bank.dim())?;
+        let batch = MiningBatch::against(rows, bank)?;
+        mine::reserve_neighbours(miner.plan(batch)?, batch, &mut self.mining)
+    }
 }
 
 impl fmt::Debug for Workspace {
-    /// Sizes in place of the contents, which are megabytes of numbers.
+    /// Sizes in place of the contents, which are megabytes of numbers: for how many anchors of losses, queries of mining
+    /// and candidates outside of banks there is memory, and the bytes of all of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (anchors, candidates, panel_words) = self.mining.sizes();
+        let (anchors, queries, candidates) = self.mining.sizes();
         f.debug_struct("Workspace")
             .field("anchors", &anchors)
+            .field("queries", &queries)
             .field("candidates", &candidates)
-            .field("panel_words", &panel_words)
+            .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }

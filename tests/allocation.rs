@@ -365,7 +365,7 @@ fn exclusions() {
         Kind::ZipfLabels,
     ];
     for backend in Backend::available() {
-        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists]] {
+        for kinds in [&LABELS[..], &[Kind::LongLists, Kind::ShortLists, Kind::SharedList]] {
             let plan = TripletLoss::new().margin(1.0).backend(backend).threads(Threads::Serial);
             let (mut workspace, mut largest) = (Workspace::new(), true);
             for (rows, candidates, dim) in [(400, 420, 40), (17, 100, 40), (399, 419, 3), (2, 3, 1)] {
@@ -462,6 +462,34 @@ fn changes_of_a_bank() {
             bank.push(&rows).unwrap();
         };
         assert_eq!(allocations(changes), 0, "{screens:?}");
+    }
+}
+
+/// Memory for more rows is asked for once for each part of a bank that it is too small for, and a copy takes as many
+/// allocations as there are parts.
+#[test]
+fn memory_and_copies_of_a_bank() {
+    let (rows, dim) = (1000, 24);
+    let all = Random(1).rows(2 * rows, dim);
+    for (screens, formats) in [(&[][..], 0), (&[Screen::I8], 1), (&[Screen::I8, Screen::I16, Screen::F32], 3)] {
+        let options = BankOptions::new().screens(screens);
+        let mut bank = options.build(all[..rows * dim].to_vec(), dim).unwrap();
+        // The rows, the norms, and the panels of each format; of the tree of sums four levels of 6, 3, 2 and 1 nodes,
+        // the top of which has room, a level of its own for 11 blocks, and perhaps the list of the levels.
+        let reserved = allocations(|| bank.reserve(rows).unwrap());
+        assert!((2 + formats + 4..=2 + formats + 6).contains(&reserved), "{screens:?}: {reserved}");
+        assert_eq!(allocations(|| bank.reserve(rows).unwrap()), 0, "{screens:?}");
+        assert_eq!(allocations(|| bank.push(&all[rows * dim..]).unwrap()), 0, "{screens:?}");
+        assert_eq!(allocations(|| bank.recenter().unwrap()), 0, "{screens:?}");
+        assert_eq!(allocations(|| bank.is_recenter_due()), 0, "{screens:?}");
+        // The list of levels and five of them; the scratch of a thread, and the list of these; the center.
+        let copied = allocations(|| bank.try_clone().unwrap());
+        let parts = 2 + formats + 6 + if formats > 0 { 3 } else { 0 };
+        assert!((parts..=parts + 3).contains(&copied), "{screens:?}: {copied}, {parts}");
+        let rows = all.clone();
+        let mut bank = options.capacity(2 * 1000 + 500).build(rows, dim).unwrap();
+        assert_eq!(allocations(|| bank.push(&all[..500 * dim]).unwrap()), 0, "{screens:?}");
+        assert_eq!(allocations(|| bank.into_rows()), 0, "{screens:?}");
     }
 }
 

@@ -251,7 +251,7 @@ fn exclusions() {
             let (offsets, indices) = (Guarded::new(guard, &offsets), Guarded::new(guard, &indices));
             let by_labels = Exclusions::Labels { anchors: of_anchors.get(), candidates: of_candidates.get() };
             let by_lists = Exclusions::Lists { offsets: offsets.get(), indices: indices.get() };
-            for exclusions in [Exclusions::Nothing, by_labels, by_lists] {
+            for exclusions in [Exclusions::None, by_labels, by_lists] {
                 let expected = plain.excluding(exclusions).unwrap();
                 let stats = reference::row_stats(expected, Negatives::Below).unwrap();
                 let gradients = reference::gradients(expected, &stats, 0.25, &vec![1.0; rows]);

@@ -18,11 +18,7 @@ where
 
 /// The parser of a backend, which must be one that this CPU has.
 pub(crate) fn backend() -> impl TypedValueParser<Value = Backend> {
-    let names = [BEST_BACKEND].iter().chain(names::<Backend>());
-    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
-        BEST_BACKEND => Ok(Backend::detect()),
-        name => name.parse(),
-    })
+    named::<Backend>()
 }
 
 /// The names of an option's values. The library tells them to those who ask for a value without a name.

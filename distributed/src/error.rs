@@ -114,6 +114,13 @@ const SIDES: [Side; 14] = [
     Side::Output,
 ];
 
+/// The thresholds of mining, in the order of their codes.
+const THRESHOLDS: [&str; 4] = ["absolute_margin", "relative_margin", "max_similarity", "min_similarity"];
+
+fn threshold_code(option: &str) -> u64 {
+    THRESHOLDS.iter().position(|&known| known == option).unwrap_or(0) as u64
+}
+
 fn side_code(side: Side) -> u64 {
     SIDES.iter().position(|&known| known == side).unwrap_or(SIDES.len() - 1) as u64
 }
@@ -171,7 +178,9 @@ pub(crate) fn encode(status: Result<(), hardneg::Error>) -> [u64; STATUS_WORDS] 
         }
         E::MarginNotFinite { margin } => write(code::MARGIN_NOT_FINITE, &[margin.to_bits().into()]),
         E::ZeroK => write(code::ZERO_K, &[]),
-        E::ThresholdNotFinite { threshold } => write(code::THRESHOLD_NOT_FINITE, &[threshold.to_bits()]),
+        E::ThresholdNotFinite { option, threshold } => {
+            write(code::THRESHOLD_NOT_FINITE, &[threshold_code(option), threshold.to_bits()]);
+        }
         E::NotFinite { side, row } => write(code::NOT_FINITE, &[side_code(side), row as u64]),
         E::OutOfMemory { bytes } => write(code::OUT_OF_MEMORY, &[bytes as u64]),
         _ => write(code::UNNAMED, &[]),
@@ -205,7 +214,10 @@ fn decode(rank: usize, words: &[u64]) -> Error {
         }
         code::MARGIN_NOT_FINITE => E::MarginNotFinite { margin: f32::from_bits(words[1] as u32) },
         code::ZERO_K => E::ZeroK,
-        code::THRESHOLD_NOT_FINITE => E::ThresholdNotFinite { threshold: f64::from_bits(words[1]) },
+        code::THRESHOLD_NOT_FINITE => {
+            let option = THRESHOLDS[number(1).min(THRESHOLDS.len() - 1)];
+            E::ThresholdNotFinite { option, threshold: f64::from_bits(words[2]) }
+        }
         code::NOT_FINITE => E::NotFinite { side: side(), row: number(2) },
         code::OUT_OF_MEMORY => E::OutOfMemory { bytes: number(1) },
         _ => return Error::Unnamed { rank },
@@ -262,7 +274,7 @@ mod tests {
             E::ExcludedOutOfRange { row: 7, index: 1 << 40, candidates: 3 },
             E::NotFinite { side: Side::Weights, row: 5 },
             E::ZeroK,
-            E::ThresholdNotFinite { threshold: f64::NEG_INFINITY },
+            E::ThresholdNotFinite { option: "max_similarity", threshold: f64::NEG_INFINITY },
         ] {
             assert_eq!(decode(2, &encode(Err(error))), Error::of_rank(2, error));
         }

@@ -95,7 +95,7 @@ fuzz_target!(|data: &[u8]| {
     let mut labels = |count: usize| (0..count).map(|_| (bytes.below(256) % groups) as u64).collect::<Vec<_>>();
     let labels = (groups > 2).then(|| (labels(queries), labels(columns)));
     let exclusions =
-        labels.as_ref().map_or(Exclusions::Nothing, |(anchors, candidates)| Exclusions::Labels { anchors, candidates });
+        labels.as_ref().map_or(Exclusions::None, |(anchors, candidates)| Exclusions::Labels { anchors, candidates });
     let batch = batch.excluding(exclusions).expect("good labels").exclude_where(&excluded);
 
     let expected = reference::mine(&miner, batch).expect("finite rows");

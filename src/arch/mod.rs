@@ -134,9 +134,12 @@ impl Backend {
         [Backend::portable()].into_iter().chain(of_x86_64.into_iter().chain(of_aarch64).flatten())
     }
 
-    /// The names of all backends, whether this CPU has them or not.
+    /// The name that is read as [`Backend::detect`].
+    pub(crate) const AUTO: &'static str = "auto";
+
+    /// The names that are read: those of all backends, whether this CPU has them or not, and [`Backend::AUTO`].
     pub(crate) const NAMES: &'static [&'static str] =
-        &["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
+        &[Backend::AUTO, "portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
 
     /// `portable`, `avx2`, `avx_vnni`, `avx512`, `neon` or `neon_dotprod`.
     #[must_use]

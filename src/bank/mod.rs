@@ -1,24 +1,26 @@
 //! `Bank`: candidates that are prepared once and met by many batches.
 
+mod changes;
 mod options;
 mod panels;
 
 use core::fmt;
-use core::ops::Range;
+use core::slice::ChunksExact;
 use std::borrow::Cow;
 
-use crate::arch::{Backend, in_default_environment};
+use crate::arch::Backend;
 use crate::candidates::Candidates;
-use crate::error::{Error, Side, check_length};
-use crate::exact::{SUM_BLOCK, SumTree, check_finite, check_norms, zero_norms};
-use crate::kernels::{Format, measure_rows};
-use crate::memory::reserve;
-use crate::parallel::{Chunks, Join, Threads, for_each_block};
+use crate::error::{Error, Side};
+use crate::exact::{SUM_BLOCK, SumTree, check_norms, zero_norms};
+use crate::kernels::Format;
+use crate::memory::{Growth, try_copy};
+use crate::parallel::Threads;
 use crate::rows::{Rows, Shape};
-use crate::screen::{Methods, PREPARATION, Params, Screen, ScreenPlan, float_bound};
+use crate::screen::{Methods, Params, Screen, ScreenPlan, float_bound};
 
 pub use options::BankOptions;
-use panels::{BankRows, Panels};
+use options::Kept;
+use panels::Panels;
 
 /// Candidates, prepared for any number of batches: a catalogue, a corpus, a queue of negatives.
 ///
@@ -26,6 +28,10 @@ use panels::{BankRows, Panels};
 /// them. A call against it ([`Batch::against`](crate::Batch::against)) does none of that work, which for a few anchors
 /// is nearly all, and returns the bits that the same rows return when they are passed raw. Any number of threads may
 /// read a bank at once, each with a [`Workspace`](crate::Workspace) of its own; no lock is taken.
+///
+/// The k most similar rows to each query, with exclusions and thresholds, are found by [`Miner`](crate::Miner) in a
+/// [`MiningBatch::against`](crate::MiningBatch::against) the bank; the loss of anchors whose negatives the rows are, by
+/// [`TripletLoss`](crate::TripletLoss) in a [`Batch::against`](crate::Batch::against) it.
 ///
 /// Rows can be [appended](Bank::push), [overwritten](Bank::replace) and [removed](Bank::swap_remove). Whatever its
 /// history, a bank gives the bits of one built anew from its rows. A bank that borrows its rows copies them when they
@@ -54,10 +60,23 @@ use panels::{BankRows, Panels};
 /// | [`push`](Bank::push) | the new ones, and up to 15 before them |
 /// | [`replace`](Bank::replace) | the 192 of the row's block of the sum |
 /// | [`swap_remove`](Bank::swap_remove) | two such blocks |
+/// | [`recenter`](Bank::recenter) | all, for each screen in integers |
+/// | [`try_clone`](Bank::try_clone) | all, with what is kept of them |
 ///
-/// Screens in integers remove a common vector from all rows, the mean of some of them. When more rows have changed than
-/// there were when it was taken, that change takes it anew and packs all rows: a constant number of rows for each
-/// change, on average. The vector is a matter of time; no bit depends on it.
+/// Screens in integers remove a common vector from all rows, their center, the mean of some of them. When more rows have
+/// changed than there were when it was taken, that change takes it anew and packs all rows: a constant number of rows for
+/// each change on average, but all of them at once. A service that holds a lock meanwhile has it done when it likes:
+/// [`is_recenter_due`](Bank::is_recenter_due), [`recenter`](Bank::recenter), and
+/// [`BankOptions::auto_recenter`] for nothing but that. The center is a matter of time; no bit depends on it.
+///
+/// Memory is the other thing that may fall due: see [`reserve`](Bank::reserve). Readers that shall not wait at all read
+/// snapshots: see [`try_clone`](Bank::try_clone).
+#[doc(alias = "index")]
+#[doc(alias = "knn")]
+#[doc(alias = "nearest")]
+#[doc(alias = "search")]
+#[doc(alias = "top_k")]
+#[doc(alias = "topk")]
 pub struct Bank<'a> {
     dim: usize,
     threads: Threads,
@@ -86,20 +105,21 @@ impl<'a> Bank<'a> {
         if dim == 0 {
             return Err(Error::ZeroDim);
         }
-        let BankOptions { backend, threads, .. } = options;
-        let panels = Panels::new(backend, dim, options.methods(dim));
+        let BankOptions { backend, threads, capacity, auto_recenter, .. } = options;
+        let panels = Panels::new(backend, dim, options.methods(dim), auto_recenter);
         let (norms, sums) = (Vec::new(), SumTree::new(dim));
-        let mut bank = Bank { dim, threads, backend, rows: Cow::Borrowed(&[]), norms, zero_rows: 0, sums, panels };
-        if rows.is_empty() {
-            bank.rows = rows;
+        let mut bank = Bank { dim, threads, backend, rows, norms, zero_rows: 0, sums, panels };
+        let count = if bank.rows.is_empty() { 0 } else { Rows::new(Side::Candidates, &bank.rows, dim)?.count() };
+        let join = bank.join(count);
+        bank.reserve_beside_rows(Growth::Exact, count.max(capacity), join)?;
+        if capacity > count {
+            bank.own_rows(Growth::Exact, capacity)?;
+        }
+        if count == 0 {
             return Ok(bank);
         }
-        let count = Rows::new(Side::Candidates, &rows, dim)?.count();
-        let join = bank.join(count);
-        bank.reserve_beside_rows(count, join)?;
-        bank.rows = rows;
         bank.resize(count);
-        let rows = Rows::new(Side::Candidates, &bank.rows, dim)?;
+        let rows = Rows::known(&bank.rows, dim);
         if bank.panels.kept() == Methods::NONE {
             bank.measure_from(join, 0);
         } else {
@@ -141,6 +161,57 @@ impl<'a> Bank<'a> {
         self.rows.chunks_exact(self.dim).nth(index)
     }
 
+    /// The rows in order, each a slice of `dim` elements.
+    pub fn iter(&self) -> ChunksExact<'_, f32> {
+        self.rows.chunks_exact(self.dim)
+    }
+
+    /// The rows alone, row-major: the `Vec` that the bank owns, or the slice that it borrows.
+    #[must_use]
+    pub fn into_rows(self) -> Cow<'a, [f32]> {
+        self.rows
+    }
+
+    /// A bank with the same rows, packed in the same way: all is copied, nothing is computed. Rows that are borrowed
+    /// stay borrowed.
+    ///
+    /// A service whose readers shall not wait for a change publishes one of them after the other:
+    ///
+    /// ```
+    /// use std::sync::{Arc, RwLock};
+    ///
+    /// use hardneg::Bank;
+    ///
+    /// let published = RwLock::new(Arc::new(Bank::new(vec![1.0, 0.0, 0.6, 0.8], 2)?));
+    /// // A reader holds the lock for as long as it takes to count a reference, and keeps what it has read.
+    /// let snapshot = Arc::clone(&published.read().unwrap());
+    /// // The writer changes a bank that nobody reads, as much as it likes.
+    /// let mut next = snapshot.try_clone()?;
+    /// next.push(&[0.0, 1.0])?;
+    /// *published.write().unwrap() = Arc::new(next);
+    /// assert_eq!((snapshot.len(), published.read().unwrap().len()), (2, 3));
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no memory.
+    ///
+    /// # Allocation
+    /// The bytes of a new bank of these rows, without what was reserved for more, in an allocation for each part: the
+    /// rows, the norms, the panels of each screen, and the levels of the tree of sums, of which there is one for each
+    /// bit of the number of blocks of 192 rows.
+    #[doc(alias = "clone")]
+    #[doc(alias = "snapshot")]
+    pub fn try_clone(&self) -> Result<Bank<'a>, Error> {
+        let rows = match &self.rows {
+            Cow::Borrowed(rows) => Cow::Borrowed(*rows),
+            Cow::Owned(rows) => Cow::Owned(try_copy(rows, Side::Candidates)?),
+        };
+        let norms = try_copy(&self.norms, Side::Candidates)?;
+        let (sums, panels) = (self.sums.try_clone(Side::Candidates)?, self.panels.try_clone(self.len())?);
+        Ok(Bank { rows, norms, sums, panels, ..*self })
+    }
+
     /// The instruction set that the bank is packed for, with which calls against it compute.
     #[must_use]
     pub fn backend(&self) -> Backend {
@@ -156,108 +227,6 @@ impl<'a> Bank<'a> {
         };
         rows * size_of::<f32>() + self.norms.capacity() * size_of::<f64>() + self.sums.bytes() + self.panels.bytes()
     }
-
-    /// Gets the memory for `additional` more rows, so that appending them allocates nothing.
-    ///
-    /// # Errors
-    /// There is no memory.
-    pub fn reserve(&mut self, additional: usize) -> Result<(), Error> {
-        self.reserve_for(additional, self.join(additional))
-    }
-
-    /// Appends rows, row-major.
-    ///
-    /// # Errors
-    /// The rows are not a whole number of rows; a row is not finite (the error counts from the first new one); there is
-    /// no memory. Then the bank is as it was.
-    ///
-    /// # Allocation
-    /// What the new rows need beyond what was [reserved](Bank::reserve).
-    pub fn push(&mut self, rows: &[f32]) -> Result<(), Error> {
-        if rows.is_empty() { Ok(()) } else { in_default_environment(|| self.append(rows)) }
-    }
-
-    fn append(&mut self, rows: &[f32]) -> Result<(), Error> {
-        let new = Rows::new(Side::Candidates, rows, self.dim)?;
-        check_finite(self.backend, Side::Candidates, new)?;
-        let (first, join) = (self.len(), self.join_for(new.count(), new.count()));
-        self.reserve_for(new.count(), join)?;
-        self.rows.to_mut().extend_from_slice(rows);
-        self.resize(first + new.count());
-        self.measure_from(join, first);
-        self.zero_rows += zero_norms(&self.norms[first..]);
-        self.update_panels(join, first..first + new.count());
-        Ok(())
-    }
-
-    /// Overwrites row `index`.
-    ///
-    /// # Errors
-    /// There is no such row; `row` has another length than the bank's rows, or is not finite; there is no memory for a
-    /// copy of rows that were borrowed. Then the bank is as it was.
-    ///
-    /// # Allocation
-    /// None, but for that copy.
-    pub fn replace(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
-        self.check_index(index)?;
-        check_length(Side::Candidates, self.dim, row.len())?;
-        in_default_environment(|| self.overwrite(index, row))
-    }
-
-    fn overwrite(&mut self, index: usize, row: &[f32]) -> Result<(), Error> {
-        check_finite(self.backend, Side::Candidates, Rows::new(Side::Candidates, row, self.dim)?)?;
-        let join = self.join_for(0, 1);
-        self.reserve_for(0, join)?;
-        self.rows.to_mut()[index * self.dim..][..row.len()].copy_from_slice(row);
-        self.measure_again(index);
-        self.update_panels(join, index..index + 1);
-        Ok(())
-    }
-
-    /// Removes row `index` by moving the last row into its place. Returns the index that the moved row had, or `None`
-    /// where the removed row was the last.
-    ///
-    /// # Errors
-    /// There is no such row; there is no memory for a copy of rows that were borrowed. Then the bank is as it was.
-    ///
-    /// # Allocation
-    /// None, but for that copy.
-    pub fn swap_remove(&mut self, index: usize) -> Result<Option<usize>, Error> {
-        self.check_index(index)?;
-        in_default_environment(|| self.fill_gap(index))
-    }
-
-    fn fill_gap(&mut self, index: usize) -> Result<Option<usize>, Error> {
-        let (dim, last) = (self.dim, self.len() - 1);
-        let changed = if index < last { index..index + 1 } else { last..last };
-        let join = self.join_for(0, changed.len());
-        self.reserve_for(0, join)?;
-        let rows = self.rows.to_mut();
-        rows.copy_within(last * dim.., index * dim);
-        rows.truncate(last * dim);
-        self.zero_rows -= usize::from(self.norms[index] == 0.0);
-        self.norms.swap(index, last);
-        self.resize(last);
-        if !last.is_multiple_of(SUM_BLOCK) {
-            self.sum_again(last / SUM_BLOCK);
-        }
-        if index < last {
-            self.sum_again(index / SUM_BLOCK);
-        }
-        self.update_panels(join, changed);
-        Ok((index < last).then_some(last))
-    }
-
-    /// Removes all rows. Their memory is kept for new ones.
-    pub fn clear(&mut self) {
-        match &mut self.rows {
-            Cow::Borrowed(rows) => *rows = &[],
-            Cow::Owned(rows) => rows.clear(),
-        }
-        self.resize(0);
-        self.zero_rows = 0;
-        self.panels.clear();
-    }
 }
 
 impl Bank<'_> {
@@ -265,7 +234,7 @@ impl Bank<'_> {
     pub(crate) fn candidates(&self, format: Option<Format>) -> Candidates<'_> {
         let (panels, extremes) = self.panels.of(format, self.len());
         let (norms, sum) = self.norms_and_sum();
-        Candidates { rows: self.checked_rows(), norms, sum, panels, params: self.params(), extremes }
+        Candidates { rows: self.known_rows(), norms, sum, panels, params: self.params(), extremes }
     }
 
     /// The norms of the rows, and their sum.
@@ -297,118 +266,30 @@ impl Bank<'_> {
     }
 
     /// The rows, at least one.
-    fn checked_rows(&self) -> Rows<'_> {
+    fn known_rows(&self) -> Rows<'_> {
         Rows::known(&self.rows, self.dim)
     }
+}
 
-    /// How so many rows are prepared.
-    fn join(&self, rows: usize) -> Join {
-        self.threads.join(rows.saturating_mul(self.dim) as f64 * PREPARATION)
-    }
+impl<'b> IntoIterator for &'b Bank<'_> {
+    type Item = &'b [f32];
+    type IntoIter = ChunksExact<'b, f32>;
 
-    /// How a change is prepared after which there are `additional` more rows, `changed` of them new or overwritten:
-    /// with all rows, if the center is due to be taken anew.
-    fn join_for(&self, additional: usize, changed: usize) -> Join {
-        let all = self.panels.is_due_after(changed);
-        self.join(if all { self.len().saturating_add(additional) } else { changed })
-    }
-
-    fn check_index(&self, row: usize) -> Result<(), Error> {
-        if row < self.len() { Ok(()) } else { Err(Error::RowOutOfRange { row, rows: self.len() }) }
-    }
-
-    /// Gets the memory for `additional` rows.
-    fn reserve_for(&mut self, additional: usize, join: Join) -> Result<(), Error> {
-        let (rows, dim) = (self.len(), self.dim);
-        let overflow = Error::SizeOverflow { side: Side::Candidates, rows, columns: dim };
-        let count = rows.checked_add(additional).ok_or(overflow)?;
-        count.checked_mul(dim).ok_or(overflow)?;
-        self.reserve_beside_rows(count, join)?;
-        self.own_rows(count)
-    }
-
-    /// Gets the memory for all that is kept of `count` rows but the rows.
-    fn reserve_beside_rows(&mut self, count: usize, join: Join) -> Result<(), Error> {
-        reserve(&mut self.norms, Side::Candidates, count, 1)?;
-        self.sums.reserve(Side::Candidates, count.div_ceil(SUM_BLOCK))?;
-        self.panels.reserve(count, join.threads())
-    }
-
-    /// Gets the memory for `count` rows, to which rows that are borrowed are copied.
-    fn own_rows(&mut self, count: usize) -> Result<(), Error> {
-        match &mut self.rows {
-            Cow::Owned(rows) => reserve(rows, Side::Candidates, count, self.dim),
-            Cow::Borrowed(rows) => {
-                let mut owned = Vec::new();
-                reserve(&mut owned, Side::Candidates, count, self.dim)?;
-                owned.extend_from_slice(rows);
-                self.rows = Cow::Owned(owned);
-                Ok(())
-            }
-        }
-    }
-
-    /// Sets how many norms and blocks there are.
-    fn resize(&mut self, rows: usize) {
-        self.norms.resize(rows, 0.0);
-        self.sums.resize(rows.div_ceil(SUM_BLOCK));
-    }
-
-    /// Computes the norms of the rows from `first` on, and adds them to their sum.
-    fn measure_from(&mut self, join: Join, first: usize) {
-        let (backend, dim, count) = (self.backend, self.dim, self.norms.len());
-        let (rows, blocks) = (&self.rows[..], self.sums.blocks());
-        let (block, next) = (first / SUM_BLOCK, first.next_multiple_of(SUM_BLOCK).min(count));
-        if first < next {
-            let rows = Rows::known(&rows[first * dim..next * dim], dim);
-            measure_rows(backend, rows, &mut self.norms[first..next], &mut blocks[block * dim..][..dim]);
-        }
-        let norms = Chunks::new(&mut self.norms[next..], SUM_BLOCK);
-        let sums = Chunks::new(&mut blocks[next.div_ceil(SUM_BLOCK) * dim..], dim);
-        for_each_block(join, (norms, sums), &|block, (norms, sums)| {
-            let rows = &rows[(next + block * SUM_BLOCK) * dim..][..norms.slice.len() * dim];
-            sums.slice.fill(0.0);
-            measure_rows(backend, Rows::known(rows, dim), norms.slice, sums.slice);
-        });
-        self.sums.update(block..count.div_ceil(SUM_BLOCK));
-    }
-
-    /// Computes the norm of a row that changed, and the sum of its block.
-    fn measure_again(&mut self, index: usize) {
-        self.zero_rows -= usize::from(self.norms[index] == 0.0);
-        self.sum_again(index / SUM_BLOCK);
-        self.zero_rows += usize::from(self.norms[index] == 0.0);
-    }
-
-    /// Computes the norms and the sum of a block.
-    fn sum_again(&mut self, block: usize) {
-        let (dim, first) = (self.dim, block * SUM_BLOCK);
-        let end = self.norms.len().min(first + SUM_BLOCK);
-        let rows = Rows::known(&self.rows[first * dim..end * dim], dim);
-        let sum = &mut self.sums.blocks()[block * dim..][..dim];
-        sum.fill(0.0);
-        measure_rows(self.backend, rows, &mut self.norms[first..end], sum);
-        self.sums.update(block..block + 1);
-    }
-
-    /// Packs rows that came or changed.
-    fn update_panels(&mut self, join: Join, changed: Range<usize>) {
-        if self.norms.is_empty() {
-            return self.panels.clear();
-        }
-        let bank = BankRows { rows: Rows::known(&self.rows, self.dim), norms: &self.norms };
-        self.panels.update(join, bank, changed);
+    fn into_iter(self) -> ChunksExact<'b, f32> {
+        self.iter()
     }
 }
 
 impl fmt::Debug for Bank<'_> {
-    /// The shape and the screens in place of the rows.
+    /// The shape and the options, by their names, in place of the rows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bank")
             .field("rows", &self.len())
             .field("dim", &self.dim)
-            .field("backend", &self.backend)
-            .field("screens", &self.panels.kept())
+            .field("backend", &format_args!("{}", self.backend))
+            .field("threads", &format_args!("{}", self.threads))
+            .field("screens", &Kept(Some(self.panels.kept())))
+            .field("auto_recenter", &self.panels.auto_recenter())
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! `BankOptions`: what a bank keeps beside its rows, and how it is built.
 
+use core::fmt;
 use std::borrow::Cow;
 
 use super::Bank;
@@ -18,7 +19,7 @@ use crate::screen::{Method, Methods, Screen};
 /// assert_eq!((bank.len(), bank.dim()), (40, 96));
 /// # Ok::<(), hardneg::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 #[must_use]
 #[non_exhaustive]
 pub struct BankOptions {
@@ -26,6 +27,10 @@ pub struct BankOptions {
     pub backend: Backend,
     /// Where rows are prepared.
     pub threads: Threads,
+    /// For how many rows there is memory from the beginning.
+    pub capacity: usize,
+    /// Whether a change takes the center anew when it is due.
+    pub auto_recenter: bool,
     /// The screens that are kept, `None` for the default.
     screens: Option<Methods>,
 }
@@ -37,10 +42,11 @@ impl Default for BankOptions {
 }
 
 impl BankOptions {
-    /// The options of [`Bank::new`]: the CPU's best backend, the calling thread, and the screen that the backend is
-    /// fastest with.
+    /// The options of [`Bank::new`]: the CPU's best backend, the calling thread, the screen that the backend is fastest
+    /// with, memory for the rows that there are, and a center that is taken anew by the change that makes it due.
     pub fn new() -> BankOptions {
-        BankOptions { backend: Backend::detect(), threads: Threads::default(), screens: None }
+        let (backend, threads) = (Backend::detect(), Threads::default());
+        BankOptions { backend, threads, capacity: 0, auto_recenter: true, screens: None }
     }
 
     /// Sets the instruction set that the bank is packed for. A call against the bank searches with it, whatever its own
@@ -52,6 +58,32 @@ impl BankOptions {
     /// Sets where rows are prepared, when the bank is built and when rows come.
     pub fn threads(self, threads: Threads) -> BankOptions {
         BankOptions { threads, ..self }
+    }
+
+    /// Sets for how many rows, those that the bank is built of among them, there is memory from the beginning: until there
+    /// are more, [`Bank::push`] allocates nothing and copies no row but the new ones. Rows that are borrowed are copied at
+    /// once, if there are fewer.
+    ///
+    /// ```
+    /// use hardneg::BankOptions;
+    ///
+    /// let mut bank = BankOptions::new().capacity(5000).build(vec![0.25; 96 * 40], 96)?;
+    /// let bytes = bank.bytes();
+    /// bank.push(&vec![0.5; 96 * 4960])?;
+    /// assert_eq!((bank.len(), bank.bytes()), (5000, bytes));
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    #[doc(alias = "with_capacity")]
+    pub fn capacity(self, rows: usize) -> BankOptions {
+        BankOptions { capacity: rows, ..self }
+    }
+
+    /// Sets whether a change takes the center of the rows anew, and packs all rows with it, when
+    /// [it is due](Bank::is_recenter_due). Without, every change reads the few rows that the table in [`Bank`] names,
+    /// and [`Bank::recenter`] is called when the service likes: a bank that is never recentered gives the same bits, but
+    /// its screens rule out less if the rows drift away from those it was built of.
+    pub fn auto_recenter(self, auto: bool) -> BankOptions {
+        BankOptions { auto_recenter: auto, ..self }
     }
 
     /// Sets the screens that are kept. A call begins with the coarsest of them, and changes to a finer one, or computes
@@ -89,5 +121,33 @@ impl BankOptions {
     /// The screens that a bank of rows of `dim` elements keeps.
     pub(super) fn methods(self, dim: usize) -> Methods {
         self.screens.unwrap_or_else(|| Screen::kept_by_default(self.backend)).for_rows_of(dim)
+    }
+}
+
+impl fmt::Debug for BankOptions {
+    /// The options by their names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BankOptions")
+            .field("backend", &format_args!("{}", self.backend))
+            .field("threads", &format_args!("{}", self.threads))
+            .field("capacity", &self.capacity)
+            .field("auto_recenter", &self.auto_recenter)
+            .field("screens", &Kept(self.screens))
+            .finish()
+    }
+}
+
+/// Prints the screens that a bank keeps by their names.
+pub(super) struct Kept(pub(super) Option<Methods>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(kept) = self.0 else { return write!(f, "{}", Screen::Auto) };
+        let is_kept = |screen: &Screen| screen.format().is_some_and(|format| kept.contains(Method::Screen(format)));
+        let mut list = f.debug_list();
+        for screen in Screen::all().filter(is_kept) {
+            list.entry(&format_args!("{screen}"));
+        }
+        list.finish()
     }
 }

@@ -6,7 +6,7 @@ use crate::arch::Backend;
 use crate::candidates::{Padding, Preparation, pack_panel};
 use crate::error::{Error, Side};
 use crate::kernels::{Format, MAX_LANES, RawRows, scratch_len};
-use crate::memory::{AlignedVec, grow};
+use crate::memory::{AlignedVec, Growth, grow, try_copy};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::rows::Rows;
 use crate::screen::{Center, Extremes, Methods, Params, center_len, float_bound};
@@ -26,6 +26,8 @@ pub(super) struct Panels {
     squared_norm: f64,
     centered_rows: usize,
     changed: usize,
+    /// Whether the center is taken anew when as many rows have changed; otherwise when the caller says so.
+    auto_recenter: bool,
     /// A register's worth of rows without their center.
     scratch: PerThread<AlignedVec<f32>>,
 }
@@ -47,7 +49,7 @@ pub(super) struct BankRows<'a> {
 
 impl Panels {
     /// No panels of rows of `dim` elements.
-    pub(super) fn new(backend: Backend, dim: usize, kept: Methods) -> Panels {
+    pub(super) fn new(backend: Backend, dim: usize, kept: Methods, auto_recenter: bool) -> Panels {
         Panels {
             backend,
             dim,
@@ -57,12 +59,33 @@ impl Panels {
             squared_norm: 0.0,
             centered_rows: 0,
             changed: 0,
+            auto_recenter,
             scratch: PerThread::default(),
         }
     }
 
+    /// A copy of the panels of `rows` rows, with memory for no more.
+    pub(super) fn try_clone(&self, rows: usize) -> Result<Panels, Error> {
+        let side = Side::Candidates;
+        let mut formats: [FormatPanels; 3] = Default::default();
+        for format in self.kept.formats() {
+            let FormatPanels { words, extremes } = &self.formats[format as usize];
+            let length = self.padded(format, rows) * format.words_per_candidate(self.dim);
+            let words = words.try_clone(side, length)?;
+            formats[format as usize] = FormatPanels { words, extremes: *extremes };
+        }
+        let center = try_copy(&self.center, side)?;
+        let mut copy = Panels { formats, center, scratch: PerThread::default(), ..*self };
+        copy.reserve(Growth::Exact, rows, self.scratch.threads())?;
+        Ok(copy)
+    }
+
     pub(super) fn kept(&self) -> Methods {
         self.kept
+    }
+
+    pub(super) fn auto_recenter(&self) -> bool {
+        self.auto_recenter
     }
 
     /// The length of the longest rows that are rounded to integers, or 0.
@@ -93,13 +116,13 @@ impl Panels {
     }
 
     /// Gets the memory for `rows` rows that `threads` threads prepare, so that nothing else can fail.
-    pub(super) fn reserve(&mut self, rows: usize, threads: usize) -> Result<(), Error> {
+    pub(super) fn reserve(&mut self, growth: Growth, rows: usize, threads: usize) -> Result<(), Error> {
         let side = Side::Candidates;
         for format in self.kept.formats() {
             let words = format.words_per_candidate(self.dim);
             let overflow = Error::SizeOverflow { side, rows, columns: words };
             let length = self.padded(format, rows).checked_mul(words).ok_or(overflow)?;
-            self.formats[format as usize].words.extend(side, length)?;
+            self.formats[format as usize].words.extend(growth, side, length)?;
         }
         let quantised_dim = self.quantised_dim();
         grow(&mut self.center, side, center_len(quantised_dim), 1)?;
@@ -143,26 +166,40 @@ impl Panels {
         self.formats[format as usize] = panels;
     }
 
-    /// Packs the rows `changed`, which came or changed; or all, if as many changed as there were when the center was
-    /// taken.
+    /// Packs the rows `changed`, which came or changed. A change that takes the center anew packs all rows for the
+    /// screens that remove it.
     pub(super) fn update(&mut self, join: Join, bank: BankRows<'_>, changed: Range<usize>) {
-        let recenter = self.is_due_after(changed.len());
-        self.changed += changed.len();
-        let changed = if recenter { 0..bank.norms.len() } else { changed };
+        let recenter = self.recenters_after(changed.len());
+        self.changed = self.changed.saturating_add(changed.len());
         if recenter {
             self.center_on(bank.rows);
         }
-        if changed.is_empty() {
-            return;
-        }
         for format in self.kept.formats() {
-            self.pack(format, join, bank, changed.clone(), recenter);
+            if recenter && format < Format::Float32 {
+                self.pack(format, join, bank, 0..bank.norms.len(), true);
+            } else if !changed.is_empty() {
+                self.pack(format, join, bank, changed.clone(), false);
+            }
         }
     }
 
-    /// Whether the center is due to be taken anew when so many more rows have changed.
+    /// Takes the center of all rows, and packs them for the screens that remove it.
+    pub(super) fn recenter(&mut self, join: Join, bank: BankRows<'_>) {
+        self.center_on(bank.rows);
+        for format in self.kept.formats().filter(|&format| format < Format::Float32) {
+            self.pack(format, join, bank, 0..bank.norms.len(), true);
+        }
+    }
+
+    /// Whether a change of so many rows takes the center anew. The first rows that come take it in any case: they are
+    /// all that is packed.
+    pub(super) fn recenters_after(&self, changed: usize) -> bool {
+        self.centered_rows == 0 || self.auto_recenter && self.is_due_after(changed)
+    }
+
+    /// Whether more rows have changed, when so many more have, than there were when the center was taken.
     pub(super) fn is_due_after(&self, changed: usize) -> bool {
-        self.changed.saturating_add(changed) > self.centered_rows
+        self.quantised_dim() > 0 && self.changed.saturating_add(changed) > self.centered_rows
     }
 
     /// Forgets all rows.

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::error::{Error, Side};
-use crate::memory::reserve;
+use crate::memory::{Growth, reserve, try_copy};
 
 /// The rows in a block of the candidates' sum, and of the anchors' sum in a backward pass. It is part of the definition
 /// of the mean negative. It is a multiple of every panel width, so that a block of candidates owns whole panels.
@@ -52,17 +52,27 @@ impl SumTree {
     }
 
     /// Gets the memory for `blocks` blocks, so that [`SumTree::resize`] needs none.
-    pub(crate) fn reserve(&mut self, side: Side, blocks: usize) -> Result<(), Error> {
+    pub(crate) fn reserve(&mut self, growth: Growth, side: Side, blocks: usize) -> Result<(), Error> {
         let (mut nodes, mut level) = (blocks, 0);
         while nodes > 0 {
             if level == self.levels.len() {
-                reserve(&mut self.levels, side, level + 1, 1)?;
+                reserve(&mut self.levels, Growth::Doubling, side, level + 1, 1)?;
                 self.levels.push(Vec::new());
             }
-            reserve(&mut self.levels[level], side, nodes, self.dim)?;
+            reserve(&mut self.levels[level], growth, side, nodes, self.dim)?;
             (nodes, level) = if nodes > 1 { (nodes.div_ceil(2), level + 1) } else { (0, level) };
         }
         Ok(())
+    }
+
+    /// A copy, with memory for no more blocks.
+    pub(crate) fn try_clone(&self, side: Side) -> Result<SumTree, Error> {
+        let mut levels = Vec::new();
+        reserve(&mut levels, Growth::Exact, side, self.levels.len(), 1)?;
+        for level in &self.levels {
+            levels.push(try_copy(level, side)?);
+        }
+        Ok(SumTree { dim: self.dim, levels })
     }
 
     /// Sets the number of blocks. New ones are to be summed.
@@ -136,7 +146,8 @@ impl SumStack {
     pub(crate) fn reserve(&mut self, side: Side, rows: usize) -> Result<(), Error> {
         let blocks = rows / SUM_BLOCK;
         // As many nodes as there are bits in any number of blocks up to these, and the block that is not full.
-        reserve(&mut self.nodes, side, (blocks.checked_ilog2().map_or(0, |bits| bits + 1) + 1) as usize, self.dim)
+        let nodes = (blocks.checked_ilog2().map_or(0, |bits| bits + 1) + 1) as usize;
+        reserve(&mut self.nodes, Growth::Doubling, side, nodes, self.dim)
     }
 
     /// How many rows the block takes that is not full.

@@ -1,7 +1,7 @@
 //! The rows of each label, in ascending order.
 
 use crate::error::{Error, Side};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 
 /// The group of a candidate whose label no anchor has.
 const NO_GROUP: usize = usize::MAX;
@@ -46,6 +46,10 @@ pub(crate) struct Members<'a> {
 }
 
 impl GroupMemory {
+    pub(super) fn bytes(&self) -> usize {
+        bytes_of(&self.sorted) + bytes_of(&self.labels) + self.anchors.bytes() + self.candidates.bytes()
+    }
+
     /// Groups the rows of both sides by their labels.
     pub(super) fn fill(&mut self, anchors: &[u64], candidates: &[u64]) -> Result<(), Error> {
         let sorted = grow(&mut self.sorted, Side::AnchorLabels, anchors.len(), 1)?;
@@ -82,6 +86,10 @@ impl GroupMemory {
 }
 
 impl MemberMemory {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.groups) + bytes_of(&self.ends) + bytes_of(&self.rows)
+    }
+
     /// Grows to so many rows in at most `groups` groups, and lends the memory out.
     fn open(&mut self, side: Side, rows: usize, groups: usize) -> Result<MemberBuffers<'_>, Error> {
         Ok(MemberBuffers {

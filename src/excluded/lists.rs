@@ -1,7 +1,8 @@
 //! Lists of excluded candidates: sorted, without repetition, and with the positive among them.
 
 use crate::error::{Error, Side};
-use crate::memory::grow;
+use crate::exclusions::{IndexLists, Indices};
+use crate::memory::{bytes_of, grow};
 use crate::positives::Positives;
 use crate::row_stats::SortedLists;
 
@@ -11,42 +12,56 @@ pub(super) struct ListMemory {
     starts: Vec<usize>,
     lengths: Vec<usize>,
     indices: Vec<usize>,
+    /// How many rows had lists last, and how many places these take.
+    rows: usize,
+    places: usize,
 }
 
 impl ListMemory {
-    /// Sorts lists that were checked, each with room for the positive.
-    pub(super) fn fill(&mut self, positives: Positives<'_>, offsets: &[usize], indices: &[usize]) -> Result<(), Error> {
-        let rows = offsets.len() - 1;
-        let overflow = Error::SizeOverflow { side: Side::Exclusions, rows: indices.len(), columns: rows };
-        let capacity = indices.len().checked_add(rows).ok_or(overflow)?;
+    /// Sorts the lists of `rows` rows, which were checked, each with room for the positive. A list that all rows share is
+    /// sorted once, where no positives are added to it.
+    pub(super) fn fill(&mut self, rows: usize, positives: Positives<'_>, lists: IndexLists<'_>) -> Result<(), Error> {
+        let overflow = Error::SizeOverflow { side: Side::Exclusions, rows, columns: lists.given() };
+        let is_sorted_once = matches!(lists, IndexLists::Shared(_)) && positives.index(0).is_none();
+        let sorted_lists = if is_sorted_once { rows.min(1) } else { rows };
+        let places = lists.total(sorted_lists).and_then(|total| total.checked_add(sorted_lists)).ok_or(overflow)?;
         let starts = grow(&mut self.starts, Side::Exclusions, rows, 1)?;
         let lengths = grow(&mut self.lengths, Side::Exclusions, rows, 1)?;
-        let sorted = grow(&mut self.indices, Side::Exclusions, capacity, 1)?;
-        for (row, pair) in offsets.windows(2).enumerate() {
-            starts[row] = pair[0] + row;
-            let list = &mut sorted[pair[0] + row..=pair[1] + row];
-            lengths[row] = sort(list, &indices[pair[0]..pair[1]], positives.index(row));
+        let sorted = grow(&mut self.indices, Side::Exclusions, places, 1)?;
+        let mut end = 0;
+        for row in 0..sorted_lists {
+            let list = lists.of(row);
+            starts[row] = end;
+            end += list.len() + 1;
+            lengths[row] = sort(&mut sorted[starts[row]..end], list, positives.index(row));
         }
+        for row in sorted_lists..rows {
+            (starts[row], lengths[row]) = (starts[0], lengths[0]);
+        }
+        (self.rows, self.places) = (rows, places);
         Ok(())
     }
 
-    /// The lists that were sorted last, which had these offsets.
-    pub(super) fn of(&self, offsets: &[usize]) -> SortedLists<'_> {
-        let rows = offsets.len() - 1;
+    pub(super) fn bytes(&self) -> usize {
+        bytes_of(&self.starts) + bytes_of(&self.lengths) + bytes_of(&self.indices)
+    }
+
+    /// The lists that were sorted last.
+    pub(super) fn sorted(&self) -> SortedLists<'_> {
         SortedLists {
-            starts: &self.starts[..rows],
-            lengths: &self.lengths[..rows],
-            indices: &self.indices[..offsets[rows] + rows],
+            starts: &self.starts[..self.rows],
+            lengths: &self.lengths[..self.rows],
+            indices: &self.indices[..self.places],
         }
     }
 }
 
 /// Writes the indices and the positive, each once and in ascending order, into `list`, which has room for one more; the
 /// length of it.
-fn sort(list: &mut [usize], indices: &[usize], positive: Option<usize>) -> usize {
-    list[..indices.len()].copy_from_slice(indices);
+fn sort(list: &mut [usize], indices: Indices<'_>, positive: Option<usize>) -> usize {
+    indices.copy_to(list);
     let mut length = indices.len();
-    if !indices.is_sorted_by(|a, b| a < b) {
+    if !list[..length].is_sorted_by(|a, b| a < b) {
         list[..length].sort_unstable();
         length = dedup(&mut list[..length]);
     }

@@ -6,7 +6,7 @@ use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::kernels::{cosine, dot_sum, dots};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::parallel::{Chunks, Join, PerThread, for_each_block};
 use crate::row_stats::{Excluded, RowStats};
 
@@ -18,6 +18,12 @@ const ROWS_AT_ONCE: usize = 32;
 pub(crate) struct MeanMemory {
     sums: SumMemory,
     scratch: PerThread<Vec<f64>>,
+}
+
+impl MeanMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        self.sums.bytes() + self.scratch.bytes(bytes_of)
+    }
 }
 
 /// What mean negatives are computed of.

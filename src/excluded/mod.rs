@@ -45,41 +45,49 @@ pub(crate) struct SortedExclusions<'a> {
 }
 
 impl ExclusionMemory {
-    /// Sorts what is excluded of so many candidates, and was checked.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lists.bytes() + self.known.bytes() + self.groups.bytes()
+    }
+
+    /// Sorts what is excluded of so many candidates for so many rows, and was checked.
     pub(crate) fn sort<'a>(
         &'a mut self,
-        candidates: usize,
+        (rows, candidates): (usize, usize),
         positives: Positives<'a>,
         exclusions: Exclusions<'a>,
     ) -> Result<SortedExclusions<'a>, Error> {
-        match exclusions {
-            Exclusions::Nothing => {}
-            Exclusions::Labels { anchors, candidates } => self.groups.fill(anchors, candidates)?,
-            Exclusions::Lists { offsets, indices } => self.lists.fill(positives, offsets, indices)?,
+        if let Exclusions::Labels { anchors, candidates } = exclusions {
+            self.groups.fill(anchors, candidates)?;
+        } else if let Some(lists) = exclusions.lists() {
+            self.lists.fill(rows, positives, lists)?;
         }
         Ok(self.sorted(candidates, positives, exclusions))
     }
 
     /// Sorts the known positives and the exclusions of queries, which were checked.
     pub(crate) fn sort_mining<'a>(&'a mut self, batch: MiningBatch<'a>) -> Result<NegativeRules<'a>, Error> {
-        let none = Positives::Outside(&[]);
+        let (none, queries) = (Positives::Outside(&[]), batch.queries());
         let positives = if let KnownPositives::One(positives) = batch.known() { positives } else { none };
-        if let KnownPositives::Lists { offsets, indices } = batch.known() {
-            self.known.fill(none, offsets, indices)?;
+        if let Some(lists) = batch.known().lists() {
+            self.known.fill(queries, none, lists)?;
         }
-        if let Exclusions::Lists { offsets, indices } = batch.exclusions() {
-            self.lists.fill(none, offsets, indices)?;
+        if let Some(lists) = batch.exclusions().lists() {
+            self.lists.fill(queries, none, lists)?;
         }
-        let known = match batch.known() {
-            KnownPositives::Lists { offsets, .. } => Some(self.known.of(offsets)),
-            _ => None,
-        };
-        let excluded = match batch.exclusions() {
-            Exclusions::Nothing => Excluded::Nothing,
-            Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
-            Exclusions::Lists { offsets, .. } => Excluded::Lists(self.lists.of(offsets)),
-        };
+        let known = batch.known().lists().map(|_| self.known.sorted());
+        let excluded = self.excluded(batch.exclusions());
         Ok(NegativeRules { positives, excluded, known, predicate: batch.predicate() })
+    }
+
+    /// The exclusions, whose lists were sorted last.
+    fn excluded<'a>(&'a self, exclusions: Exclusions<'a>) -> Excluded<'a> {
+        match exclusions {
+            Exclusions::None => Excluded::Nothing,
+            Exclusions::Labels { anchors, candidates } => Excluded::Labels { anchors, candidates },
+            Exclusions::Lists { .. } | Exclusions::Shared(_) | Exclusions::SharedU32(_) => {
+                Excluded::Lists(self.lists.sorted())
+            }
+        }
     }
 
     /// The exclusions that were sorted last, from the arguments that [`ExclusionMemory::sort`] had.
@@ -89,13 +97,11 @@ impl ExclusionMemory {
         positives: Positives<'a>,
         exclusions: Exclusions<'a>,
     ) -> SortedExclusions<'a> {
-        let (excluded, groups) = match exclusions {
-            Exclusions::Nothing => (Excluded::Nothing, None),
-            Exclusions::Labels { anchors, candidates } => {
-                (Excluded::Labels { anchors, candidates }, Some(self.groups.of(anchors.len(), candidates.len())))
-            }
-            Exclusions::Lists { offsets, .. } => (Excluded::Lists(self.lists.of(offsets)), None),
+        let groups = match exclusions {
+            Exclusions::Labels { anchors, candidates } => Some(self.groups.of(anchors.len(), candidates.len())),
+            _ => None,
         };
+        let excluded = self.excluded(exclusions);
         let rules = NegativeRules { positives, excluded, known: None, predicate: None };
         SortedExclusions { rules, groups, candidates }
     }

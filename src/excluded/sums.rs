@@ -11,7 +11,7 @@ use crate::arch::Backend;
 use crate::error::{Error, Side};
 use crate::exact::{SUM_BLOCK, combine_blocks};
 use crate::kernels::{MOST_TERMS, Term, add_terms, dot_scaled, dot_sum, inverse, prefetch_row};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::rows::Rows;
 
@@ -51,6 +51,10 @@ pub(crate) struct GroupSums<'a> {
 }
 
 impl SumMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.places) + bytes_of(&self.blocks) + bytes_of(&self.sums)
+    }
+
     /// Adds up the groups whose sums are to be kept, for the rows of the other side, `users`.
     pub(crate) fn fill<'a>(
         &'a mut self,

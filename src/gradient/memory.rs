@@ -5,8 +5,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::SUM_BLOCK;
 use crate::excluded::SumMemory;
-use crate::exclusions::Exclusions;
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::parallel::PerThread;
 use crate::rows::Rows;
 
@@ -46,6 +45,10 @@ pub(super) struct GradientBuffers<'a> {
 }
 
 impl SparseMemory {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.ends) + bytes_of(&self.elements)
+    }
+
     /// Grows to `rows` rows with `elements` elements in all, and lends them out.
     fn grow(&mut self, side: Side, rows: usize, elements: usize) -> Result<Sparse<'_>, Error> {
         let ends = grow(&mut self.ends, side, rows, 1)?;
@@ -54,13 +57,19 @@ impl SparseMemory {
 }
 
 impl GradientMemory {
+    pub(crate) fn bytes(&self) -> usize {
+        let rows = [&self.shares, &self.by_positive, &self.anchor_sums].map(bytes_of).iter().sum::<usize>();
+        let sums = self.label_sums.bytes() + self.row.bytes(bytes_of);
+        rows + self.by_anchor.bytes() + self.by_candidate.bytes() + sums
+    }
+
     /// Grows to a batch and a number of threads, and lends the memory out.
     pub(super) fn grow(&mut self, batch: Batch<'_>, threads: usize) -> Result<GradientBuffers<'_>, Error> {
         let (anchors, candidates, dim) = (batch.rows(), batch.candidates(), batch.dim());
         let outside = batch.outside_rows().map_or(0, Rows::count);
         // The derivative of each anchor's loss singles out its positive, its closest negative and what a list excludes.
-        let listed = if let Exclusions::Lists { indices, .. } = batch.exclusions() { indices.len() } else { 0 };
         let overflow = Error::SizeOverflow { side: Side::Anchors, rows: anchors, columns: 2 };
+        let listed = batch.exclusions().lists().map_or(Some(0), |lists| lists.total(anchors)).ok_or(overflow)?;
         let elements = anchors.checked_mul(2).and_then(|elements| elements.checked_add(listed)).ok_or(overflow)?;
         Ok(GradientBuffers {
             shares: grow(&mut self.shares, Side::Anchors, anchors, 1)?,

@@ -33,7 +33,7 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     let mut exclusions = ExclusionMemory::default();
-    let sorted = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     mine(plan, &batch, &sorted, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
@@ -108,7 +108,7 @@ fn add_what_cancels(
     by_similarity: &mut [Vec<f64>],
 ) {
     let mut memory = ExclusionMemory::default();
-    let sorted = memory.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let sorted = memory.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     for (row, by_similarity) in by_similarity.iter_mut().enumerate() {
         let mean = if stats[row].mean_term(margin) > 0.0 { weights[row].abs() } else { 0.0 };
         let share = mean / sorted.negatives(row).max(1) as f64;
@@ -125,7 +125,7 @@ fn check_before_rounding(batch: Batch<'_>, margin: f32, weights: &[f32], what: &
     let wide: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
     let stats = reference::row_stats(batch, negatives).unwrap();
     let mut by_similarity = reference::similarity_gradients(batch, &stats, margin, &wide);
-    if !matches!(batch.exclusions(), Exclusions::Nothing) {
+    if !matches!(batch.exclusions(), Exclusions::None) {
         add_what_cancels(batch, &stats, margin, &wide, &mut by_similarity);
     }
     let (a, c) = (batch.anchor_rows().data(), batch.candidate_rows().data());

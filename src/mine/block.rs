@@ -10,7 +10,7 @@ use crate::exact::PairsOf;
 use crate::kernels::{
     AnchorConstants, Format, MAX_LANES, NormedRows, PanelHits, PanelTarget, RawRows, Similarities, Window, scratch_len,
 };
-use crate::memory::{AlignedVec, grow};
+use crate::memory::{AlignedVec, bytes_of, grow};
 use crate::screen::{
     ExactCosts, Method, NeighbourList, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
@@ -89,6 +89,12 @@ impl BlockScratch {
     pub(super) fn grow(&mut self, words: usize, quantised_dim: usize) -> Result<(), Error> {
         self.words.grow(Side::Anchors, words, 1)?;
         self.rows.grow(Side::Anchors, scratch_len(quantised_dim), 1).map(|_| ())
+    }
+
+    /// The bytes that it has got beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        let lists = self.several.iter().map(RowList::bytes).sum::<usize>();
+        self.words.bytes() + self.rows.bytes() + bytes_of(&self.closest) + bytes_of(&self.several) + lists
     }
 
     /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.

@@ -51,7 +51,7 @@ fn stats(
 ) -> Vec<RowStats> {
     let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
     let mut exclusions = ExclusionMemory::default();
-    let sorted = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+    let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     join.enter(|| mine_batch(&call, negatives, &batch, &sorted, memory)).unwrap();
     memory.stats(batch.rows()).to_vec()
 }
@@ -185,7 +185,8 @@ fn what_calls_count() {
         let mut counts = |batch: Batch<'_>, screens: ScreenPlan| {
             let call = Call { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
             let mut exclusions = ExclusionMemory::default();
-            let sorted = exclusions.sort(batch.candidates(), batch.positives(), batch.exclusions()).unwrap();
+            let sorted =
+                exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
             mine_batch(&call, Negatives::Any, &batch, &sorted, &mut memory).unwrap().screening
         };
         let shape = batch.sides().shape();

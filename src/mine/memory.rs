@@ -11,7 +11,7 @@ use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candi
 use crate::error::{Error, Side};
 use crate::excluded::{GroupSums, MeanMemory, Means, SortedExclusions};
 use crate::kernels::Similarities;
-use crate::memory::{grow, grow_with};
+use crate::memory::{bytes_of, grow, grow_with};
 use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
 use crate::rows::Rows;
@@ -55,10 +55,18 @@ impl MineMemory {
         grow_with(&mut self.stats, Side::Anchors, rows, 1, || RowStats::ZERO)
     }
 
-    /// How many anchors, candidates and words of panels there is memory for.
+    /// How many anchors, queries and raw candidates there is memory for.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        let (candidates, panel_words) = self.candidates.sizes();
-        (self.stats.len(), candidates, panel_words)
+        (self.stats.len(), self.queries.len(), self.candidates.rows())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let MineMemory { candidates, anchor_norms, blocks, scratch, stats, queries, neighbours, .. } = self;
+        let call = candidates.bytes() + bytes_of(anchor_norms) + bytes_of(blocks) + scratch.bytes(BlockScratch::bytes);
+        let results = bytes_of(stats) + bytes_of(queries) + bytes_of(neighbours);
+        let MineMemory { searches, positives, positive_norms, similarities, means, .. } = self;
+        let direct = bytes_of(searches) + bytes_of(positives) + bytes_of(positive_norms) + bytes_of(similarities);
+        call + results + direct + means.bytes()
     }
 
     /// The statistics that the last call has left of its `rows` rows.

@@ -150,6 +150,16 @@ pub(crate) fn mine_neighbours(
     call.join.enter(|| mine_queries(&call, plan, batch, rules, memory))
 }
 
+/// Grows the memory to what [`mine_neighbours`] needs for these queries, whatever they hold.
+pub(crate) fn reserve_neighbours(
+    plan: NeighbourPlan,
+    batch: MiningBatch<'_>,
+    memory: &mut MineMemory,
+) -> Result<(), Error> {
+    let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
+    memory.grow_neighbours(&call, plan.kept).map(|_| ())
+}
+
 /// [`mine_neighbours`], where the call is to run.
 fn mine_queries(
     call: &Call<'_>,

@@ -4,7 +4,8 @@ use core::cmp::Ordering;
 
 use crate::error::Error;
 
-/// A candidate near a query: its index and their cosine similarity.
+/// A candidate near a query: its index and their cosine similarity. With the feature `serde`, one whose similarity is not
+/// finite is refused when it is read.
 ///
 /// ```
 /// use hardneg::Neighbour;
@@ -17,7 +18,7 @@ use crate::error::Error;
 /// assert_eq!(closest.map(|neighbour| neighbour.index), [7, 104, 3]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "NeighbourFields"))]
 #[allow(clippy::exhaustive_structs)] // Both numbers are all there is to it.
 pub struct Neighbour {
     /// The candidate.
@@ -84,7 +85,7 @@ fn order_key(similarity: f32) -> i32 {
 
 /// The closest negative of a row: the index of its candidate, and their cosine similarity.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "ClosestNegativeFields"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "NeighbourFields"))]
 pub struct ClosestNegative {
     pub(super) index: usize,
     pub(super) similarity: f32,
@@ -119,19 +120,28 @@ impl ClosestNegative {
     }
 }
 
-/// What is read of a [`ClosestNegative`] before it is checked.
+/// What is read of a [`Neighbour`] or a [`ClosestNegative`] before it is checked.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
-struct ClosestNegativeFields {
+struct NeighbourFields {
     index: usize,
     similarity: f32,
 }
 
 #[cfg(feature = "serde")]
-impl TryFrom<ClosestNegativeFields> for ClosestNegative {
+impl TryFrom<NeighbourFields> for Neighbour {
     type Error = Error;
 
-    fn try_from(fields: ClosestNegativeFields) -> Result<ClosestNegative, Error> {
+    fn try_from(fields: NeighbourFields) -> Result<Neighbour, Error> {
+        Ok(Neighbour { index: fields.index, similarity: checked(fields.similarity)? })
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<NeighbourFields> for ClosestNegative {
+    type Error = Error;
+
+    fn try_from(fields: NeighbourFields) -> Result<ClosestNegative, Error> {
         ClosestNegative::new(fields.index, fields.similarity)
     }
 }

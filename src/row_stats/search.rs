@@ -5,7 +5,7 @@ use super::exclusion::RowRule;
 use super::neighbour::{ClosestNegative, Neighbour};
 use crate::error::{Error, Side};
 use crate::kernels::RowSimilarities;
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 
 /// The search for the closest negatives of a row: offer every candidate that may be one, in any order.
 pub(crate) trait Search {
@@ -153,6 +153,10 @@ impl ClosestList {
     /// Makes room for `k` candidates.
     pub(crate) fn grow(&mut self, k: usize) -> Result<(), Error> {
         grow(&mut self.heap, Side::Output, k, 1).map(|_| ())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.heap)
     }
 
     /// Starts the search for the `k` closest, at least one, among the candidates with these similarities. There is room

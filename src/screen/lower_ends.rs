@@ -2,7 +2,7 @@
 //! it.
 
 use crate::error::{Error, Side};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 
 /// Up to this k every number finds its place among the k largest at once, so that the k-th largest rules out pairs of the
 /// same panel. For a larger k that takes longer than the pairs that it rules out: numbers are collected, and sorted out
@@ -25,6 +25,10 @@ impl LowerEnds {
     /// Makes room for the `k` largest.
     pub(super) fn grow(&mut self, k: usize) -> Result<(), Error> {
         grow(&mut self.numbers, Side::Output, k, 2).map(|_| ())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        bytes_of(&self.numbers)
     }
 
     /// Starts anew, for the `k` largest, at least one. There is room for them.

@@ -6,7 +6,7 @@ use super::row_list::{Pairs, RowList};
 use crate::error::{Error, Side};
 use crate::exact::ExactRow;
 use crate::kernels::{Window, prefetch_row};
-use crate::memory::grow;
+use crate::memory::{bytes_of, grow};
 use crate::row_stats::{Admissible, ClosestList};
 use crate::rows::Rows;
 
@@ -57,6 +57,11 @@ impl RowList<NeighbourList> {
         self.search.grow(k)?;
         grow(&mut pairs.pairs, Side::Output, room, 1)?;
         pairs.lower.grow(k)
+    }
+
+    /// The bytes of its pairs, their lower ends and the candidates that were found.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(&self.pairs.pairs) + self.pairs.lower.bytes() + self.search.bytes()
     }
 
     /// Raises the window to the k-th largest lower end, and drops the pairs below it.

@@ -7,7 +7,7 @@ use super::{Pairing, Random};
 /// What is excluded: [`Exclusions`] that owns its slices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Excluding {
-    /// [`Exclusions::Nothing`].
+    /// [`Exclusions::None`].
     #[default]
     Nothing,
     /// [`Exclusions::Labels`].
@@ -24,6 +24,10 @@ pub enum Excluding {
         /// The excluded candidates.
         indices: Vec<usize>,
     },
+    /// [`Exclusions::Shared`].
+    Shared(Vec<usize>),
+    /// [`Exclusions::SharedU32`].
+    SharedU32(Vec<u32>),
 }
 
 /// A kind of exclusions.
@@ -45,10 +49,14 @@ pub enum Kind {
     ShortLists,
     /// Nothing, everything, or all but one candidate.
     LongLists,
+    /// A list that all anchors share, out of order and with repetition.
+    SharedList,
+    /// The same in 32 bits.
+    SharedListU32,
 }
 
 /// Every kind.
-pub const ALL_KINDS: [Kind; 8] = [
+pub const ALL_KINDS: [Kind; 10] = [
     Kind::EqualLabels,
     Kind::DifferentLabels,
     Kind::SmallGroups,
@@ -57,6 +65,8 @@ pub const ALL_KINDS: [Kind; 8] = [
     Kind::UnrelatedLabels,
     Kind::ShortLists,
     Kind::LongLists,
+    Kind::SharedList,
+    Kind::SharedListU32,
 ];
 
 impl Excluding {
@@ -64,9 +74,11 @@ impl Excluding {
     #[must_use]
     pub fn exclusions(&self) -> Exclusions<'_> {
         match self {
-            Excluding::Nothing => Exclusions::Nothing,
+            Excluding::Nothing => Exclusions::None,
             Excluding::Labels { anchors, candidates } => Exclusions::Labels { anchors, candidates },
             Excluding::Lists { offsets, indices } => Exclusions::Lists { offsets, indices },
+            Excluding::Shared(indices) => Exclusions::Shared(indices),
+            Excluding::SharedU32(indices) => Exclusions::SharedU32(indices),
         }
     }
 
@@ -74,7 +86,7 @@ impl Excluding {
     #[must_use]
     pub fn of_rows(&self, from: usize, to: usize) -> Excluding {
         match self {
-            Excluding::Nothing => Excluding::Nothing,
+            Excluding::Nothing | Excluding::Shared(_) | Excluding::SharedU32(_) => self.clone(),
             Excluding::Labels { anchors, candidates } => {
                 Excluding::Labels { anchors: anchors[from..to].to_vec(), candidates: candidates.clone() }
             }
@@ -131,6 +143,15 @@ impl Kind {
                     _ => (0..candidates).filter(|candidate| candidate % 5 != row % 5).chain([0, 0]).collect(),
                 };
                 Excluding::lists(&(0..rows).map(list).collect::<Vec<_>>())
+            }
+            Kind::SharedList | Kind::SharedListU32 => {
+                let mut list: Vec<usize> =
+                    (0..random.below(candidates + 1)).map(|_| random.below(candidates)).collect();
+                list.extend(list.first().copied());
+                if self == Kind::SharedList {
+                    return Excluding::Shared(list);
+                }
+                Excluding::SharedU32(list.into_iter().map(|index| index as u32).collect())
             }
             Kind::UnrelatedLabels => {
                 Excluding::Labels { anchors: (0..rows).map(&mut label).collect(), candidates: labels }

@@ -238,7 +238,7 @@ fn errors_leave_a_bank_as_it_was() {
         let before = seen(&bank);
         let (mut nan, mut infinite) = (vec![1.0; 18], vec![1.0; 6]);
         (nan[13], infinite[5]) = (f32::NAN, f32::INFINITY);
-        let side = Side::Candidates;
+        let side = Side::NewRows;
         assert_eq!(bank.push(&[1.0; 7]), Err(Error::PartialRow { side, dim: 6, actual: 7 }));
         assert_eq!(bank.push(&nan), Err(Error::NotFinite { side, row: 2 }));
         assert_eq!(bank.replace(50, &[1.0; 6]), Err(Error::RowOutOfRange { row: 50, rows: 50 }));

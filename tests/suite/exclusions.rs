@@ -247,7 +247,7 @@ fn lists_that_are_wrong_in_every_way() {
         assert_eq!(matrix.excluding(exclusions).unwrap_err(), error);
         error
     };
-    let length = |actual| Error::Length { side: Side::Exclusions, expected: 4, actual };
+    let length = |actual| Error::Length { side: Side::Offsets, expected: 4, actual };
     let offsets = |row| Error::Offsets { side: Side::Exclusions, row };
     let index = |row, index| Error::ExcludedOutOfRange { row, index, candidates: 5 };
     assert_eq!(refused(&[], &[]), length(0));
@@ -279,7 +279,7 @@ fn exclusions_replace_each_other() {
         let excluding = kind.of(&mut random, 90, 120, &plain.pairing);
         let batch = plain.batch().excluding(excluding.exclusions()).unwrap();
         assert!(plan.forward(batch, &mut workspace).unwrap().loss() != expected.0, "{kind:?}");
-        let again = batch.excluding(Exclusions::Nothing).unwrap();
+        let again = batch.excluding(Exclusions::None).unwrap();
         assert_forward(&expected, &plan.forward(again, &mut workspace).unwrap(), "nothing");
     }
 }
@@ -479,6 +479,8 @@ fn loss64(sides: &[Vec<f64>; 3], input: &OwnedBatch, closest: &[Option<usize>], 
     let is_excluded = |row: usize, candidate: usize| match input.excluding.exclusions() {
         Exclusions::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
         Exclusions::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+        Exclusions::Shared(indices) => indices.contains(&candidate),
+        Exclusions::SharedU32(indices) => indices.contains(&(candidate as u32)),
         _ => false,
     };
     let rows = sides[0].chunks(dim).enumerate().zip(closest);
@@ -500,7 +502,7 @@ fn loss64(sides: &[Vec<f64>; 3], input: &OwnedBatch, closest: &[Option<usize>], 
 fn central_differences_of_the_loss() {
     const STEP: f64 = 1e-5;
     let mut workspace = Workspace::new();
-    for (turn, kind) in ALL_KINDS.into_iter().cycle().take(16).enumerate() {
+    for (turn, kind) in ALL_KINDS.into_iter().cycle().take(20).enumerate() {
         let input = input(Data::Random, kind, turn as u64, 7, 9, 5);
         let margin = [0.3, 1.25][turn % 2];
         let plan = TripletLoss::new().margin(margin).negatives(Negatives::Any);
@@ -537,6 +539,8 @@ fn assert_rules(input: &OwnedBatch, negatives: Negatives, workspace: &mut Worksp
             Excluding::Nothing => false,
             Excluding::Labels { anchors, candidates } => anchors[row] == candidates[candidate],
             Excluding::Lists { offsets, indices } => indices[offsets[row]..offsets[row + 1]].contains(&candidate),
+            Excluding::Shared(indices) => indices.contains(&candidate),
+            Excluding::SharedU32(indices) => indices.contains(&(candidate as u32)),
         };
         let is_negative = |candidate: usize| Some(candidate) != positive && !is_excluded(candidate);
         let of_negatives: Vec<f64> =

@@ -8,6 +8,7 @@ mod npz;
 mod backends;
 mod bad_input;
 mod bank;
+mod bank_service;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod environment;
 mod exclusions;
@@ -19,6 +20,7 @@ mod mining;
 mod options;
 mod outside;
 mod properties;
+mod requests;
 mod screens;
 mod shards;
 mod slowest;

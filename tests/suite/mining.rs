@@ -379,7 +379,7 @@ fn floors_are_thresholds_of_each_query() {
 fn bad_input_is_refused() {
     let (rows, mut workspace) = ([1.0, 0.0, 0.0, 1.0, 0.5, 0.5], Workspace::new());
     assert_eq!(MiningBatch::new(&rows, &rows, 0).unwrap_err(), Error::ZeroDim);
-    assert_eq!(MiningBatch::new(&[], &rows, 2).unwrap_err(), Error::Empty { side: Side::Anchors });
+    assert_eq!(MiningBatch::new(&[], &rows, 2).unwrap_err(), Error::Empty { side: Side::Queries });
     assert_eq!(MiningBatch::new(&rows, &[], 2).unwrap_err(), Error::Empty { side: Side::Candidates });
     let partial = Error::PartialRow { side: Side::Candidates, dim: 2, actual: 5 };
     assert_eq!(MiningBatch::new(&rows, &rows[..5], 2).unwrap_err(), partial);
@@ -389,9 +389,9 @@ fn bad_input_is_refused() {
     let lists = |offsets: &[usize], indices: &[usize]| {
         batch.known_positives(KnownPositives::Lists { offsets, indices }).map(|_| ()).unwrap_err()
     };
-    assert_eq!(lists(&[], &[]), Error::Length { side, expected: 4, actual: 0 });
-    assert_eq!(lists(&[0, 0, 0], &[]), Error::Length { side, expected: 4, actual: 3 });
-    assert_eq!(lists(&[0, 0, 0, 0, 0], &[]), Error::Length { side, expected: 4, actual: 5 });
+    assert_eq!(lists(&[], &[]), Error::Length { side: Side::Offsets, expected: 4, actual: 0 });
+    assert_eq!(lists(&[0, 0, 0], &[]), Error::Length { side: Side::Offsets, expected: 4, actual: 3 });
+    assert_eq!(lists(&[0, 0, 0, 0, 0], &[]), Error::Length { side: Side::Offsets, expected: 4, actual: 5 });
     assert_eq!(lists(&[1, 1, 1, 1], &[0]), Error::Offsets { side, row: 0 });
     assert_eq!(lists(&[0, 2, 1, 2], &[0, 1]), Error::Offsets { side, row: 1 });
     assert_eq!(lists(&[0, 1, 2, 3], &[0, 1]), Error::Offsets { side, row: 2 });
@@ -415,17 +415,18 @@ fn bad_input_is_refused() {
     assert!(batch.floors(&[0.0, f32::NAN, 0.0]).is_err());
 
     assert_eq!(Miner::new().k(0).mine(batch, &mut workspace).unwrap_err(), Error::ZeroK);
-    for miner in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().flat_map(|threshold| {
+    for threshold in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let miner = Miner::new();
-        [
-            miner.absolute_margin(threshold),
-            miner.relative_margin(threshold),
-            miner.max_similarity(threshold),
-            miner.min_similarity(threshold),
-        ]
-    }) {
-        let error = miner.mine(batch, &mut workspace).unwrap_err();
-        assert!(matches!(error, Error::ThresholdNotFinite { .. }), "{miner:?}: {error}");
+        for (name, miner) in [
+            ("absolute_margin", miner.absolute_margin(threshold)),
+            ("relative_margin", miner.relative_margin(threshold)),
+            ("max_similarity", miner.max_similarity(threshold)),
+            ("min_similarity", miner.min_similarity(threshold)),
+        ] {
+            let error = miner.mine(batch, &mut workspace).unwrap_err();
+            assert!(matches!(error, Error::ThresholdNotFinite { option, .. } if option == name), "{miner:?}: {error}");
+            assert_eq!(error.to_string(), format!("{name} is {threshold}"));
+        }
     }
     // More than there are is no error.
     let mined = Miner::new().k(usize::MAX).skip(1).mine(batch, &mut workspace).unwrap();
@@ -439,7 +440,7 @@ fn bad_input_is_refused() {
             let mut rows = good.clone();
             rows[2 * dim + 1] = bad;
             for (queries, candidates, side) in
-                [(&rows, &good, Side::Anchors), (&good, &rows, Side::Candidates), (&rows, &rows, Side::Anchors)]
+                [(&rows, &good, Side::Queries), (&good, &rows, Side::Candidates), (&rows, &rows, Side::Queries)]
             {
                 for (way, miner) in miners(Miner::new().k(2).negatives(Negatives::Below)) {
                     let batch = MiningBatch::new(queries, candidates, dim).unwrap();

@@ -44,8 +44,9 @@ fn names_of_options() {
 
 #[test]
 fn names_of_backends() {
-    const NAMES: [&str; 6] = ["portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
-    for name in NAMES {
+    const NAMES: [&str; 7] = ["auto", "portable", "avx2", "avx_vnni", "avx512", "neon", "neon_dotprod"];
+    assert_eq!("auto".parse(), Ok(Backend::detect()));
+    for &name in &NAMES[1..] {
         match Backend::available().find(|backend| backend.name() == name) {
             Some(backend) => assert_eq!(name.parse(), Ok(backend)),
             None => {
@@ -58,7 +59,7 @@ fn names_of_backends() {
     for wrong in ["", "AVX2", "avx2 ", "avx-vnni", "sse2"] {
         let error = wrong.parse::<Backend>().unwrap_err();
         assert_eq!(error, ParseOptionError::Unknown { option: "backend", names: &NAMES });
-        assert_eq!(error.to_string(), "backend: expected portable, avx2, avx_vnni, avx512, neon or neon_dotprod");
+        assert_eq!(error.to_string(), "backend: expected auto, portable, avx2, avx_vnni, avx512, neon or neon_dotprod");
     }
     for backend in Backend::available() {
         assert_eq!(backend.to_string(), backend.name());
@@ -241,7 +242,7 @@ mod serde {
     use ::serde::de::value::{Error as ValueError, MapDeserializer};
     use ::serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor};
     use ::serde::forward_to_deserialize_any;
-    use hardneg::Screening;
+    use hardneg::{Neighbour, Screening};
     use serde_json::{Value, json};
 
     /// Written as JSON and read again. Not as text: of a text, this parser rounds some numbers the wrong way.
@@ -264,6 +265,44 @@ mod serde {
             assert_loss(&reduced, &there_and_back(&reduced), "reduced");
         }
         assert_eq!(there_and_back(&Loss::default()), Loss::default());
+    }
+
+    /// Every value of an option is written as its name and read from it; no other text is.
+    fn check_option<T>(values: impl IntoIterator<Item = T>)
+    where
+        T: Display + Debug + PartialEq + ::serde::Serialize + ::serde::de::DeserializeOwned,
+    {
+        for value in values {
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(text, format!("\"{value}\""));
+            // From a text that can be borrowed, and from one that cannot.
+            assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value);
+            assert_eq!(there_and_back(&value), value);
+        }
+        for wrong in [json!("neither"), json!(""), json!(1), Value::Null] {
+            assert!(serde_json::from_value::<T>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_by_their_names() {
+        check_option(ALL_NEGATIVES);
+        check_option(ALL_REDUCTIONS);
+        check_option(ALL_THREADS);
+        check_option(Screen::all());
+        check_option(Backend::available());
+        assert_eq!(serde_json::from_value::<Backend>(json!("auto")).unwrap(), Backend::detect());
+        let error = serde_json::from_value::<Screen>(json!("i4")).unwrap_err();
+        assert_eq!(error.to_string(), "screen: expected auto, f32, i16, i8 or off");
+    }
+
+    #[test]
+    fn neighbours_that_are_read_are_checked() {
+        let neighbour = Neighbour { index: 3, similarity: 0.375 };
+        assert_eq!(there_and_back(&neighbour), neighbour);
+        assert_eq!(serde_json::to_value(neighbour).unwrap(), json!({"index": 3, "similarity": 0.375}));
+        let read = serde_json::from_value::<Neighbour>(json!({"index": 3, "similarity": 1e300}));
+        assert_eq!(read.unwrap_err().to_string(), "a similarity is inf");
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn gradients_of_some_rows_from_statistics_of_elsewhere() {
         let plan = if number % 5 == 0 { plan.threads(Threads::Rayon) } else { plan };
         let bank = Bank::new(&batch.candidates, dim).unwrap();
         let indices = batch.positives();
-        let excluding = [Excluding::Nothing, ALL_KINDS[number % 8].of(&mut random, rows, candidates, &batch.pairing)];
+        let excluding =
+            [Excluding::Nothing, ALL_KINDS[number % ALL_KINDS.len()].of(&mut random, rows, candidates, &batch.pairing)];
         let excluding = excluding[number % 3 % 2].exclusions();
         for (batch, outside) in [
             (batch.batch(), 0),
@@ -189,7 +190,7 @@ fn statistics_of_elsewhere_after_another_pass() {
         let data = |seed: usize| ALL_DATA[number % ALL_DATA.len()].batch(seed as u64, rows, candidates, dim);
         let (batch, other) = (data(number).with_random_positives(&mut random), data(number + 100));
         let indices = batch.positives();
-        let excluding = ALL_KINDS[number % 8].of(&mut random, rows, candidates, &batch.pairing);
+        let excluding = ALL_KINDS[number % ALL_KINDS.len()].of(&mut random, rows, candidates, &batch.pairing);
         let plan = TripletLoss::new().negatives(ALL_NEGATIVES[number % 3]).reduction(ALL_REDUCTIONS[number % 2]);
         let bank = Bank::new(&batch.candidates, dim).unwrap();
         let some = random.below(rows) + 1;

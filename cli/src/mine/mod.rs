@@ -136,7 +136,7 @@ fn progress_bar(job: &Job) -> ProgressBar {
 /// The library knows the side that is wrong; the user knows it as a file.
 pub fn describe(args: &Args, error: Error) -> String {
     match error {
-        Error::NotFinite { side: Side::Anchors, row } => {
+        Error::NotFinite { side: Side::Anchors | Side::Queries, row } => {
             format!("{}: row {row} holds a NaN or an infinity", args.queries.display())
         }
         Error::NotFinite { row, .. } => format!("{}: row {row} holds a NaN or an infinity", args.corpus.display()),

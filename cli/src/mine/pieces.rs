@@ -240,8 +240,8 @@ impl Part<'_> {
         // What is skipped is known when the lists are merged.
         let all = miner.k.saturating_add(miner.skip);
         let mined = miner.k(all).skip(0).mine(batch, workspace).map_err(|error| match error {
-            Error::NotFinite { side: Side::Anchors, row } => {
-                Error::NotFinite { side: Side::Anchors, row: queries.start + row }
+            Error::NotFinite { side: Side::Queries, row } => {
+                Error::NotFinite { side: Side::Queries, row: queries.start + row }
             }
             other => other,
         })?;

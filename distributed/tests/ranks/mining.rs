@@ -183,7 +183,7 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     assert_eq!(refuse(ranks, miner, Queries::new(&bad)), not_finite(Side::Anchors, rows - 1));
     assert_eq!(refuse(ranks, miner.k(0), good), Error::Call(E::ZeroK));
     let threshold = f64::NEG_INFINITY;
-    let error = Error::Call(E::ThresholdNotFinite { threshold });
+    let error = Error::Call(E::ThresholdNotFinite { option: "min_similarity", threshold });
     assert_eq!(refuse(ranks, miner.min_similarity(threshold), good), error);
     assert_eq!(refuse(ranks, miner, Queries::new(&[])), Error::Call(E::Empty { side: Side::Anchors }));
     let beyond = KnownPositives::One(Positives::Offset(1));
