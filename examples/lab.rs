@@ -44,6 +44,11 @@ const V2: [[f32; DIM]; B] = [
 const SIM: [[f32; B]; B] =
     [[0.9, -0.8, 0.3, -0.5], [-0.4, 0.5, 0.1, -0.1], [0.3, 0.1, -0.4, -0.8], [-0.5, -0.2, -0.7, 0.5]];
 
+/// The first questions of the graded exercise.
+const GRADED_V1: [[f32; 3]; 2] = [[0.26726124, 0.5345225, 0.80178374], [0.5178918, 0.57543534, 0.63297886]];
+/// The second questions of the graded exercise, which are its anchors.
+const GRADED_V2: [[f32; 3]; 2] = [[0.26726124, 0.5345225, 0.80178374], [-0.5178918, -0.57543534, -0.63297886]];
+
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -62,7 +67,8 @@ fn lab(out: &mut impl Write) -> Outcome {
     two_batches(out)?;
     hard_negative_mining(out)?;
     original_triplet_loss(out)?;
-    real_pairs(out)
+    real_pairs(out)?;
+    graded_exercise(out)
 }
 
 fn heading(out: &mut impl Write, title: &str) -> io::Result<()> {
@@ -168,6 +174,19 @@ fn real_pairs(out: &mut impl Write) -> Outcome {
         "the mean over the rows: {:.6}",
         rule(Negatives::Below).reduction(Reduction::Mean).reduce(forward.row_stats())?.loss
     )?;
+    Ok(())
+}
+
+fn graded_exercise(out: &mut impl Write) -> Outcome {
+    heading(out, "6. The graded exercise")?;
+    writeln!(out, "It takes the second questions, v2, as anchors, and keeps ties:")?;
+    let mut workspace = Workspace::new();
+    let (v1, v2) = (GRADED_V1.as_flattened(), GRADED_V2.as_flattened());
+    for (names, anchors, positives) in [("v2, v1", v2, v1), ("v1, v2", v1, v2)] {
+        let batch = Batch::paired(anchors, positives, 3)?;
+        let loss = rule(Negatives::AtOrBelow).forward(batch, &mut workspace)?.loss();
+        writeln!(out, "Batch::paired({names}): full loss = {:.7}", loss.loss)?;
+    }
     Ok(())
 }
 

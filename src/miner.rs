@@ -17,7 +17,8 @@ use crate::workspace::Workspace;
 /// A candidate qualifies when it is neither a known positive of the query nor excluded, and every threshold holds that
 /// was asked for. Candidates are filtered first and chosen then: nobody runs short because a pool of the most similar
 /// ones was filtered afterwards. With s the `f32` similarity of query and candidate, p the smallest one of the query
-/// and its known positives, and all comparisons made in `f64`:
+/// and its known positives, and all comparisons made in `f64`, `max` and `min` after they were rounded to `f32`, so that a
+/// similarity passes the threshold of its own digits:
 ///
 /// | option | keeps candidates with | known as |
 /// |---|---|---|

@@ -20,6 +20,13 @@ pub enum Threads {
     /// On rayon's ambient pool: the one the call is made in, or the global one. Calls too small to gain from it stay on
     /// the calling thread, and so do all calls where rayon cannot start its global pool, or where the feature `rayon`
     /// is off.
+    ///
+    /// In a pool, a thread that waits for the other half of a call takes up other work of the pool meanwhile: do not hold
+    /// a lock or a `RefCell` of the thread during the call ([`Workspace`](crate::Workspace) shows what to do instead).
+    ///
+    /// In a process that was forked, the threads of its parent's pool do not exist, and a call that waits for them hangs.
+    /// Fork before the first call on rayon, or compute with `Threads::Serial` in the child (in Python, start workers by
+    /// `spawn` or `forkserver`).
     Rayon,
 }
 

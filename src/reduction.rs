@@ -19,6 +19,9 @@ pub enum Reduction {
 
 /// The loss of some rows and what it is made of.
 ///
+/// With the feature `serde` it can be written and read. Through JSON the bits of its floats are the same again only where
+/// the reader is exact: `serde_json` is with its feature `float_roundtrip`, and may be off by the last bit without it.
+///
 /// Values add up, field by field: the totals of several batches. Means become a sum of means, which the number of calls
 /// divides. (To split one batch over calls with the bits of one call, put the rows together:
 /// [`TripletLoss::reduce`](crate::TripletLoss::reduce).)

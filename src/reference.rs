@@ -334,8 +334,8 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
                 && miner.relative_margin.is_none_or(|margin| similarity <= p - p.abs() * margin)
         };
         positive.is_none_or(|p| is_below(p) && has_margin(p))
-            && miner.max_similarity.is_none_or(|most| similarity <= most)
-            && miner.min_similarity.is_none_or(|least| similarity >= least)
+            && miner.max_similarity.is_none_or(|most| similarity <= f64::from(most as f32))
+            && miner.min_similarity.is_none_or(|least| similarity >= f64::from(least as f32))
             && similarity >= f64::from(batch.floor(query))
     };
     let is_out = |index: usize| {

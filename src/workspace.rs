@@ -25,6 +25,31 @@ use crate::mining_batch::MiningBatch;
 /// The result of a call borrows its workspace, which is free again when the result is dropped. A server keeps one
 /// workspace for each of its threads.
 ///
+/// In a rayon pool, a call with [`Threads::Rayon`](crate::Threads::Rayon) that waits for its other half lets its thread
+/// take up other work of the pool meanwhile, such as the next request, in the middle of the call. A workspace in a
+/// `thread_local!` `RefCell` that is borrowed during the call is then borrowed a second time, which panics. Take it out
+/// of its cell for the call, or compute with `Threads::Serial` in the pool:
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// use hardneg::{Batch, Error, Threads, TripletLoss, Workspace};
+///
+/// thread_local! {
+///     static WORKSPACE: Cell<Workspace> = Cell::default();
+/// }
+///
+/// fn loss(rows: &[f32]) -> Result<f64, Error> {
+///     // A second request on this thread finds an empty workspace, and fills it.
+///     let mut workspace = WORKSPACE.take();
+///     let plan = TripletLoss::new().threads(Threads::Rayon);
+///     let loss = plan.forward(Batch::paired(rows, rows, 2)?, &mut workspace)?.loss().loss;
+///     WORKSPACE.set(workspace);
+///     Ok(loss)
+/// }
+/// # assert!(loss(&[1.0, 0.0, 0.0, 1.0]).is_ok());
+/// ```
+///
 /// ```
 /// use hardneg::{Batch, TripletLoss, Workspace};
 ///

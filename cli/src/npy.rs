@@ -8,7 +8,7 @@ use crate::memory::reserved;
 use crate::rows::RowFile;
 
 /// What is read of an archive where no array is named.
-const LABELS: Wanted = Wanted { is_wanted: is_list, name: "one-dimensional array of integers" };
+const LABELS: Wanted = Wanted { is_wanted: is_list, name: "one-dimensional arrays of integers" };
 
 fn is_list(header: &Header) -> bool {
     header.shape.len() == 1 && header.element.is_integer()

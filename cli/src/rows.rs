@@ -17,7 +17,7 @@ use convert::Numbers;
 /// The bytes that are read and converted at a time.
 const BUFFER: usize = 1 << 18;
 /// What is read of an archive where no array is named.
-const ROWS: Wanted = Wanted { is_wanted: is_matrix, name: "two-dimensional array of numbers" };
+const ROWS: Wanted = Wanted { is_wanted: is_matrix, name: "two-dimensional arrays of numbers" };
 
 fn is_matrix(header: &Header) -> bool {
     header.shape.len() == 2

@@ -332,12 +332,12 @@ fn bad_files_are_refused() {
         (
             "two_arrays",
             npz(&[&good, &good], CompressionMethod::STORE),
-            "several of two-dimensional array of numbers: name one of them as FILE.npz:NAME (arr_0, arr_1)",
+            "several two-dimensional arrays of numbers: name one of them as FILE.npz:NAME (arr_0, arr_1)",
         ),
         (
             "no_array",
             npz(&[], CompressionMethod::STORE),
-            "the archive has no two-dimensional array of numbers, but: nothing that numpy.savez writes",
+            "the archive has no two-dimensional arrays of numbers, but: nothing that numpy.savez writes",
         ),
         ("wrong_checksum", wrong_checksum, "checksum"),
         ("torn", torn, "torn"),

@@ -74,11 +74,14 @@ impl Admissible {
         Admissible { high, ..Admissible::ALL }
     }
 
-    /// The similarities `s` with `s >= limit`.
-    fn at_least(limit: f64) -> Admissible {
-        let nearest = limit as f32;
-        let low = if f64::from(nearest) < limit { nearest.next_up() } else { nearest };
-        Admissible { low, ..Admissible::ALL }
+    /// The similarities `s` with `s <= limit`, rounded to `f32` first: a similarity passes the limit of its own digits.
+    fn at_most_rounded(limit: f64) -> Admissible {
+        Admissible { high: limit as f32, ..Admissible::ALL }
+    }
+
+    /// The similarities `s` with `s >= limit`, rounded to `f32` first.
+    fn at_least_rounded(limit: f64) -> Admissible {
+        Admissible { low: limit as f32, ..Admissible::ALL }
     }
 
     /// The similarities `s` with `s + margin <= limit`, where the sum is rounded to `f64`.
@@ -115,7 +118,8 @@ fn last_where(holds: impl Fn(f32) -> bool) -> f32 {
 }
 
 /// Which similarities with a query qualify for mining: see [`Miner`](crate::Miner). Comparisons are made in `f64`, with
-/// p the smallest similarity of a query and its known positives.
+/// p the smallest similarity of a query and its known positives; the largest and the smallest similarity are rounded to
+/// `f32` before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thresholds {
     pub(crate) negatives: Negatives,
@@ -131,7 +135,10 @@ impl Thresholds {
     /// The similarities that qualify for a query with this p. Without it, thresholds on p keep everything.
     pub(crate) fn admissible(&self, positive: Option<f32>) -> Admissible {
         let keep = |threshold: Option<f64>, admissible: fn(f64) -> Admissible| threshold.map(admissible);
-        let own = [keep(self.max_similarity, Admissible::at_most), keep(self.min_similarity, Admissible::at_least)];
+        let own = [
+            keep(self.max_similarity, Admissible::at_most_rounded),
+            keep(self.min_similarity, Admissible::at_least_rounded),
+        ];
         let of_positive = |positive: f32| {
             let p = f64::from(positive);
             let absolute = self.absolute_margin.map(|margin| Admissible::with_margin(margin, p));
@@ -193,8 +200,9 @@ mod tests {
                     let what = format!("s {similarity:e}, p {positive:e}, margin {margin:e}");
                     assert_eq!(absolute.admits(similarity), s + margin <= p, "absolute: {what}");
                     assert_eq!(relative.admits(similarity), s <= p - p.abs() * margin, "relative: {what}");
-                    assert_eq!(most.admits(similarity), s <= p + 1e-9 * margin, "most: {what}");
-                    assert_eq!(least.admits(similarity), s >= p + 1e-9 * margin, "least: {what}");
+                    let limit = f64::from((p + 1e-9 * margin) as f32);
+                    assert_eq!(most.admits(similarity), s <= limit, "most: {what}");
+                    assert_eq!(least.admits(similarity), s >= limit, "least: {what}");
                     on_the_edge += usize::from(s + margin == p);
                 }
             }
@@ -208,6 +216,22 @@ mod tests {
         assert!(on_the_edge > 1000, "{on_the_edge}");
         let all = Thresholds { absolute_margin: Some(0.1), relative_margin: Some(0.1), ..none };
         assert_eq!(all.admissible(None), Admissible::ALL);
+    }
+
+    /// Shortest digits of an `f32`, read as `f64`, are on either side of it.
+    #[test]
+    fn a_similarity_passes_the_limit_of_its_own_digits() {
+        let (mut below, mut above) = (0, 0);
+        for similarity in numbers(&mut Random(2)) {
+            let limit: f64 = similarity.to_string().parse().expect("digits of a number");
+            assert!(Admissible::at_most_rounded(limit).admits(similarity), "{similarity}");
+            assert!(Admissible::at_least_rounded(limit).admits(similarity), "{similarity}");
+            assert!(!Admissible::at_most_rounded(limit).admits(similarity.next_up()), "{similarity}");
+            assert!(!Admissible::at_least_rounded(limit).admits(similarity.next_down()), "{similarity}");
+            below += usize::from(limit < f64::from(similarity));
+            above += usize::from(limit > f64::from(similarity));
+        }
+        assert!(below > 10 && above > 10, "{below} below, {above} above");
     }
 
     #[test]

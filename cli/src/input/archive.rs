@@ -39,7 +39,7 @@ pub(super) fn find(source: &Source, wanted: Wanted) -> Result<Place, String> {
         _ => {
             let names: Vec<&str> = arrays.iter().filter(|(_, array)| is_wanted(array)).map(|&(name, _)| name).collect();
             return Err(format!(
-                "the archive has several of {}: name one of them as FILE.npz:NAME ({})",
+                "the archive has several {}: name one of them as FILE.npz:NAME ({})",
                 wanted.name,
                 names[..names.len().min(MOST_NAMES)].join(", ")
             ));

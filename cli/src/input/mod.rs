@@ -18,7 +18,7 @@ pub(crate) use source::{check, file_of, open_text};
 
 use source::Source;
 
-/// Which arrays of an archive are meant where none is named, and what they are called in messages.
+/// Which arrays of an archive are meant where none is named, and their name in the plural for messages.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
     pub is_wanted: fn(&Header) -> bool,

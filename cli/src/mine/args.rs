@@ -7,6 +7,7 @@ use clap::value_parser;
 use hardneg::{Backend, Miner, Negatives, Screen, Threads};
 
 use crate::options::{self, named};
+use crate::score::Excluded;
 
 /// The hardest negatives of each query: the passages of a corpus that are most similar to it and qualify
 #[derive(clap::Args)]
@@ -28,6 +29,19 @@ pub struct Args {
     /// which may have any number of them
     #[arg(long, value_name = "PAIRS.csv")]
     pub positives: Option<PathBuf>,
+    /// A table with the header `query,index` of passages that are no negatives of a query
+    #[arg(long, value_name = "PAIRS.csv")]
+    pub exclude: Option<PathBuf>,
+    /// A label for each query, a 1-D array of integers: passages with its label are no negatives of a query
+    #[arg(long, value_name = "LABELS.npy", requires = "corpus_labels", conflicts_with = "exclude")]
+    pub query_labels: Option<PathBuf>,
+    /// A label for each passage
+    #[arg(long, value_name = "LABELS.npy", requires = "query_labels", conflicts_with = "exclude")]
+    pub corpus_labels: Option<PathBuf>,
+    /// Leave out passages whose rows are, bit for bit, those of a positive of the query, and of passages with the same row
+    /// all but the first one
+    #[arg(long)]
+    pub distinct: bool,
     /// Which passages qualify: those less similar than every positive of the query, also those as similar, or all
     #[arg(long, value_parser = named::<Negatives>(), default_value_t = Negatives::Any)]
     pub negatives: Negatives,
@@ -37,10 +51,10 @@ pub struct Args {
     /// Keep passages with s <= p - abs(p) * R
     #[arg(long, value_name = "R", allow_hyphen_values = true)]
     pub relative_margin: Option<f64>,
-    /// Keep passages that are at most so similar
+    /// Keep passages that are at most so similar, rounded to f32, as similarities are
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub max_similarity: Option<f64>,
-    /// Keep passages that are at least so similar
+    /// Keep passages that are at least so similar, rounded to f32
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub min_similarity: Option<f64>,
     /// Leave out so many of the most similar passages that qualify
@@ -87,7 +101,19 @@ pub struct Args {
 impl Args {
     /// The files that are read.
     pub fn inputs(&self) -> impl Iterator<Item = &Path> {
-        [&self.queries, &self.corpus].into_iter().chain(&self.positives).map(PathBuf::as_path)
+        let more = [&self.positives, &self.exclude, &self.query_labels, &self.corpus_labels];
+        [&self.queries, &self.corpus].into_iter().chain(more.into_iter().flatten()).map(PathBuf::as_path)
+    }
+
+    /// What the files exclude that the options name, of so many queries and passages.
+    pub fn excluded(&self, queries: usize, corpus: usize) -> Result<Excluded, String> {
+        match (&self.query_labels, &self.corpus_labels, &self.exclude) {
+            (Some(of_queries), Some(of_corpus), _) => {
+                Excluded::by_labels([of_queries, of_corpus], [&self.queries, &self.corpus], [queries, corpus])
+            }
+            (.., Some(pairs)) => Excluded::by_pairs(pairs, queries, corpus),
+            _ => Ok(Excluded::Nothing),
+        }
     }
 
     /// The options as the library takes them.

@@ -49,6 +49,33 @@ impl Known {
         Ok(Known { offsets, indices })
     }
 
+    /// Lists that were read.
+    pub(crate) fn from_lists(offsets: Vec<usize>, indices: Vec<usize>) -> Known {
+        Known { offsets, indices }
+    }
+
+    /// The lists with other numbers for the passages, or without those that have none.
+    pub(crate) fn map(mut self, number: impl Fn(usize) -> Option<usize>) -> Known {
+        let (mut begin, mut length) = (0, 0);
+        for query in 1..self.offsets.len() {
+            for at in begin..self.offsets[query] {
+                if let Some(index) = number(self.indices[at]) {
+                    self.indices[length] = index;
+                    length += 1;
+                }
+            }
+            begin = self.offsets[query];
+            self.offsets[query] = length;
+        }
+        self.indices.truncate(length);
+        self
+    }
+
+    /// The lists as exclusions.
+    pub(crate) fn exclusions(&self) -> hardneg::Exclusions<'_> {
+        hardneg::Exclusions::Lists { offsets: &self.offsets, indices: &self.indices }
+    }
+
     /// How many positives all queries have.
     pub(crate) fn len(&self) -> usize {
         self.indices.len()

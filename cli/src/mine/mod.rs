@@ -6,6 +6,8 @@
 //! those of the computation, without the reading and writing of files.
 
 mod args;
+mod barred;
+mod corpus;
 mod known;
 mod lists;
 mod pieces;
@@ -21,6 +23,8 @@ use crate::output::{self, Output};
 use crate::pool::Pool;
 use crate::rows::{self, RowFile};
 pub use args::Args;
+use barred::Barred;
+use corpus::Corpus;
 pub use known::Known;
 use pieces::Job;
 pub use report::Report;
@@ -101,25 +105,43 @@ fn read(args: &Args, pool: &Pool, queries: &RowFile, corpus: RowFile) -> Result<
         return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
     }
     let known = Known::of_args(args, queries.rows, corpus.rows)?;
-    let (piece, count) = (piece(args.memory, &corpus), queries.rows);
-    let is_long = count as f64 * corpus.rows as f64 * corpus.dim as f64 > LONG;
-    let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };
-    let kept = args.k.get().saturating_add(args.skip).min(corpus.rows);
-    let chunk = chunk.min((CALL_LISTS / (kept * size_of::<Neighbour>())).max(1));
+    let excluded = args.excluded(queries.rows, corpus.rows)?;
     let converted = rows::converted([("queries_converted", queries), ("corpus_converted", &corpus)]);
+    let corpus = Corpus::new(corpus, args.distinct)?;
+    // A copy of a positive is one.
+    let known = known.map(|row| Some(corpus.with_bits_of(row)));
+    let barred = Barred::new(excluded, &corpus)?;
+    let (piece, count) = (piece(args.memory, &corpus), queries.rows);
+    let is_long = count as f64 * corpus.rows() as f64 * queries.dim as f64 > LONG;
+    let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };
+    let kept = args.k.get().saturating_add(args.skip).min(corpus.rows());
+    let chunk = chunk.min((CALL_LISTS / (kept * size_of::<Neighbour>())).max(1));
     let one_by_one = args.one_by_one.map_or(0, NonZeroUsize::get);
     let (miner, repeat) = (args.miner(pool.threads()), args.repeat);
-    Ok(Job { miner, queries: queries.read()?, count, corpus, known, piece, chunk, converted, repeat, one_by_one })
+    Ok(Job {
+        miner,
+        queries: queries.read()?,
+        count,
+        corpus,
+        known,
+        barred,
+        piece,
+        chunk,
+        converted,
+        repeat,
+        one_by_one,
+    })
 }
 
 /// The rows of a piece that takes at most so much memory: its elements, and as many bytes again as the widest screen
 /// needs, with the norms and the sums.
-fn piece(memory: Option<NonZeroUsize>, corpus: &RowFile) -> usize {
-    let Some(memory) = memory else { return corpus.rows };
-    let row = corpus.dim.saturating_mul(2 * size_of::<f32>()).saturating_add(corpus.dim / 8 + 32);
+fn piece(memory: Option<NonZeroUsize>, corpus: &Corpus) -> usize {
+    let Some(memory) = memory else { return corpus.rows() };
+    let dim = corpus.file().dim;
+    let row = dim.saturating_mul(2 * size_of::<f32>()).saturating_add(dim / 8 + 32);
     let rows = memory.get() / row;
     let whole = rows / PIECE_UNIT * PIECE_UNIT;
-    if whole > 0 { whole } else { rows.max(1) }.min(corpus.rows)
+    if whole > 0 { whole } else { rows.max(1) }.min(corpus.rows())
 }
 
 /// A bar on the standard error, which stays hidden on short work and where that is no terminal.

@@ -8,10 +8,12 @@ use hardneg::{
     Bank, BankOptions, Error, Miner, MiningBatch, Negatives, Neighbour, Screening, Side, Threads, Workspace,
 };
 
+use super::barred::Barred;
+use super::corpus::Corpus;
 use super::known::Known;
 use crate::memory::{filled, reserved};
 use crate::report::median;
-use crate::rows::{Converted, RowFile};
+use crate::rows::Converted;
 
 /// What to mine.
 pub(crate) struct Job {
@@ -20,8 +22,9 @@ pub(crate) struct Job {
     /// The rows of all queries.
     pub queries: Vec<f32>,
     pub count: usize,
-    pub corpus: RowFile,
+    pub corpus: Corpus,
     pub known: Known,
+    pub barred: Barred,
     /// The rows of a piece.
     pub piece: usize,
     /// The queries of a call.
@@ -92,12 +95,12 @@ impl Lists {
 
 impl Job {
     fn dim(&self) -> usize {
-        self.corpus.dim
+        self.corpus.file().dim
     }
 
     /// How many pieces there are.
     pub(crate) fn pieces(&self) -> usize {
-        self.corpus.rows.div_ceil(self.piece)
+        self.corpus.rows().div_ceil(self.piece)
     }
 
     fn query(&self, query: usize) -> &[f32] {
@@ -107,7 +110,7 @@ impl Job {
     /// Mines all pieces; `done` is told of the queries of each call.
     pub(crate) fn run(&self, done: impl Fn(usize), describe: &impl Fn(Error) -> String) -> Result<Mined, String> {
         let Miner { k, skip, backend, screen, threads, .. } = self.miner;
-        let kept = k.saturating_add(skip).min(self.corpus.rows);
+        let kept = k.saturating_add(skip).min(self.corpus.rows());
         let mut lists = Lists::new(self.count, kept)?;
         let mut floors = filled(self.count, f32::NEG_INFINITY, "queries")?;
         let positives = if self.pieces() > 1 { self.similarities_of_positives()? } else { None };
@@ -115,14 +118,16 @@ impl Job {
         let (mut prepare, mut seconds) = (0.0, vec![0.0; self.repeat.get()]);
         let (mut screening, mut singles, mut rows) = (Screening::default(), Vec::new(), Vec::new());
         let mut reader = self.corpus.reader()?;
-        for first in (0..self.corpus.rows).step_by(self.piece) {
-            let piece = first..(first + self.piece).min(self.corpus.rows);
+        for first in (0..self.corpus.rows()).step_by(self.piece) {
+            let piece = first..(first + self.piece).min(self.corpus.rows());
             rows.clear();
-            reader.read(piece.len(), &mut rows)?;
+            reader.read(piece.clone(), &mut rows)?;
             let start = Instant::now();
             let options = BankOptions::new().backend(backend).threads(threads).screens(&[screen]);
             let in_file = |error: Error| match error {
-                Error::NotFinite { side, row } => describe(Error::NotFinite { side, row: first + row }),
+                Error::NotFinite { side, row } => {
+                    describe(Error::NotFinite { side, row: self.corpus.in_file(first + row) })
+                }
                 other => describe(other),
             };
             let bank = options.build(&rows[..], self.dim()).map_err(in_file)?;
@@ -146,6 +151,7 @@ impl Job {
             singles = part.mine_singly(&mut workspace).map_err(describe)?;
         }
         singles.sort_by(f64::total_cmp);
+        lists.neighbours.iter_mut().for_each(|found| found.index = self.corpus.in_file(found.index));
         Ok(Mined { lists, screening, prepare, seconds: median(seconds), singles, skip })
     }
 
@@ -165,9 +171,8 @@ impl Job {
         let (mut reader, mut next, mut row) = (self.corpus.reader()?, 0, Vec::new());
         for (index, query) in pairs {
             if row.is_empty() || index >= next {
-                reader.skip(index - next)?;
                 row.clear();
-                reader.read(1, &mut row)?;
+                reader.read(index..index + 1, &mut row)?;
                 next = index + 1;
             }
             // Rows that are not finite are found when all are mined.
@@ -233,7 +238,9 @@ impl Part<'_> {
         let Part { job, bank, ref piece, positives } = *self;
         let known = job.known.part(queries.clone(), piece);
         let rows = &job.queries[queries.start * job.dim()..queries.end * job.dim()];
-        let mut batch = MiningBatch::against(rows, bank)?.known_positives(known.lists())?.floors(floors)?;
+        let barred = job.barred.part(queries.clone(), piece);
+        let batch = MiningBatch::against(rows, bank)?.known_positives(known.lists())?.floors(floors)?;
+        let mut batch = batch.excluding(barred.exclusions())?;
         if let Some(positives) = positives {
             batch = batch.positive_similarities(&positives[queries.clone()])?;
         }

@@ -15,6 +15,8 @@ pub struct Report {
     pub queries: usize,
     /// How many passages there are.
     pub corpus: usize,
+    /// How many of them are no copies of others, where copies were left out.
+    pub distinct: Option<usize>,
     /// The elements of a row.
     pub dim: usize,
     /// How many negatives a query gets.
@@ -50,8 +52,9 @@ impl Report {
         };
         Report {
             queries: job.count,
-            corpus: job.corpus.rows,
-            dim: job.corpus.dim,
+            corpus: job.corpus.file().rows,
+            distinct: job.corpus.distinct_rows(),
+            dim: job.corpus.file().dim,
             k,
             found: lengths().sum(),
             short_queries: lengths().filter(|&length| length < k).count(),
@@ -84,6 +87,9 @@ impl Report {
             ("screen", &self.screen),
             ("threads", &self.threads),
         ];
+        if let Some(distinct) = &self.distinct {
+            lines.push(("distinct", distinct));
+        }
         lines.extend(self.converted.iter().map(|(key, what)| (*key, what as &dyn Display)));
         let singles = self.singles.map(|singles| singles.map(|seconds| format!("{:.2}", 1e6 * seconds)));
         if let Some([median, high]) = &singles {

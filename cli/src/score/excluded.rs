@@ -2,7 +2,7 @@
 
 use std::iter;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hardneg::Exclusions;
 
@@ -51,16 +51,22 @@ impl Excluded {
             return Ok(Excluded::Labels { anchors, candidates });
         }
         if let Some((of_anchors, of_candidates)) = args.anchor_labels.as_ref().zip(args.positive_labels.as_ref()) {
-            let anchors = read_labels(of_anchors, anchors, &args.anchors)?;
-            return Ok(Excluded::Labels {
-                anchors,
-                candidates: read_labels(of_candidates, candidates, &args.positives)?,
-            });
+            let files = [&args.anchors, &args.positives];
+            return Excluded::by_labels([of_anchors, of_candidates], files, [anchors, candidates]);
         }
-        args.exclude.as_deref().map_or(Ok(Excluded::Nothing), |path| {
-            let (offsets, indices) = pairs::read(path, anchors, candidates)?;
-            Ok(Excluded::Lists { offsets, indices })
-        })
+        args.exclude.as_deref().map_or(Ok(Excluded::Nothing), |path| Excluded::by_pairs(path, anchors, candidates))
+    }
+
+    /// Reads a file of labels for each of two files of so many rows.
+    pub(crate) fn by_labels(labels: [&PathBuf; 2], files: [&PathBuf; 2], rows: [usize; 2]) -> Result<Excluded, String> {
+        let read = |side: usize| read_labels(labels[side], rows[side], files[side]);
+        Ok(Excluded::Labels { anchors: read(0)?, candidates: read(1)? })
+    }
+
+    /// Reads a table of pairs.
+    pub(crate) fn by_pairs(path: &Path, anchors: usize, candidates: usize) -> Result<Excluded, String> {
+        let (offsets, indices) = pairs::read(path, anchors, candidates)?;
+        Ok(Excluded::Lists { offsets, indices })
     }
 
     /// What a process with some of the anchors and some of the candidates knows of it: their labels, or the anchors'

@@ -1,5 +1,6 @@
 //! `hardneg` as a whole: its subcommands, the files that both read, and the files that both write.
 
+mod choices;
 mod common;
 mod inputs;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::common::{data, error_of, folder, path, value};
+use crate::common::{error_of, folder, path};
 
 /// Writes a file of rows that are zeros, without taking their place on the disk.
 fn sparse(folder: &Path, name: &str, rows: u64, dim: u64) -> String {
@@ -49,6 +49,7 @@ fn lists_are_in_memory_once() {
 #[cfg(feature = "rayon")]
 #[test]
 fn without_threads_to_be_had_there_is_one() {
+    use crate::common::{data, value};
     let file = data("plain_anchors.npy");
     let output = limited(4_000_000, "export RAYON_NUM_THREADS=3000;", &["score", &file, &file]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

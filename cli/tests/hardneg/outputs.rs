@@ -209,6 +209,32 @@ mod unix {
         }
     }
 
+    /// Whenever it is: while it reads, computes, writes and renames.
+    #[test]
+    fn a_killed_run_leaves_the_old_file_or_the_new_one() {
+        let folder = folder("killed");
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/anchors.npy");
+        let table = path(&folder, "out.csv");
+        let arguments = ["mine", sample, sample, "--k", "256", "--out", &table];
+        let start = std::time::Instant::now();
+        printed(&arguments);
+        let (time, new) = (start.elapsed(), fs::read(&table).expect("the table"));
+        let (mut old_ones, mut new_ones) = (0, 0);
+        for twelfth in 1..=15 {
+            fs::write(&table, "old").expect("a file");
+            let mut run = command().args(arguments).stdout(Stdio::null()).spawn().expect("the binary runs");
+            std::thread::sleep(time * twelfth / 12);
+            run.kill().expect("a signal");
+            run.wait().expect("an end");
+            let left = fs::read(&table).expect("a file");
+            old_ones += usize::from(left == b"old");
+            new_ones += usize::from(left == new);
+        }
+        assert_eq!(old_ones + new_ones, 15);
+        printed(&arguments);
+        assert_eq!(names(&folder), ["out.csv"]);
+    }
+
     /// As with `nohup`.
     #[test]
     fn ignored_signals_stay_ignored() {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each rank reads its part of the files; rank 0 writes and prints. What differs from `hardneg`: without `--threads` a
-//! rank computes on one thread; the corpus of `mine` is cut over the ranks, so that `--memory` and `--one-by-one` are
-//! refused. Whatever is wrong is said in one line on the standard
+//! rank computes on one thread; the corpus of `mine` is cut over the ranks, so that `--memory`, `--one-by-one` and
+//! `--distinct` are refused, and so are pipes, which the ranks cannot all read. Whatever is wrong is said in one line on the standard
 //! error, by the first rank that knows it, and the exit status is 2. A rank that dies ends the job, and leaves the
 //! files as they were.
 

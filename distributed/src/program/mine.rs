@@ -6,6 +6,7 @@ use hardneg::{BankOptions, Miner};
 use hardneg_cli::mine::{Args, Known, Outputs, Report, describe};
 use hardneg_cli::report::median;
 use hardneg_cli::rows::{self, Converted};
+use hardneg_cli::score::Excluded;
 use hardneg_mpi::{Corpus, Error, Queries, Ranks};
 
 use crate::files::open;
@@ -39,6 +40,7 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
         let report = Report {
             queries: job.count,
             corpus: corpus.len(),
+            distinct: None,
             dim: job.dim,
             k: miner.k,
             found: mined.found(),
@@ -62,6 +64,8 @@ struct Job {
     /// All queries on rank 0, and none elsewhere.
     queries: Vec<f32>,
     known: Known,
+    /// Of all queries on rank 0, and of its own passages.
+    excluded: Excluded,
     count: usize,
     corpus: Vec<f32>,
     dim: usize,
@@ -71,8 +75,8 @@ struct Job {
 
 impl Job {
     fn read(ranks: &Ranks, args: &Args) -> Result<Job, String> {
-        if args.memory.is_some() || args.one_by_one.is_some() {
-            return Err("--memory and --one-by-one are options of the program for one process".to_owned());
+        if args.memory.is_some() || args.one_by_one.is_some() || args.distinct {
+            return Err("--memory, --one-by-one and --distinct are options of the program for one process".to_owned());
         }
         let queries = open(&args.queries, args.bf16)?;
         let corpus = open(&args.corpus, args.bf16)?;
@@ -81,18 +85,21 @@ impl Job {
             return Err(format!("{of_queries} has dim {}, but {of_corpus} has dim {}", queries.dim, corpus.dim));
         }
         let is_first = ranks.rank() == 0;
+        let own = part(corpus.rows, ranks);
+        let excluded = args.excluded(queries.rows, corpus.rows)?;
         Ok(Job {
             queries: if is_first { queries.read()? } else { Vec::new() },
             known: if is_first { Known::of_args(args, queries.rows, corpus.rows)? } else { Known::none(0)? },
             count: queries.rows,
-            corpus: corpus.read_range(part(corpus.rows, ranks))?,
+            excluded: excluded.shard(if is_first { 0..queries.rows } else { 0..0 }, own.clone()),
+            corpus: corpus.read_range(own)?,
             dim: queries.dim,
             converted: rows::converted([("queries_converted", &queries), ("corpus_converted", &corpus)]),
         })
     }
 
     fn queries(&self) -> Queries<'_> {
-        Queries::new(&self.queries).known_positives(self.known.lists())
+        Queries::new(&self.queries).known_positives(self.known.lists()).excluding(self.excluded.exclusions())
     }
 
     /// Mines as often as is asked for, but for the last time; the seconds of each time.
