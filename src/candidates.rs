@@ -113,15 +113,16 @@ impl CandidateBuffers<'_> {
     ) -> Result<Candidates<'b>, Error> {
         let (rows, dim) = (self.rows, self.rows.dim());
         let padding = Padding::Registers;
-        let panels = &mut self.panels[..padding.padded(backend, rows.count()) * format.words_per_candidate(dim)];
+        let panels =
+            &mut self.panels[..padding.padded(backend, format, rows.count()) * format.words_per_candidate(dim)];
         let preparation = Preparation { backend, format, join, rows, params, padding, measured, scratch: self.scratch };
         preparation.run(self.norms, self.sums, panels);
         check_norms(side, self.norms)?;
         if !measured {
             combine_blocks(self.sums, dim);
         }
-        let panels = &self.panels[..padding.padded(backend, rows.count()) * format.words_per_candidate(dim)];
-        let extremes = Extremes::of(format, panels, backend.traits().panel_width, dim);
+        let panels = &self.panels[..padding.padded(backend, format, rows.count()) * format.words_per_candidate(dim)];
+        let extremes = Extremes::of(format, panels, format.panel_width(backend), dim);
         Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
     }
 
@@ -170,10 +171,10 @@ pub(crate) enum Padding {
 
 impl Padding {
     /// How many rows the panels of `rows` rows hold.
-    pub(crate) fn padded(self, backend: Backend, rows: usize) -> usize {
+    pub(crate) fn padded(self, backend: Backend, format: Format, rows: usize) -> usize {
         rows.next_multiple_of(match self {
             Padding::Registers => backend.traits().f32_lanes,
-            Padding::Panels => backend.traits().panel_width,
+            Padding::Panels => format.panel_width(backend),
         })
     }
 }
@@ -219,7 +220,8 @@ impl Preparation<'_> {
         scratch: &mut [f32],
     ) {
         const { assert!(MAX_WIDTH <= MOST_ROWS) }
-        let (backend, format, dim, width) = (self.backend, self.format, rows.dim(), self.backend.traits().panel_width);
+        let (backend, format, dim, width) =
+            (self.backend, self.format, rows.dim(), self.format.panel_width(self.backend));
         debug_assert!(SUM_BLOCK.is_multiple_of(width), "a block of candidates owns whole panels");
         if !self.measured {
             sum.fill(0.0);
@@ -245,8 +247,8 @@ pub(crate) fn pack_panel(
     scratch: &mut [f32],
     panel: &mut [u32],
 ) {
-    let (dim, width) = (rows.dim, backend.traits().panel_width);
-    let padded = padding.padded(backend, rows.norms.len());
+    let (dim, width) = (rows.dim, format.panel_width(backend));
+    let padded = padding.padded(backend, format, rows.norms.len());
     for (first, group) in rows.groups(MAX_LANES).skip(from / MAX_LANES) {
         let words_per_row = format.words_per_candidate(dim);
         let target = PanelTarget { panels: &mut *panel, width, padded, words_per_row, first };

@@ -19,6 +19,7 @@ impl Simd for Portable {
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 1;
+    const INTEGER_REGISTERS: usize = 1;
     // Two lanes of sixteen at a time, or four: what 16 SSE2 registers hold beside the loaded rows.
     const DOT_ANCHORS: usize = 2;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.15, 1.27 and 1.32; 1 x 4096 0.60,

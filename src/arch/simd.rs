@@ -28,8 +28,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const F64_LANES: usize;
     /// The rows of a tile whose accumulators fit into the registers.
     const TILE_ANCHORS: usize;
-    /// The registers of candidates that the widest such tile has.
+    /// The registers of candidates that the widest such tile has: of `f32`, and of integers at most as many.
     const TILE_REGISTERS: usize;
+    const INTEGER_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
     /// What computing costs with this set.

@@ -9,8 +9,9 @@ pub(crate) struct Traits {
     pub(crate) f32_lanes: usize,
     /// The rows of a screen's tile.
     pub(crate) tile_anchors: usize,
-    /// The candidates of a screen's tile, and of a panel.
-    pub(crate) panel_width: usize,
+    /// The candidates of a screen's tile, and of a panel: of `f32`, and of integers.
+    pub(crate) float_width: usize,
+    pub(crate) integer_width: usize,
     /// What the bytes of candidates have added to them.
     pub(crate) i8_offset: i32,
     pub(crate) costs: Costs,
@@ -37,7 +38,8 @@ impl Traits {
         Traits {
             f32_lanes: S::F32_LANES,
             tile_anchors: S::TILE_ANCHORS,
-            panel_width: S::TILE_REGISTERS * S::F32_LANES,
+            float_width: S::TILE_REGISTERS * S::F32_LANES,
+            integer_width: S::INTEGER_REGISTERS * S::F32_LANES,
             i8_offset: S::I8_OFFSET,
             costs: S::COSTS,
         }

@@ -66,11 +66,11 @@ impl Panels {
 
     /// A copy of the panels of `rows` rows, with memory for no more.
     pub(super) fn try_clone(&self, rows: usize) -> Result<Panels, Error> {
-        let (padded, side) = (self.padded(rows), Side::Candidates);
+        let side = Side::Candidates;
         let mut formats: [FormatPanels; 3] = Default::default();
         for format in self.kept.formats() {
             let FormatPanels { words, extremes } = &self.formats[format as usize];
-            let words = words.try_clone(side, padded * format.words_per_candidate(self.dim))?;
+            let words = words.try_clone(side, self.padded(format, rows) * format.words_per_candidate(self.dim))?;
             formats[format as usize] = FormatPanels { words, extremes: *extremes };
         }
         let center = try_copy(&self.center, side)?;
@@ -106,21 +106,21 @@ impl Panels {
         };
         let panels = &self.formats[format as usize];
         let words = format.words_per_candidate(self.dim);
-        (&panels.words.as_aligned()[..self.padded(rows) * words], panels.extremes)
+        (&panels.words.as_aligned()[..self.padded(format, rows) * words], panels.extremes)
     }
 
     /// How many rows the panels of `rows` rows hold.
-    fn padded(&self, rows: usize) -> usize {
-        Padding::Panels.padded(self.backend, rows)
+    fn padded(&self, format: Format, rows: usize) -> usize {
+        Padding::Panels.padded(self.backend, format, rows)
     }
 
     /// Gets the memory for `rows` rows that `threads` threads prepare, so that nothing else can fail.
     pub(super) fn reserve(&mut self, growth: Growth, rows: usize, threads: usize) -> Result<(), Error> {
-        let (padded, side) = (self.padded(rows), Side::Candidates);
+        let side = Side::Candidates;
         for format in self.kept.formats() {
             let words = format.words_per_candidate(self.dim);
             let overflow = Error::SizeOverflow { side, rows, columns: words };
-            let length = padded.checked_mul(words).ok_or(overflow)?;
+            let length = self.padded(format, rows).checked_mul(words).ok_or(overflow)?;
             self.formats[format as usize].words.extend(growth, side, length)?;
         }
         let quantised_dim = self.quantised_dim();
@@ -156,12 +156,12 @@ impl Panels {
         (norms, sums): (&mut [f64], &mut [f64]),
         measured: bool,
     ) {
-        let (backend, dim, padded) = (self.backend, self.dim, self.padded(rows.count()));
+        let (backend, dim, padded) = (self.backend, self.dim, self.padded(format, rows.count()));
         let mut panels = core::mem::take(&mut self.formats[format as usize]);
         let words = &mut panels.words.aligned()[..padded * format.words_per_candidate(dim)];
         let (params, padding, scratch) = (self.params(), Padding::Panels, &self.scratch);
         Preparation { backend, format, join, rows, params, padding, measured, scratch }.run(norms, sums, words);
-        panels.extremes = Extremes::of(format, words, backend.traits().panel_width, dim);
+        panels.extremes = Extremes::of(format, words, format.panel_width(backend), dim);
         self.formats[format as usize] = panels;
     }
 
@@ -208,7 +208,7 @@ impl Panels {
 
     /// Packs the rows `changed` in one format. `anew` says that they are all rows.
     fn pack(&mut self, format: Format, join: Join, bank: BankRows<'_>, changed: Range<usize>, anew: bool) {
-        let (backend, dim, width) = (self.backend, self.dim, self.padded(1));
+        let (backend, dim, width) = (self.backend, self.dim, format.panel_width(self.backend));
         let panel_words = width * format.words_per_candidate(dim);
         let mut panels = core::mem::take(&mut self.formats[format as usize]);
         let (first, end) = (changed.start / width, changed.end.div_ceil(width));

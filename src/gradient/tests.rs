@@ -33,11 +33,11 @@ fn gradients(backend: Backend, batch: Batch<'_>, margin: f32, weights: &[f32]) -
     let plan =
         MinePlan { negatives: Negatives::default(), backend, screen: Screen::default(), threads: Threads::Serial };
     let mut exclusions = ExclusionMemory::default();
-    let prepared = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
-    mine(plan, &batch, &prepared, &mut mining).unwrap();
+    let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
+    mine(plan, &batch, &sorted, &mut mining).unwrap();
     let mut buffers = memory.grow(batch, 1).unwrap();
     let weights = Weights { margin, all: 1.0, each: Some(weights) };
-    let results = mining.results(batch, prepared);
+    let results = mining.results(batch, sorted);
     let sides = pullbacks(backend, Join::Serial, &weights, batch, results, true, &mut buffers).unwrap();
     let of_candidates = sides.of_candidates.expect("the candidates' side was asked for");
     let of_positives = sides.of_positives.map_or(Vec::new(), |side| all_rows(backend, side));
@@ -108,11 +108,11 @@ fn add_what_cancels(
     by_similarity: &mut [Vec<f64>],
 ) {
     let mut memory = ExclusionMemory::default();
-    let prepared = memory.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
+    let sorted = memory.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     for (row, by_similarity) in by_similarity.iter_mut().enumerate() {
         let mean = if stats[row].mean_term(margin) > 0.0 { weights[row].abs() } else { 0.0 };
-        let share = mean / prepared.negatives(row).max(1) as f64;
-        let rule = prepared.rules.row(row);
+        let share = mean / sorted.negatives(row).max(1) as f64;
+        let rule = sorted.rules.row(row);
         for candidate in (0..batch.candidates()).filter(|&candidate| rule.excludes(candidate)) {
             by_similarity[candidate] = by_similarity[candidate].abs() + 2.0 * share;
         }

@@ -1,7 +1,7 @@
 //! The formats of a screen: what a word of 32 bits holds, how words are multiplied, and how sums of products become
 //! intervals in which exact similarities lie. Why the intervals hold stands in [`screen`](crate::screen).
 
-use crate::arch::Simd;
+use crate::arch::{Backend, Simd};
 
 use super::screen_tile::AnchorConstants;
 
@@ -28,6 +28,14 @@ impl Format {
     /// How many words a row of `dim` elements has.
     pub(crate) const fn steps(self, dim: usize) -> usize {
         dim.div_ceil(self.per_word())
+    }
+
+    /// How many candidates a panel has.
+    pub(crate) const fn panel_width(self, backend: Backend) -> usize {
+        match self {
+            Format::Int8 | Format::Int16 => backend.traits().integer_width,
+            Format::Float32 => backend.traits().float_width,
+        }
     }
 
     /// How many numbers stand behind the words of each candidate: those of [`CandidateConstants`].
@@ -91,9 +99,6 @@ pub(super) trait Integers: 'static {
     const FORMAT: Format;
     /// Adds the products of the integers in a word of an anchor and in words of candidates to `sum`.
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32;
-    /// The words of four elements of each row, from the low bits of four registers; the second one is written where
-    /// there is one.
-    fn join<S: Simd>(simd: S, elements: [S::I32; 4]) -> [S::I32; 2];
 }
 
 /// Elements as they are.
@@ -146,11 +151,6 @@ impl Integers for Int16 {
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         simd.dot_i16(sum, candidates, simd.splat_word(anchor))
     }
-
-    #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, c, d]: [S::I32; 4]) -> [S::I32; 2] {
-        [simd.join_low_i16(a, b), simd.join_low_i16(c, d)]
-    }
 }
 
 impl Integers for Int8 {
@@ -159,12 +159,6 @@ impl Integers for Int8 {
     #[inline(always)]
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         simd.dot_i8(sum, candidates, anchor)
-    }
-
-    #[inline(always)]
-    fn join<S: Simd>(simd: S, [a, b, c, d]: [S::I32; 4]) -> [S::I32; 2] {
-        let all = simd.join_low_i16(simd.join_low_bytes(a, b), simd.join_low_bytes(c, d));
-        [all, all]
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! | file | kernels |
 //! |---|---|
-//! | [`dots`] | [`dots()`], [`norm`], [`pair_dots`], [`anchor_dots`], [`dot_sum`], [`dot_scaled`], [`sum_values`], [`norms`] |
+//! | [`mod@dots`] | [`dots()`], [`norm`], [`pair_dots`], [`anchor_dots`], [`dot_sum`], [`dot_scaled`], [`sum_values`], [`norms`] |
 //! | [`exact_tile`] | [`compute_similarities`], [`measure_similarities`], [`find_largest_up_to`] |
 //! | [`screen_tile`] | [`find_hits`], in every [`format`](mod@format) |
 //! | [`pack`], [`round`] | [`pack_floats`], [`pack_integers`] |

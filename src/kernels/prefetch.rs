@@ -58,6 +58,8 @@ impl Prefetch {
 pub(crate) struct PrefetchPlan<'a> {
     /// The next panel; none on the last one.
     pub(crate) next_panel: Option<&'a [u32]>,
+    /// The candidates of a panel.
+    pub(crate) width: usize,
     /// How many panels are left after this one.
     pub(crate) panels_left: usize,
     /// The raw rows that the next block begins with: from its first anchor on, and from the first one's positive on.
@@ -74,12 +76,13 @@ impl PrefetchPlan<'_> {
     /// What tile `tile` fetches.
     #[inline(always)]
     pub(super) fn of_tile<S: Simd>(&self, tile: usize) -> Option<Prefetch> {
-        match tile.checked_sub(S::TILE_REGISTERS) {
+        let registers = self.width / S::F32_LANES;
+        match tile.checked_sub(registers) {
             None => {
                 let from = self.next_panel?.get(tile * S::F32_LANES..).filter(|from| !from.is_empty())?;
-                Some(Prefetch::new(from, S::TILE_REGISTERS * S::F32_LANES))
+                Some(Prefetch::new(from, self.width))
             }
-            Some(spare) => self.next_rows(self.panels_left * (self.tiles - S::TILE_REGISTERS) + spare),
+            Some(spare) => self.next_rows(self.panels_left * (self.tiles - registers) + spare),
         }
     }
 

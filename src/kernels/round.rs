@@ -2,9 +2,7 @@
 //! out is measured, row by row. What the bound on the screen's error needs of it stands in
 //! [`screen::quantize`](crate::screen).
 
-use core::marker::PhantomData;
-
-use super::format::{Format, Int8, Int16, Integers};
+use super::format::Format;
 use super::pack::{Columns, MAX_LANES, PanelTarget, RawRows, RowGroup};
 use crate::arch::{Backend, Simd, WithSimd};
 
@@ -54,35 +52,32 @@ pub(crate) fn pack_integers(
     scratch: &mut [f32],
     target: PanelTarget<'_>,
 ) -> [QuantizedRow; MAX_LANES] {
-    if format == Format::Int8 {
-        backend.run(PackIntegers { rows, center, candidate_offset, scratch, target, integers: PhantomData::<Int8> })
-    } else {
-        backend.run(PackIntegers { rows, center, candidate_offset, scratch, target, integers: PhantomData::<Int16> })
-    }
+    backend.run(PackIntegers { format, rows, center, candidate_offset, scratch, target })
 }
 
-struct PackIntegers<'a, 'b, I> {
+/// Both formats of integers are one kernel: they differ in a few numbers, and in the words of each four elements.
+struct PackIntegers<'a, 'b> {
+    format: Format,
     rows: RawRows<'a>,
     center: &'a [f32],
     candidate_offset: Option<i32>,
     scratch: &'b mut [f32],
     target: PanelTarget<'b>,
-    integers: PhantomData<I>,
 }
 
-impl<I: Integers> WithSimd for PackIntegers<'_, '_, I> {
+impl WithSimd for PackIntegers<'_, '_> {
     type Output = [QuantizedRow; MAX_LANES];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [QuantizedRow; MAX_LANES] {
-        let Self { rows, center, candidate_offset, scratch, mut target, .. } = self;
+        let Self { format, rows, center, candidate_offset, scratch, mut target } = self;
         let offset = candidate_offset.unwrap_or(0) as f32;
         let mut packed = [QuantizedRow::default(); MAX_LANES];
         for (first, group) in rows.groups(S::F32_LANES) {
             let mut columns = target.columns(first);
             let mut measured = measure(simd, &RowGroup::new(group, 1.0), center, scratch);
-            round::<S, I>(simd, rows.dim, offset, scratch, &mut columns, &mut measured);
+            round(simd, format, rows.dim, offset, scratch, &mut columns, &mut measured);
             if candidate_offset.is_some() {
-                write_constants(simd, I::FORMAT.steps(rows.dim), &measured, &mut columns);
+                write_constants(simd, format.steps(rows.dim), &measured, &mut columns);
             }
             packed[first..first + S::F32_LANES].copy_from_slice(&measured[..S::F32_LANES]);
         }
@@ -138,15 +133,16 @@ fn measure<S: Simd>(simd: S, group: &RowGroup<'_>, center: &[f32], scratch: &mut
 
 /// Rounds the rows in `scratch` and measures what is left of them.
 #[inline(always)]
-fn round<S: Simd, I: Integers>(
+fn round<S: Simd>(
     simd: S,
+    format: Format,
     dim: usize,
     offset: f32,
     scratch: &[f32],
     columns: &mut Columns<'_>,
     measured: &mut [QuantizedRow; MAX_LANES],
 ) {
-    let [steps, inverses] = set_steps::<I>(measured);
+    let [steps, inverses] = set_steps(format, measured);
     let (step, inverse) = (simd.load(&steps), simd.load(&inverses));
     let (magic, unmagic) = (simd.splat(MAGIC + offset), simd.splat(-(MAGIC + offset)));
     let (mut residuals, mut sums) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
@@ -162,10 +158,15 @@ fn round<S: Simd, I: Integers>(
             sums[k] = simd.add(sums[k], integer);
             rounded[k] = simd.bits(magical);
         }
-        let (words, [first, second]) = (I::FORMAT.steps(4), I::join(simd, rounded));
-        columns.write(simd, words * quad, first);
-        if words == 2 && 4 * quad + 2 < dim {
-            columns.write(simd, words * quad + 1, second);
+        let [a, b, c, d] = rounded;
+        if format == Format::Int8 {
+            let low = simd.join_low_bytes(a, b);
+            columns.write(simd, quad, simd.join_low_i16(low, simd.join_low_bytes(c, d)));
+        } else {
+            columns.write(simd, 2 * quad, simd.join_low_i16(a, b));
+            if 4 * quad + 2 < dim {
+                columns.write(simd, 2 * quad + 1, simd.join_low_i16(c, d));
+            }
         }
     }
     let (residuals, sums) = (lanes(simd, sum(simd, residuals)), lanes(simd, sum(simd, sums)));
@@ -178,10 +179,11 @@ fn round<S: Simd, I: Integers>(
 
 /// Sets the steps with which rows fit into integers; returns them and their inverses.
 #[inline(always)]
-fn set_steps<I: Integers>(measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
+fn set_steps(format: Format, measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
     let (mut steps, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+    let (largest, largest_norm) = (format.largest_integer(), format.largest_norm());
     for (lane, row) in measured.iter_mut().enumerate() {
-        row.quant_step = (row.largest / I::FORMAT.largest_integer()).max(row.norm / I::FORMAT.largest_norm());
+        row.quant_step = (row.largest / largest).max(row.norm / largest_norm);
         steps[lane] = row.quant_step;
         inverses[lane] = if row.quant_step > SMALLEST_STEP { 1.0 / row.quant_step } else { 0.0 };
     }

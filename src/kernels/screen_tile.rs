@@ -77,6 +77,11 @@ impl Window {
     pub(crate) const CLOSED: Window =
         Window { low: f32::INFINITY, high: f32::NEG_INFINITY, certain: f32::NEG_INFINITY };
 
+    /// Raises the lower end to `low`, which the wanted negatives reach, unless it is there already.
+    pub(crate) fn raise(&mut self, low: f32) {
+        self.low = if low > self.low { low } else { self.low };
+    }
+
     /// Lets nothing in from now on. What lies on a list is still compared with the lower end.
     pub(crate) fn close(&mut self) {
         self.high = f32::NEG_INFINITY;
@@ -147,7 +152,7 @@ pub(crate) struct Found {
     /// Bit `l` is set where interval `l` ends in the window.
     pub(crate) mask: u64,
     /// Where [there are many](are_many_hits): the largest lower end of the intervals that end up to [`Window::certain`], and negative
-    /// infinity without one.
+    /// infinity without one. 0 elsewhere.
     pub(crate) reached: f32,
     /// The bits of `mask` that are left when the window begins at `reached`, if that is above its lower end.
     pub(crate) raised: u64,

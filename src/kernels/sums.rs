@@ -90,6 +90,7 @@ impl WithSimd for MeasureRows<'_, '_> {
 fn add_units<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
     /// Registers of sums that are held while the rows are added: enough to hide the latency of an addition.
     const HELD: usize = 4;
+    debug_assert!(norms.len() <= MOST_ROWS);
     let dim = sums.len();
     let step = HELD * S::F64_LANES;
     let whole = dim - dim % step;

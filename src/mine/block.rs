@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::Call;
-use super::task::{Results, Task};
+use super::task::Task;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
 use crate::exact::PairsOf;
@@ -12,7 +12,7 @@ use crate::kernels::{
 };
 use crate::memory::{AlignedVec, bytes_of, grow};
 use crate::screen::{
-    ExactCosts, Method, NeighbourList, PARTS, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
+    ExactCosts, Method, NeighbourList, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
 
 /// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
@@ -117,7 +117,6 @@ pub(super) struct Block<'a> {
     /// The index of the first anchor.
     pub(super) first: usize,
     pub(super) norms: &'a mut [f64],
-    pub(super) results: Results<'a>,
     pub(super) state: &'a mut BlockState,
 }
 
@@ -128,15 +127,13 @@ impl Block<'_> {
         let BlockScratch { words, rows, constants, windows, hits, similarities, closest, several } = scratch;
         let buffers =
             BlockBuffers { words: words.aligned(), scratch: rows.aligned(), constants, windows, hits, similarities };
-        if self.results.kept() == 1 {
+        if self.task.kept() == 1 {
             ListedBlock::new(self, buffers, closest).mine(measured);
         } else {
             ListedBlock::new(self, buffers, several).mine(measured);
         }
     }
-}
 
-impl Block<'_> {
     /// The pairs of its rows with all candidates.
     pub(super) fn pairs(&self) -> PairsOf<'_> {
         let Block { call, task, candidates, first, norms, .. } = self;
@@ -158,7 +155,7 @@ pub(super) struct BlockBuffers<'a> {
 
 /// A block with the lists of its rows.
 pub(super) struct ListedBlock<'a, P: Pairs> {
-    pub(super) of: Block<'a>,
+    pub(super) block: Block<'a>,
     pub(super) buffers: BlockBuffers<'a>,
     pub(super) lists: &'a mut [RowList<P>],
     /// How many rows were given up, for exact tiles.
@@ -179,17 +176,17 @@ pub(super) enum Outcome {
 }
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
-    fn new(of: Block<'a>, buffers: BlockBuffers<'a>, lists: &'a mut [RowList<P>]) -> ListedBlock<'a, P> {
-        let lists = &mut lists[..of.norms.len()];
-        ListedBlock { of, buffers, lists, given_up: 0, screened: 0 }
+    fn new(block: Block<'a>, buffers: BlockBuffers<'a>, lists: &'a mut [RowList<P>]) -> ListedBlock<'a, P> {
+        let lists = &mut lists[..block.norms.len()];
+        ListedBlock { block, buffers, lists, given_up: 0, screened: 0 }
     }
 
     fn mine(mut self, measured: bool) {
         if !measured {
-            let Block { call, task, candidates, first, norms, results, .. } = &mut self.of;
-            task.measure(call.backend, *first, *candidates, norms, results);
+            let Block { call, task, candidates, first, norms, .. } = &mut self.block;
+            task.measure(call.backend, *first, *candidates, norms);
         }
-        match self.of.state.method {
+        match self.block.state.method {
             Method::Screen(format) => self.mine_screened(format),
             Method::Exact => self.mine_exactly(),
         }
@@ -205,48 +202,48 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             outcome = self.finish_rows(format);
         }
         if outcome == Outcome::LeftToTiles {
-            self.of.state.done = true;
+            self.block.state.done = true;
             self.search_rest(0..self.lists.len());
         }
         // Also those of a screen that was given up.
         for list in &*self.lists {
-            self.of.state.screening.count_single_pairs(list.scored());
+            self.block.state.screening.count_single_pairs(list.scored());
         }
     }
 
     /// Computes all pairs exactly, and completes the block's results.
     fn mine_exactly(mut self) {
         let rows = self.lists.len();
-        self.of.state.done = true;
+        self.block.state.done = true;
         for (row, list) in self.lists.iter_mut().enumerate() {
-            list.open_search(self.of.task.admissible(&self.of.results, row));
+            list.open_search(self.block.task.admissible(row));
         }
         let searched = self.search_from(0..rows, 0);
         for (row, list) in self.lists.iter_mut().enumerate() {
-            self.of.results.keep(row, list);
+            self.block.task.write(row, list);
         }
-        self.of.state.screening.count(Method::Exact, rows, searched);
+        self.block.state.screening.count(Method::Exact, rows, searched);
     }
 
     /// The raw rows of the block.
     fn rows(&self) -> &'a [f32] {
-        let anchors = self.of.call.sides.anchors;
-        anchors.range(self.of.first, self.lists.len()).data()
+        let anchors = self.block.call.sides.anchors;
+        anchors.range(self.block.first, self.lists.len()).data()
     }
 
     /// Packs the rows as the tiles read them.
     #[inline(never)]
     fn pack_rows(&mut self, format: Format) {
         const { assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT)) }
-        let Call { backend, .. } = *self.of.call;
-        let (dim, width) = (self.of.candidates.rows.dim(), backend.traits().tile_anchors);
+        let Call { backend, .. } = *self.block.call;
+        let (dim, width) = (self.block.candidates.rows.dim(), backend.traits().tile_anchors);
         debug_assert!(ROW_UNIT.is_multiple_of(width));
         let padded = self.lists.len().next_multiple_of(ROW_UNIT);
-        let rows = RawRows { rows: self.rows(), norms: &*self.of.norms, dim };
+        let rows = RawRows { rows: self.rows(), norms: &*self.block.norms, dim };
         for (first, group) in rows.groups(MAX_LANES) {
             let words_per_row = format.steps(dim);
             let target = PanelTarget { panels: &mut *self.buffers.words, width, padded, words_per_row, first };
-            let (params, scratch) = (self.of.candidates.params, &mut *self.buffers.scratch);
+            let (params, scratch) = (self.block.candidates.params, &mut *self.buffers.scratch);
             let constants = pack_anchors(backend, format, group, params, scratch, target);
             self.buffers.constants[first..first + MAX_LANES].copy_from_slice(&constants);
         }
@@ -254,13 +251,13 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// Opens the window of every row, and closes those of the rest of the last tile.
     fn open_rows(&mut self, format: Format) {
-        let Block { task, candidates, first, norms, results, .. } = &mut self.of;
+        let Block { task, candidates, first, norms, .. } = &self.block;
         let rows = self.lists.len();
         for (row, list) in self.lists.iter_mut().enumerate() {
             let constants = &self.buffers.constants[row];
             let units = ScreenUnits { unit: unit(format), shift: constants.shift };
             let longest = candidates.extremes.longest(constants);
-            let mut window = list.open(task.admissible(results, row), units, longest);
+            let mut window = list.open(task.admissible(row), units, longest);
             if norms[row] == 0.0 {
                 window = list.settle_zero_row(candidates.rows.count(), &task.rules().row(*first + row));
             }
@@ -271,7 +268,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// What computing pairs exactly costs; nothing where the block must keep its screen.
     pub(super) fn exact_costs(&self) -> Option<ExactCosts> {
-        let (call, rows) = (self.of.call, self.of.candidates.rows);
+        let (call, rows) = (self.block.call, self.block.candidates.rows);
         let costs = || ExactCosts::new(rows.count(), rows.dim(), call.backend.traits().costs.exact);
         call.screens.methods.contains(Method::Exact).then(costs)
     }
@@ -280,7 +277,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// left, each while the next row's are fetched; then the rows that were given up.
     #[inline(never)]
     fn finish_rows(&mut self, format: Format) -> Outcome {
-        let (rows, candidates) = (self.lists.len(), self.of.candidates.rows);
+        let (rows, candidates) = (self.lists.len(), self.block.candidates.rows);
         for row in 0..rows {
             if row == 0 {
                 self.lists[0].close(&mut self.buffers.windows[0]);
@@ -289,7 +286,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 next.close(&mut self.buffers.windows[row + 1]);
                 next.prefetch_best(candidates);
             }
-            let exact = self.of.pairs().of_row(row);
+            let exact = self.block.pairs().of_row(row);
             self.lists[row].score_best(&exact, &mut self.buffers.windows[row]);
         }
         let listed = self.lists.iter().map(RowList::length).sum();
@@ -301,18 +298,18 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             if let Some(next) = self.lists.get(row + 1) {
                 next.prefetch(candidates);
             }
-            let exact = self.of.pairs().of_row(row);
+            let exact = self.block.pairs().of_row(row);
             let list = &mut self.lists[row];
             if !list.is_given_up() {
                 list.finish(&exact, &mut self.buffers.windows[row]);
-                self.of.results.keep(row, list);
+                self.block.task.write(row, list);
                 survivors = list.scored().saturating_add(survivors);
                 finished += 1;
             }
         }
-        self.of.state.screening.count(Method::Screen(format), finished, survivors);
+        self.block.state.screening.count(Method::Screen(format), finished, survivors);
         self.search_given_up_rows();
-        self.of.state.done = true;
+        self.block.state.done = true;
         Outcome::Listed
     }
 
@@ -348,7 +345,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         }
         let mut computed = self.search_from(rows.clone(), first);
         for row in rows.clone() {
-            let exact = self.of.pairs().of_row(row);
+            let exact = self.block.pairs().of_row(row);
             let (list, window) = (&mut self.lists[row], &mut self.buffers.windows[row]);
             let before = list.scored();
             list.raise_to_found(window);
@@ -356,28 +353,26 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             list.score_best(&exact, window);
             list.finish(&exact, window);
             computed = (list.scored() - before).saturating_add(computed);
-            self.of.results.keep(row, list);
+            self.block.task.write(row, list);
         }
-        self.of.state.screening.count(Method::Exact, rows.len(), computed);
+        self.block.state.screening.count(Method::Exact, rows.len(), computed);
     }
 
     /// The candidate from which on the pairs of some rows are computed in exact tiles.
     fn first_in_tiles(&self, rows: Range<usize>) -> usize {
         let Some(costs) = self.exact_costs() else { return 0 };
-        let (mut listed, mut latest) = ([0; PARTS], self.screened);
-        for list in &self.lists[rows.clone()] {
-            latest = latest.min(list.given_up_at());
-            list.candidates().for_each(|candidate| listed[costs.part_of(candidate)] += 1);
-        }
-        costs.first_in_tiles(rows.len(), latest, &listed)
+        let lists = &self.lists[rows.clone()];
+        let latest = lists.iter().map(RowList::given_up_at).fold(self.screened, usize::min);
+        let before = lists.iter().map(|list| list.candidates().filter(|&candidate| candidate < latest).count());
+        costs.first_in_tiles(rows.len(), latest, before.sum())
     }
 
-    /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns how many of them
-    /// are no pairs with a positive.
+    /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns about how
+    /// many of them are no pairs with a positive.
     fn search_from(&mut self, rows: Range<usize>, first: usize) -> usize {
-        let count = self.of.candidates.rows.count() - first;
-        self.of.pairs().search(rows.start, first, &mut self.lists[rows.clone()], self.buffers.similarities);
-        self.of.state.screening.count_pairs(Method::Exact, rows.len().saturating_mul(count));
+        let count = self.block.candidates.rows.count() - first;
+        self.block.pairs().search(rows.start, first, &mut self.lists[rows.clone()], self.buffers.similarities);
+        self.block.state.screening.count_pairs(Method::Exact, rows.len().saturating_mul(count));
         rows.len().saturating_mul(count.saturating_sub(1))
     }
 }

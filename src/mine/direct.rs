@@ -11,7 +11,8 @@ use crate::arch::Backend;
 use crate::error::{Error, Side};
 use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative};
 use crate::kernels::{
-    MOST_CANDIDATES, NormedRows, Similarities, add_unit_rows, cosine, dot_sum, measure_cached_rows, pair_dots,
+    MOST_CANDIDATES, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine, dot_sum, measure_cached_rows,
+    pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::{Admissible, ClosestSearch, RowStats};
@@ -36,6 +37,7 @@ const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor. The task knows no norms of positives: they are computed here.
 pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
+    const { assert!(MOST_CANDIDATES <= MOST_ROWS, "a group of candidates is added up at once") }
     let batch = task.batch;
     if batch.candidates() <= MOST_CANDIDATES {
         mine_small(call.backend, task, &mut buffers);

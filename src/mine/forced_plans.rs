@@ -51,8 +51,8 @@ fn stats(
 ) -> Vec<RowStats> {
     let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
     let mut exclusions = ExclusionMemory::default();
-    let prepared = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
-    join.enter(|| mine_batch(&call, negatives, &batch, &prepared, memory)).unwrap();
+    let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
+    join.enter(|| mine_batch(&call, negatives, &batch, &sorted, memory)).unwrap();
     memory.stats(batch.rows()).to_vec()
 }
 
@@ -185,9 +185,9 @@ fn what_calls_count() {
         let mut counts = |batch: Batch<'_>, screens: ScreenPlan| {
             let call = Call { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
             let mut exclusions = ExclusionMemory::default();
-            let prepared =
+            let sorted =
                 exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
-            mine_batch(&call, Negatives::Any, &batch, &prepared, &mut memory).unwrap().screening
+            mine_batch(&call, Negatives::Any, &batch, &sorted, &mut memory).unwrap().screening
         };
         let shape = batch.sides().shape();
         for format in [Format::Int8, Format::Int16, Format::Float32] {

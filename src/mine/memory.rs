@@ -124,7 +124,7 @@ impl MineMemory {
             positive_norms: grow(&mut self.positive_norms, Side::Positives, rows_outside(batch), 1)?,
             sums,
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
-            searches: grow_with(&mut self.searches, Side::Anchors, batch.rows(), 1, || ClosestSearch::EMPTY)?,
+            searches: grow(&mut self.searches, Side::Anchors, batch.rows(), 1)?,
             positives: grow(&mut self.positives, Side::Anchors, batch.rows(), 1)?,
             similarities: &mut grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?[0],
         })
@@ -154,7 +154,7 @@ impl MineMemory {
         let rows = batch.rows();
         if call.bank.is_none() {
             // A smaller shape may take no screen.
-            grow_with(&mut self.searches, Side::Anchors, rows, 1, || ClosestSearch::EMPTY)?;
+            grow(&mut self.searches, Side::Anchors, rows, 1)?;
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
             grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?;
         }

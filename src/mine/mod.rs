@@ -35,7 +35,7 @@ pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{QueryLimits, open_queries};
 pub(crate) use plan::{MeasurePlan, MinePlan, Mined, NeighbourPlan};
-use task::{PositiveLimits, Results, StatsTask, Task};
+use task::{PositiveLimits, StatsTask, Task};
 
 /// About how long it takes to compute the norm of a row and to add it to a sum, for each of its elements.
 const NANOSECONDS_MEASURED: f64 = 0.3;
@@ -94,8 +94,8 @@ fn mine_stats(
     let task = StatsTask { batch, exclusions, positive_norms, negatives };
     let limits = PositiveLimits { backend: call.backend, task: &task };
     let limits: Option<&dyn RowLimits> = if negatives == Negatives::Any { None } else { Some(&limits) };
-    let stats = Results::Stats(Chunks::new(stats, memory.block_rows));
-    let mined = call.complete(memory, Task::Stats(&task), limits, stats)?;
+    let (first, stats) = (call.first_method(&memory, limits), Chunks::new(stats, memory.block_rows));
+    let mined = call.complete(memory, first, Task::Stats(&task, stats))?;
     check_norms(Side::Positives, positive_norms)?;
     Ok(Mined { zero_positives: zero_norms(positive_norms), ..mined })
 }
@@ -182,8 +182,8 @@ fn mine_queries(
         let limits: Option<&dyn RowLimits> = if thresholds.have_upper() { Some(&limits) } else { None };
         call.first_method(&memory, limits)
     };
-    let results = Results::Neighbours(Chunks::new(states, size), Chunks::new(neighbours, size * kept));
-    let screening = call.complete_from(memory, Task::Neighbours(&rules), first, results)?.screening;
+    let task = Task::Neighbours(&rules, Chunks::new(states, size), Chunks::new(neighbours, size * kept));
+    let screening = call.complete(memory, first, task)?.screening;
     batch.outside_rows().map_or(Ok(()), |rows| check_finite(backend, Side::Positives, rows))?;
     Ok(screening)
 }
@@ -209,25 +209,12 @@ impl<'a> Call<'a> {
         first_method(self.backend, self.sides, limits, memory.params, self.screens.methods)
     }
 
-    /// Completes the rows of all blocks.
+    /// Completes the rows of all blocks, which begin with a method that was chosen by `sampled` pairs.
     fn complete(
         &self,
-        memory: CallMemory<'_>,
-        task: Task<'_>,
-        limits: Option<&dyn RowLimits>,
-        results: Results<'_>,
-    ) -> Result<Mined, Error> {
-        let first = self.first_method(&memory, limits);
-        self.complete_from(memory, task, first, results)
-    }
-
-    /// [`Call::complete`] with blocks that begin with a method that was chosen by `sampled` pairs.
-    fn complete_from(
-        &self,
         mut memory: CallMemory<'_>,
-        task: Task<'_>,
         (method, sampled): (Method, usize),
-        mut results: Results<'_>,
+        mut task: Task<'_>,
     ) -> Result<Mined, Error> {
         let mut screening = Screening::default();
         screening.count_pairs(Method::Exact, sampled);
@@ -235,7 +222,7 @@ impl<'a> Call<'a> {
         let mut measured = false;
         while let Some(method) = memory.next_method() {
             screening.packed_rows += self.rows_to_pack(method, &memory);
-            self.pass(&mut memory, task, method, measured, &mut results)?;
+            self.pass(&mut memory, &mut task, method, measured)?;
             measured = true;
         }
         check_norms(Side::Anchors, memory.anchor_norms)?;
@@ -262,10 +249,9 @@ impl<'a> Call<'a> {
     fn pass(
         &self,
         memory: &mut CallMemory<'_>,
-        task: Task<'_>,
+        task: &mut Task<'_>,
         method: Method,
         measured: bool,
-        results: &mut Results<'_>,
     ) -> Result<(), Error> {
         let Call { backend, join, sides, .. } = *self;
         let block_rows = memory.block_rows;
@@ -273,18 +259,14 @@ impl<'a> Call<'a> {
         let candidates: Candidates<'_> =
             candidates.or_else(|error| check_finite(backend, Side::Anchors, sides.anchors).and(Err(error)))?;
         let norms = Chunks::new(anchor_norms, block_rows);
-        for_each_block(
-            join,
-            (norms, (results.lend(), Chunks::new(blocks, 1))),
-            &|index, (norms, (results, states))| {
-                let state = &mut states.slice[0];
-                if !state.done && state.method == method {
-                    let (first, norms) = (index * block_rows, norms.slice);
-                    let block = Block { call: self, task, candidates, first, norms, results, state };
-                    block.mine(measured, &mut scratch.of(join));
-                }
-            },
-        );
+        for_each_block(join, (norms, (task.lend(), Chunks::new(blocks, 1))), &|index, (norms, (task, states))| {
+            let state = &mut states.slice[0];
+            if !state.done && state.method == method {
+                let (first, norms) = (index * block_rows, norms.slice);
+                let block = Block { call: self, task, candidates, first, norms, state };
+                block.mine(measured, &mut scratch.of(join));
+            }
+        });
         Ok(())
     }
 }

@@ -2,40 +2,33 @@
 
 use super::block::{ListedBlock, Outcome};
 use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
-use crate::screen::{CostModel, ExactCosts, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
+use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
     #[inline(never)]
     pub(super) fn screen(&mut self, format: Format) -> Outcome {
         let rows = self.lists.len();
-        let (dim, count) = (self.of.candidates.rows.dim(), self.of.candidates.rows.count());
-        let width = self.of.call.backend.traits().panel_width;
-        let wanted = self.lists.first().map_or(0, RowList::wanted);
+        let (dim, count) = (self.block.candidates.rows.dim(), self.block.candidates.rows.count());
+        let width = format.panel_width(self.block.call.backend);
+        let fewest = self.lists.first().map_or(0, RowList::fewest_scored);
         let costs = self.exact_costs();
         let mut budget = costs
-            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, wanted, self.of.state.screening.single_pairs));
-        if self.buffers.windows[..rows].iter().all(|window| window.is_closed()) {
-            return Outcome::Listed;
-        }
-        // The rows given up when the number of screened panels was a power of two.
-        let mut given_up = 0;
-        let panels = self.of.candidates.panels.chunks(width * format.words_per_candidate(dim));
+            .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, fewest, self.block.state.screening.single_pairs));
+        let closed = self.buffers.windows[..rows].iter().filter(|window| window.is_closed()).count();
+        let panels = self.block.candidates.panels.chunks(width * format.words_per_candidate(dim));
         for (panel, words) in panels.clone().enumerate() {
+            // Every row is known or was given up: nothing can be hit any more.
+            if closed + self.given_up == rows {
+                break;
+            }
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan(format, next_panel, panels.len() - 1 - panel);
             self.screen_panel(format, words, panel * width, &prefetch, &mut budget);
             let present = width.min(count - panel * width);
-            self.of.state.screening.count_pairs(Method::Screen(format), rows * present);
+            self.block.state.screening.count_pairs(Method::Screen(format), rows * present);
             self.screened = panel * width + present;
-            let recent = if panel == 0 { 0 } else { self.given_up - given_up };
-            if self.given_up > given_up && costs.is_some_and(|costs| self.screen_loses(costs, format, recent)) {
-                return Outcome::LeftToTiles;
-            }
             let seen = panel + 1;
-            if seen.is_power_of_two() {
-                given_up = self.given_up;
-            }
             if is_checkpoint(seen) {
                 let outcome = self.compare_costs(format, seen * width);
                 if outcome != Outcome::Listed {
@@ -46,24 +39,19 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         Outcome::Listed
     }
 
-    /// Whether so many rows were given up that exact tiles are the better end, `recent` of them since about half as many
-    /// candidates were screened.
-    fn screen_loses(&self, costs: ExactCosts, format: Format, recent: usize) -> bool {
-        costs.screen_loses(self.lists.len(), self.screened, format, recent, self.runs_given_up())
-    }
-
     /// What the tiles on one panel fetch.
     fn prefetch_plan(&self, format: Format, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
-        let (anchors, rows) = (self.of.call.sides.anchors, self.lists.len());
-        let (dim, next) = (anchors.dim(), self.of.first + rows);
-        let read_first = if next < anchors.count() { self.of.task.rows_read_first(next) } else { &[] };
+        let (anchors, rows) = (self.block.call.sides.anchors, self.lists.len());
+        let (dim, next) = (anchors.dim(), self.block.first + rows);
+        let read_first = if next < anchors.count() { self.block.task.rows_read_first(next) } else { &[] };
         PrefetchPlan {
             next_panel,
+            width: format.panel_width(self.block.call.backend),
             panels_left,
             next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
             steps: format.steps(dim),
-            tiles: rows.div_ceil(self.of.call.backend.traits().tile_anchors),
+            tiles: rows.div_ceil(self.block.call.backend.traits().tile_anchors),
         }
     }
 
@@ -71,7 +59,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// ([`Outcome::Listed`]), to set a finer screen and wait for its pass, or to compute all pairs exactly.
     #[inline(never)]
     fn compare_costs(&mut self, format: Format, screened: usize) -> Outcome {
-        let (candidates, methods) = (self.of.candidates, self.of.call.screens.methods);
+        let (candidates, methods) = (self.block.candidates, self.block.call.screens.methods);
         let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
         if Method::Screen(format) == methods.last() || screened >= count {
             return Outcome::Listed;
@@ -92,7 +80,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             format,
             dim: dim as f64,
             screened,
-            done: self.of.state.screening,
+            done: self.block.state.screening,
             rows: rows as f64,
             candidates: count,
             doubtful: mean(doubtful) * count / screened,
@@ -101,13 +89,13 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             given_up: given_up.map(|cost| cost / rows as f64),
             int16_share: candidates.extremes.int16_share(format, constants, dim),
             float32_share: candidates.extremes.float32_share(format, constants, candidates.params.float_bound),
-            exact_cost: exact_tile_cost(self.of.call.backend.traits().costs.exact, dim),
+            exact_cost: exact_tile_cost(self.block.call.backend.traits().costs.exact, dim),
         };
         match model.cheapest(methods) {
             Method::Exact => Outcome::LeftToTiles,
             method if method == Method::Screen(format) => Outcome::Listed,
             method => {
-                self.of.state.method = method;
+                self.block.state.method = method;
                 Outcome::Deferred
             }
         }
@@ -123,7 +111,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         prefetch: &PrefetchPlan<'_>,
         budget: &mut PairBudget,
     ) {
-        let (backend, pairs) = (self.of.call.backend, self.of.pairs());
+        let (backend, pairs) = (self.block.call.backend, self.block.pairs());
         let rows = self.lists.len();
         let (mut tile, tiles) = (0, rows.div_ceil(backend.traits().tile_anchors));
         while tile < tiles {

@@ -1,13 +1,12 @@
 //! What a block of anchors may do in vain: how many pairs are computed one by one, and when exact tiles take over.
 
-use super::cost::{exact_tile_cost, screening_cost, survivor_cost};
-use crate::kernels::Format;
+use super::cost::{exact_tile_cost, survivor_cost};
 
 /// The pairs of a block that may be computed one by one before all candidates were screened, as full lists need it: they
 /// may take this share of what a product in `f32` takes. What is given up then has cost little beside computing all pairs.
 const SINGLE_SHARE: f64 = 0.25;
 
-/// How many rows of a block take as long alone, in tiles, as one of them.
+/// An exact tile has several anchors, so that a row that is computed alone takes as long as this many rows together.
 const ROWS_ALONE: usize = 3;
 
 /// What computing pairs of a block exactly costs, one by one and in tiles.
@@ -20,23 +19,20 @@ pub(crate) struct ExactCosts {
     candidates: usize,
 }
 
-/// How many parts the candidates of a block are divided into, to find out where the tiles should begin.
-pub(crate) const PARTS: usize = 32;
-
 impl ExactCosts {
-    /// The costs for rows with so many candidates of `dim` elements, where a long pair in a tile costs `dot_cost`.
-    pub(crate) fn new(candidates: usize, dim: usize, dot_cost: f64) -> ExactCosts {
-        let row = exact_tile_cost(dot_cost, dim) * candidates as f64;
+    /// The costs for rows with so many candidates of `dim` elements, where a long pair in a tile costs `exact`.
+    pub(crate) fn new(candidates: usize, dim: usize, exact: f64) -> ExactCosts {
+        let row = exact_tile_cost(exact, dim) * candidates as f64;
         ExactCosts { single: survivor_cost(dim as f64), row, candidates }
     }
 
-    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `wanted` of each row
+    /// The pairs of a block of `rows` rows that may be computed one by one while it is screened, if `fewest` of each row
     /// must be computed in any case, and `spent` were computed while it was screened more coarsely.
-    pub(crate) fn budget(self, rows: usize, wanted: usize, spent: usize) -> PairBudget {
+    pub(crate) fn budget(self, rows: usize, fewest: usize, spent: usize) -> PairBudget {
         let pairs = |cost: f64| (cost / self.single) as usize;
         PairBudget {
-            of_row: wanted + pairs(ROWS_ALONE as f64 * self.row),
-            left: (rows * wanted + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
+            of_row: fewest + pairs(ROWS_ALONE as f64 * self.row),
+            left: (rows * fewest + pairs(SINGLE_SHARE * self.candidates as f64 * rows as f64)).saturating_sub(spent),
         }
     }
 
@@ -50,48 +46,18 @@ impl ExactCosts {
         runs.map(|(rows, first)| self.tiles(rows.max(ROWS_ALONE), first)).sum()
     }
 
-    /// Whether the rest of a block of `rows` rows takes less time in exact tiles than by its screen, `screened` candidates
-    /// of which are done, and tiles for the rows that it gives up. `recent` rows were given up since half as many candidates
-    /// were screened, so that `recent * log2(candidates / screened)` more are expected.
-    pub(crate) fn screen_loses(
-        self,
-        rows: usize,
-        screened: usize,
-        format: Format,
-        recent: usize,
-        runs: impl Iterator<Item = (usize, usize)> + Clone,
-    ) -> bool {
-        let first = runs.clone().map(|(_, first)| first).min().unwrap_or(screened);
-        let ahead = rows as f64 * (self.candidates - screened) as f64 * screening_cost(format);
-        let expected = recent * (self.candidates / screened).ilog2() as usize * ROWS_ALONE;
-        ahead + self.runs(runs) + self.tiles(expected, screened) > self.tiles(rows, first)
-    }
-
     /// Whether all pairs of `rows` rows take less time in tiles than `listed` pairs one by one, and tiles for the rows that
     /// were given up.
     pub(crate) fn lists_lose(self, rows: usize, listed: usize, runs: impl Iterator<Item = (usize, usize)>) -> bool {
         listed as f64 * self.single + self.runs(runs) > self.tiles(rows, 0)
     }
 
-    /// The part of the candidates that one belongs to.
-    pub(crate) fn part_of(self, candidate: usize) -> usize {
-        candidate / self.candidates.div_ceil(PARTS)
-    }
-
-    /// From which candidate on, at most `latest`, all pairs of `rows` rows should be computed in tiles, if so many pairs
-    /// of each part are left and those before are computed one by one.
-    pub(crate) fn first_in_tiles(self, rows: usize, latest: usize, listed: &[usize; PARTS]) -> usize {
-        let (mut best, mut before) = ((f64::INFINITY, 0), 0);
-        for (part, &listed) in listed.iter().enumerate() {
-            let first = part * self.candidates.div_ceil(PARTS);
-            if first > latest || first >= self.candidates {
-                break;
-            }
-            let cost = before as f64 * self.single + self.tiles(rows, first);
-            best = if cost < best.0 { (cost, first) } else { best };
-            before += listed;
-        }
-        best.1
+    /// From which candidate on all pairs of `rows` rows are computed in tiles, if it may be `latest` at most: from there,
+    /// where the `listed` pairs before it take less time one by one than tiles do, `listed * single <= row * rows * latest /
+    /// candidates`, and from the first one elsewhere.
+    pub(crate) fn first_in_tiles(self, rows: usize, latest: usize, listed: usize) -> usize {
+        let saved = self.tiles(rows, 0) - self.tiles(rows, latest);
+        if listed as f64 * self.single <= saved { latest } else { 0 }
     }
 }
 

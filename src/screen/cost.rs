@@ -8,11 +8,33 @@
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`sample`](super::sample)), since preparing the candidates for a screen that does not pay is the larger part of what a
 //! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of
-//! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`], [`CostModel`]), and waits for a
-//! finer screen if what is left of its work would cost less there.
+//! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`]): it goes on, waits for a finer
+//! screen, or leaves all its pairs to exact tiles, whichever costs the least ([`CostModel`]).
 //!
-//! Every estimate can be wrong: what is left of a block may be unlike what was seen of it. So there is a limit to what a
-//! block may do in vain ([`budget`](super::budget), [`SCREENING`]) before exact tiles take over, which no data makes slow.
+//! # Costs
+//!
+//! The unit is the time that screening a pair of rows takes in `f32`. With c the cost of screening a pair, p that of a
+//! pair that is computed by itself, e that of a pair in an exact tile:
+//!
+//! ```text
+//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32
+//! p = 30 + 3000 / dim          fetched from afar, and what does not depend on the length
+//! e = exact + 100 / dim        exact is 2 to 4, by instruction set; 300 / dim where 16 does not divide dim
+//! ```
+//!
+//! For one anchor, of whose n candidates t were screened, with l pairs on its list and s computed, and with d of n pairs
+//! whose intervals hold a limit of the row, as many as those of t say, of which a finer screen leaves the share f:
+//!
+//! ```text
+//! this screen     (n - t) c + max(d - s, 0) p
+//! a finer one     n c' + (1 + d f) p                 if n c' + (what was screened so far) <= 1.1 n
+//! exact tiles     (n - t) e + min(l p, t e)          the last term is t e where rows of the block were given up
+//! ```
+//!
+//! Beside exact tiles this screen costs `(n - t) c + l p`, too, and the tiles of the rows that were given up, if that is
+//! more. Every estimate can be wrong: what is left of a block may be unlike what was seen of it. So there is a limit to
+//! what a block may do in vain, in pairs ([`budget`](super::budget)) and in screens (the 1.1 n above), before exact tiles
+//! take over, which no data makes slow.
 
 use super::method::{Method, Methods};
 use super::quantize::MAX_DIM;
@@ -27,11 +49,11 @@ pub(super) fn survivor_cost(dim: f64) -> f64 {
     30.0 + 3000.0 / dim
 }
 
-/// What a pair in an exact tile costs, in the same multiples, if a long one costs `dot_cost`: the lanes are folded, and
+/// What a pair in an exact tile costs, in the same multiples, if a long one costs `exact`: the lanes are folded, and
 /// an incomplete last block takes as long as a whole one, and a copy of it. Measured at dim 5 to 64 with AVX-512.
-pub(crate) fn exact_tile_cost(dot_cost: f64, dim: usize) -> f64 {
+pub(crate) fn exact_tile_cost(exact: f64, dim: usize) -> f64 {
     let of_pair = if dim.is_multiple_of(LANES) { 100.0 } else { 300.0 };
-    dot_cost + of_pair / dim as f64
+    exact + of_pair / dim as f64
 }
 
 /// Where the formats of small batches change.

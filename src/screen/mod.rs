@@ -24,7 +24,7 @@
 //!    the pair is not the closest negative, and is ruled out.
 //!
 //! What is left are the pairs with `b <= U` and `L <= p`. A tile looks only at U, which must lie in the row's
-//! [`Window`]: from b to p plus the length of the row's longest interval; L is computed for the few that do. The same
+//! [`Window`](crate::kernels::Window): from b to p plus the length of the row's longest interval; L is computed for the few that do. The same
 //! window serves `Below` and `AtOrBelow`; for `Below` it also keeps pairs with s = p, which the exact rule drops. For
 //! `Any` there is no upper end, and every pair qualifies for sure.
 //!
@@ -33,8 +33,9 @@
 //! Let w be the closest negative by the exact rule. Fact 1 does not rule it out, as it qualifies. Fact 3 does not rule
 //! it out either: b never exceeds the exact similarity of some qualifying pair, hence never that of w. So w is in the
 //! window whenever it is looked at, however far b has risen, and is put on the row's [`Shortlist`]. A pair leaves the
-//! list in two ways only: it falls below the window, which w cannot, or it is computed exactly and offered to the
-//! search, which is the exact rule itself. A full list computes pairs until there is room; it drops none. All pairs
+//! list in three ways only: it falls below the window, which w cannot; it is computed exactly and offered to the search,
+//! which is the exact rule itself; or it is left to exact tiles, which compute every pair of the row from some candidate
+//! on. A full list computes pairs until there is room, or gives its row up from the next pair on; it drops none. All pairs
 //! that tie with w are kept for the same reason, so that the lowest index wins wherever it stands. A block of anchors
 //! that waits for a finer screen begins anew with it, with all candidates.
 //!
@@ -73,11 +74,11 @@
 //!    below U, to an s. That alone rules out most of the others. They are taken in descending order of U until none
 //!    reaches b: no order computes fewer. They go in twos, which hide each other's latency.
 //! 3. A full list is pruned by b, and if that frees less than half of it, its best pairs are computed at once, as long
-//!    as the block has a budget for that: a fourth of what a product in `f32` takes. From then on a row with a full list
-//!    is given up, and exact tiles take over from that candidate on. Where it is cheaper they do for the whole block (all
-//!    rows alike, say): compared whenever rows were given up, and again with the lengths of the lists at the end. The
-//!    pairs on the lists stay as they are, but for those that lie behind the candidate where the tiles begin. So whatever
-//!    the rows hold, and in whatever order, little is done in vain before the tiles.
+//!    as the block has a [budget](budget) for that: a fourth of what a product in `f32` takes. From then on a row with a
+//!    full list is given up, and exact tiles take over from that candidate on, or from the first one where that is cheaper
+//!    than the pairs on its list. Where it is cheaper they do for the whole block (all rows alike, say): compared at the
+//!    checkpoints ([`cost`]), and again with the lengths of the lists at the end. So whatever the rows hold, and in
+//!    whatever order, little is done in vain before the tiles.
 //! 4. The positive itself falls into its own window. It is dropped by index.
 //!
 //! # What was tried
@@ -116,7 +117,7 @@ mod shortlist;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use budget::{ExactCosts, PARTS, PairBudget};
+pub(crate) use budget::{ExactCosts, PairBudget};
 pub(crate) use center::{Center, center_len};
 #[cfg(test)]
 pub(crate) use cost::crossovers;

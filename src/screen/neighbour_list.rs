@@ -66,7 +66,7 @@ impl RowList<NeighbourList> {
 
     /// Raises the window to the k-th largest lower end, and drops the pairs below it.
     fn raise_to_lower_ends(&mut self, window: &mut Window) {
-        Self::raise(window, self.pairs.lower.kth_largest());
+        window.raise(self.pairs.lower.kth_largest());
         self.pairs.prune(window.low);
     }
 
@@ -134,7 +134,7 @@ impl Pairs for NeighbourList {
 
     const WANTS_BEST: bool = false;
 
-    fn wanted(&self) -> usize {
+    fn fewest_scored(&self) -> usize {
         self.k
     }
 

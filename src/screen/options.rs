@@ -15,7 +15,7 @@ use crate::rows::Shape;
 ///
 /// | your batches | what pays |
 /// |---|---|
-/// | up to some ten rows on both sides, or up to three on one (32 and 9 with AVX-512, 16 and 4 with NEON) | `Off` |
+/// | up to some ten rows on both sides, or up to three on one (32 and 10 with AVX-512, 16 and 4 with NEON) | `Off` |
 /// | under 128 rows on both sides, `dim` under 32, or fewer than 2^15 elements on the larger side | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |

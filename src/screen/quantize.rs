@@ -22,7 +22,7 @@
 //!    ([`Format::largest_norm`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
 //!    A sum that leaves the range on the way comes back, as it wraps around.
 //!
-//! 3 needs a measured norm that is not too small. [`SLACK`] sees to it (5), but for squares that underflow: each of up
+//! 3 needs a measured norm that is not too small. [`SLACK`](crate::kernels) sees to it (5), but for squares that underflow: each of up
 //! to `dim` roundings loses at most `2^-150` more, so that a norm may still be too small if it is below `sqrt(dim)
 //! 2^-70 < 2^-62`. What 2 says of such a row holds all the same, as far more than that is added by 4. Its 16-bit sums
 //! may leave the range for good, but its step is below `2^-76` then, and that of the other row below `2^-13`: what the
@@ -36,7 +36,7 @@
 //!    `2 g + 2.01 g` in norm. Where a multiply-add is two roundings, what is left out of it is another `2.01 g` off.
 //!    The measured norms of e and u - b are increased by `8 g`.
 //! 5. *Norms.* Sums of squares run along the row in four sums of `dim / 4` terms: their relative error is below
-//!    `dim / 4 + 4` roundings, `2^-10` up to [`MAX_DIM`], half as much after the root. They are increased by [`SLACK`],
+//!    `dim / 4 + 4` roundings, `2^-10` up to [`MAX_DIM`], half as much after the root. They are increased by [`SLACK`](crate::kernels),
 //!    `2^-9`.
 //! 6. *Products with the center.* Four sums of `dim / 4` products: `(dim / 4 + 8) g` times the norms of both factors,
 //!    and `8 g` times the center's for the elements' own errors. Both sides have such a product, with the same center.
@@ -47,7 +47,7 @@
 //!    are off by another `8 g`, the subtraction of an interval's length by `8 g`, the exact similarity by `g`: 78 g at
 //!    most, of the `96 g` in [`Center::slack`]. (The end of the window above the positive takes two sums instead of the
 //!    subtraction.) Roundings of the error terms themselves are relative to them, as are those of intervals so long
-//!    that numbers pass 16, and covered by what [`SLACK`] has to spare.
+//!    that numbers pass 16, and covered by what [`SLACK`](crate::kernels) has to spare.
 
 use super::center::Center;
 use crate::kernels::{AnchorConstants, Format, QuantizedRow};

@@ -34,7 +34,7 @@ pub(crate) trait Pairs: Default + Send {
     const WANTS_BEST: bool;
 
     /// How many pairs must be computed exactly, whatever the screen rules out: about.
-    fn wanted(&self) -> usize;
+    fn fewest_scored(&self) -> usize;
 
     /// Starts a row: forgets all pairs, and begins a search among candidates with these similarities.
     fn open(&mut self, search: &mut Self::Search, admissible: Admissible);
@@ -122,14 +122,9 @@ impl<P: Pairs> SearchedRow for RowList<P> {
     }
 }
 
-/// Raises the window of a row whose wanted negatives are at least as similar as `low` says.
-fn raise(window: &mut Window, low: f32) {
-    window.low = if low > window.low { low } else { window.low };
-}
-
 impl<P: Pairs> RowList<P> {
-    pub(crate) fn wanted(&self) -> usize {
-        self.pairs.wanted()
+    pub(crate) fn fewest_scored(&self) -> usize {
+        self.pairs.fewest_scored()
     }
 
     /// Begins the search of a row whose pairs are all computed exactly.
@@ -188,12 +183,7 @@ impl<P: Pairs> RowList<P> {
 
     /// Raises the window to what was found.
     pub(crate) fn raise_to_found(&mut self, window: &mut Window) {
-        raise(window, self.units.of(self.search.entry_similarity()));
-    }
-
-    /// Raises the window to a lower bound of the wanted similarities, in the units of the ends.
-    pub(super) fn raise(window: &mut Window, low: f32) {
-        raise(window, low);
+        window.raise(self.units.of(self.search.entry_similarity()));
     }
 
     /// Adds the hits of a row of `pairs`, the first of whose intervals belongs to candidate `first`. A row whose list is full
@@ -226,7 +216,7 @@ impl<P: Pairs> RowList<P> {
             if upper > window.certain || lower <= self.above {
                 self.doubtful += 1;
             } else {
-                raise(window, self.pairs.reached_with(lower));
+                window.raise(self.pairs.reached_with(lower));
             }
             if self.pairs.is_full() {
                 P::make_room(self, &pairs.of_row(row), window, budget);
@@ -298,12 +288,12 @@ fn raise_to_hits(
 ) -> u64 {
     let is_certain = |lane: u32| upper[lane as usize] <= window.certain;
     if !ones(found.mask & !left).any(is_certain) {
-        raise(window, found.reached);
+        window.raise(found.reached);
         return found.raised;
     }
     let ends = ones(left).filter(|&lane| is_certain(lane)).map(|lane| lower[lane as usize]);
     let reached = ends.fold(f32::NEG_INFINITY, |one, other| if other > one { other } else { one });
-    raise(window, reached);
+    window.raise(reached);
     window.hits(upper)
 }
 

@@ -36,7 +36,7 @@ pub struct Screening {
     /// The pairs that were computed exactly in tiles, several rows by several rows; and those of the sample by which
     /// [`Screen::Auto`](crate::Screen::Auto) chooses its first screen.
     pub tile_pairs: usize,
-    /// The rows of both sides that were packed for a screen, once for each precision; candidates in a bank are packed
+    /// The rows of both sides that were packed for a screen, once for each format; candidates in a bank are packed
     /// already.
     pub packed_rows: usize,
 }

@@ -59,7 +59,7 @@ impl Shortlist {
     }
 
     /// Keeps the pairs at these positions.
-    fn keep(&mut self, mut positions: u64) {
+    fn retain_at(&mut self, mut positions: u64) {
         let (mut kept, length) = (0, self.length);
         while positions != 0 {
             let index = positions.trailing_zeros() as usize;
@@ -91,13 +91,13 @@ impl Pairs for Shortlist {
     const WANTS_BEST: bool = true;
 
     /// A pair or two, which is nothing.
-    fn wanted(&self) -> usize {
+    fn fewest_scored(&self) -> usize {
         0
     }
 
     fn open(&mut self, search: &mut ClosestSearch, admissible: Admissible) {
         self.open_search(search, admissible);
-        self.keep(0);
+        self.retain_at(0);
     }
 
     fn open_search(&self, search: &mut ClosestSearch, admissible: Admissible) {
@@ -128,7 +128,7 @@ impl Pairs for Shortlist {
 
     fn prune(&mut self, low: f32) {
         const { assert!(CAPACITY <= 64 && CAPACITY.is_multiple_of(LANES)) }
-        self.keep(in_range(self.used(), low.max(f32::MIN), f32::INFINITY));
+        self.retain_at(in_range(self.used(), low.max(f32::MIN), f32::INFINITY));
     }
 
     fn forget_from(&mut self, first: usize) {

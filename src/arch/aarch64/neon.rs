@@ -42,6 +42,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // 32.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
+    const INTEGER_REGISTERS: usize = 3;
     // 4 x 4 pairs of one accumulator each (an eighth of the sixteen lanes at a time), four anchors and a candidate: 21
     // of 32 registers. 8 loads and 8 conversions feed 16 multiply-adds. Conversions take the units of multiply-adds, so
     // that few of them matter more than many accumulators.

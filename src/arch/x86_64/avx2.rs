@@ -33,6 +33,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 4 x 3 = 12 accumulators, 3 candidate registers and a broadcast anchor: all 16 registers.
     const TILE_ANCHORS: usize = 4;
     const TILE_REGISTERS: usize = 3;
+    // Without an instruction that multiplies and adds, a product needs a register, too: 12 sums would be one too many.
+    const INTEGER_REGISTERS: usize = if VNNI { 3 } else { 2 };
     // 2 x 3 pairs of two accumulators each (half of the sixteen lanes at a time), two anchors and a candidate: 15 of 16
     // registers. 5 loads feed 6 multiply-adds.
     const DOT_ANCHORS: usize = 2;
@@ -68,6 +70,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             (1, 3) => kernel.run::<Self, 1, 3>(self),
             (2, 3) => kernel.run::<Self, 2, 3>(self),
             (_, 3) => kernel.run::<Self, 4, 3>(self),
+            (1, 2) => kernel.run::<Self, 1, 2>(self),
+            (2, 2) => kernel.run::<Self, 2, 2>(self),
             (_, 2) => kernel.run::<Self, 4, 2>(self),
             _ => kernel.run::<Self, 4, 1>(self),
         }

@@ -36,6 +36,7 @@ impl Simd for Avx512 {
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
     const TILE_ANCHORS: usize = 8;
     const TILE_REGISTERS: usize = 3;
+    const INTEGER_REGISTERS: usize = 3;
     // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
     // multiply-adds.
     const DOT_ANCHORS: usize = 3;

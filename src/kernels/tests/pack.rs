@@ -30,9 +30,9 @@ impl Place {
         for count in [1, 3, traits.f32_lanes, (traits.f32_lanes + 1).min(MAX_LANES), MAX_LANES - 1, MAX_LANES] {
             for first in [0, MAX_LANES, 2 * MAX_LANES] {
                 let padded = (first + count).next_multiple_of(traits.f32_lanes);
-                places.push(Place { width: traits.panel_width, padded, first, count });
-                let padded = (first + MAX_LANES).next_multiple_of(traits.panel_width);
-                places.push(Place { width: traits.panel_width, padded, first, count });
+                places.push(Place { width: traits.float_width, padded, first, count });
+                let padded = (first + MAX_LANES).next_multiple_of(traits.float_width);
+                places.push(Place { width: traits.float_width, padded, first, count });
                 places.push(Place { width: traits.tile_anchors, padded: first + MAX_LANES, first, count });
             }
         }

@@ -158,6 +158,7 @@ fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, ever
     let (next_rows, steps) = ([&[0.5; 70][..], &[]], kind.format.steps(dim));
     let prefetch = PrefetchPlan {
         next_panel: Some(&panel),
+        width,
         panels_left: rows % 3,
         next_rows,
         block_len: rows * dim,
@@ -208,7 +209,7 @@ fn check_all(format: Format, anchors: [i32; 2], candidates: [i32; 2], largest_co
     let kind = Kind { format, anchors: range(anchors), candidates: range(candidates), largest_constant };
     for backend in Backend::available() {
         let (traits, mut random) = (backend.traits(), Random(format as u64));
-        for width in (traits.f32_lanes..=traits.panel_width).step_by(traits.f32_lanes) {
+        for width in (traits.f32_lanes..=format.panel_width(backend)).step_by(traits.f32_lanes) {
             for (rows, steps) in (1..=traits.tile_anchors).flat_map(|rows| [1, 2, 3, 16, 67].map(|steps| (rows, steps)))
             {
                 let block = Block::draw(kind, backend, &mut random, [rows, width, steps]);

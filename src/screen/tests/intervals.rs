@@ -60,7 +60,7 @@ impl Screening<'_> {
     /// The words of a panel of candidates.
     fn pack_candidates(self, candidates: RawRows<'_>) -> Vec<u32> {
         let Screening { backend, format, params } = self;
-        let padded = Padding::Registers.padded(backend, candidates.norms.len());
+        let padded = Padding::Registers.padded(backend, format, candidates.norms.len());
         let mut panel = vec![0; padded * format.words_per_candidate(candidates.dim)];
         let mut scratch = vec![0.0; scratch_len(candidates.dim)];
         pack_panel(backend, format, candidates, 0, (params, Padding::Registers), &mut scratch, &mut panel);
@@ -80,8 +80,15 @@ impl Screening<'_> {
         let mut windows = vec![OPEN; constants.len()];
         windows[rows..].fill(Window::CLOSED);
         let (steps, tiles) = (format.steps(dim), rows.div_ceil(backend.traits().tile_anchors));
-        let prefetch =
-            PrefetchPlan { next_panel: None, panels_left: 0, next_rows: [&[]; 2], block_len: rows * dim, steps, tiles };
+        let prefetch = PrefetchPlan {
+            next_panel: None,
+            width: format.panel_width(backend),
+            panels_left: 0,
+            next_rows: [&[]; 2],
+            block_len: rows * dim,
+            steps,
+            tiles,
+        };
         let block = PanelTiles { dim, anchors, rows, constants, windows: &windows, panel, prefetch: &prefetch };
         let (mut hits, mut tile, mut taken) = (PanelHits::default(), 0, 0);
         while tile < tiles {
@@ -111,7 +118,7 @@ pub(super) fn screen(
     let (words, constants) = screening.pack_anchors(RawRows { rows: anchors, norms: &anchor_norms, dim });
     let mut screened = vec![Screened { lower: 0.0, upper: 0.0, exact: 0.0 }; rows * columns];
     let raw = RawRows { rows: candidates, norms: &candidate_norms, dim };
-    for (first, group) in raw.groups(backend.traits().panel_width) {
+    for (first, group) in raw.groups(format.panel_width(backend)) {
         let panel = screening.pack_candidates(group);
         screening.take_intervals(dim, rows, (&words, &constants), &panel, |row, lower, upper| {
             let units = ScreenUnits { unit: unit(format), shift: constants[row].shift };
