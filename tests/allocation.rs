@@ -493,6 +493,32 @@ fn memory_and_copies_of_a_bank() {
     }
 }
 
+/// A workspace that was warmed for a shape allocates nothing at the first call of it, or of a smaller one.
+#[test]
+fn a_workspace_that_was_warmed() {
+    let (rows, dim, queries) = (900, 40, 70);
+    for data in [Data::Random, Data::NearTies, Data::Duplicates, Data::ZeroRows] {
+        let input = data.batch(2, queries, rows, dim);
+        for screens in [&[Screen::Auto][..], &[Screen::I8, Screen::I16, Screen::F32], &[]] {
+            for (k, skip) in [(1, 0), (5, 3), (60, 0)] {
+                let bank = BankOptions::new().screens(screens).build(&input.candidates[..], dim).unwrap();
+                let miner = Miner::new().k(k).skip(skip);
+                let mut workspace = Workspace::new();
+                assert!(allocations(|| workspace.warm(&miner, queries, &bank).unwrap()) > 0);
+                let bytes = workspace.bytes();
+                for count in [1, 8, queries] {
+                    let batch = MiningBatch::against(&input.anchors[..count * dim], &bank).unwrap();
+                    let mine = || miner.max_similarity(0.9).mine(batch, &mut workspace).unwrap().found();
+                    assert_eq!(allocations(mine), 0, "{data:?}, {screens:?}, k {k}, {count} queries");
+                }
+                assert_eq!(workspace.bytes(), bytes);
+                // The rows that stand for queries.
+                assert_eq!(allocations(|| workspace.warm(&miner, 8, &bank).unwrap()), 1);
+            }
+        }
+    }
+}
+
 #[test]
 fn failing_calls() {
     let good = Data::Random.batch(2, 50, 60, 20);

@@ -1,8 +1,8 @@
 //! Requests of a service: lists that all queries of a call share, and how they add up with all else that is left out.
 
 use hardneg::{
-    Bank, Batch, Error, Exclusions, KnownPositives, Miner, MiningBatch, Negatives, Neighbour, Positives, TripletLoss,
-    Workspace, reference,
+    Bank, Batch, Error, Exclusions, Gradients, KnownPositives, Miner, MiningBatch, Negatives, Neighbour, Positives,
+    Side, TripletLoss, Workspace, reference,
 };
 
 use crate::common::{ALL_DATA, Data, Random, assert_lists, miners};
@@ -116,6 +116,71 @@ fn a_loss_with_a_shared_list() {
     assert_eq!(forward.loss().without_negatives, 20);
 }
 
+#[test]
+fn lists_are_indexed_and_iterated() {
+    let rows = Random(8).rows(30, 9);
+    let mut workspace = Workspace::new();
+    let batch = MiningBatch::new(&rows[..9 * 12], &rows, 9).unwrap();
+    let mined = Miner::new().k(5).skip(2).mine(batch, &mut workspace).unwrap();
+    let mut query = 0;
+    for list in &mined {
+        assert_eq!((list, list.len()), (&mined[query], 5));
+        assert_eq!(list, mined.row(query));
+        query += 1;
+    }
+    assert_eq!((query, mined.rows().len()), (12, 12));
+    assert!(mined.rows().rev().eq((0..12).rev().map(|query| mined.row(query))));
+    // The lists outlive the value that they are taken of.
+    let first = { mined }.rows().next().unwrap();
+    assert_eq!(first.len(), 5);
+}
+
+#[test]
+#[should_panic]
+fn a_query_that_is_not_there() {
+    let mut workspace = Workspace::new();
+    let mined = Miner::new().mine(MiningBatch::new(&[1.0, 2.0], &[1.0, 0.5], 2).unwrap(), &mut workspace).unwrap();
+    let _ = &mined[1];
+}
+
+/// The bytes of a workspace, and what `Debug` counts, also after calls that leave nothing but lists behind.
+#[test]
+fn a_workspace_knows_its_size() {
+    let (rows, dim) = (700, 32);
+    let input = Data::Random.batch(1, 40, rows, dim);
+    let bank = Bank::new(&input.candidates[..], dim).unwrap();
+    let mut workspace = Workspace::new();
+    assert_eq!(workspace.bytes(), 0);
+    let mined = Miner::new().mine(MiningBatch::against(&input.anchors, &bank).unwrap(), &mut workspace).unwrap();
+    assert_eq!(mined.queries(), 40);
+    let of_lists = workspace.bytes();
+    assert!(of_lists > 40 * 10 * size_of::<Neighbour>());
+    let text = format!("{workspace:?}");
+    assert_eq!(text, format!("Workspace {{ anchors: 0, queries: 40, candidates: 0, bytes: {of_lists}, .. }}"));
+    let (mut anchors, mut candidates) = (vec![0.0; input.anchors.len()], vec![0.0; input.candidates.len()]);
+    let gradients = Gradients::new(&mut anchors, &mut candidates);
+    let forward = TripletLoss::new().forward_backward(input.batch(), gradients, &mut workspace).unwrap();
+    assert_eq!(forward.loss().rows, 40);
+    assert!(workspace.bytes() > of_lists + rows * dim, "the candidates were packed");
+    let text = format!("{workspace:?}");
+    assert!(text.starts_with("Workspace { anchors: 40, queries: 40, candidates: 700, "), "{text}");
+}
+
+#[test]
+fn warming_is_refused_as_mining_is() {
+    let bank = Bank::new(vec![1.0, 2.0], 2).unwrap();
+    let empty = Bank::new(Vec::new(), 2).unwrap();
+    let mut workspace = Workspace::new();
+    let miner = Miner::new();
+    assert_eq!(workspace.warm(&miner, 0, &bank), Err(Error::Empty { side: Side::Queries }));
+    assert_eq!(workspace.warm(&miner, 1, &empty), Err(Error::Empty { side: Side::Candidates }));
+    assert_eq!(workspace.warm(&miner.k(0), 1, &bank), Err(Error::ZeroK));
+    assert!(workspace.warm(&miner, usize::MAX, &bank).is_err());
+    let error = workspace.warm(&miner.max_similarity(f64::NAN), 1, &bank).unwrap_err();
+    assert_eq!(error.to_string(), "max_similarity is NaN");
+    assert_eq!(workspace.bytes(), 0);
+}
+
 /// Errors name what the caller of a search or a change has in hand.
 #[test]
 fn errors_speak_of_queries_offsets_and_new_rows() {
@@ -136,4 +201,27 @@ fn errors_speak_of_queries_offsets_and_new_rows() {
     assert_eq!(refused(bank.push(&rows[..3]).unwrap_err()), "new rows: expected a multiple of dim 8, got 3 elements");
     assert_eq!(refused(bank.replace(1, &rows[..9]).unwrap_err()), "new rows: expected 8 elements, got 9");
     assert_eq!(refused(bank.replace(9, &rows[..8]).unwrap_err()), "row 9 of a bank of 4 rows");
+}
+
+/// Names that users guess lead to what there is, by the search of the docs.
+#[test]
+fn guessed_names_are_aliases() {
+    let (bank, changes) = (include_str!("../../src/bank/mod.rs"), include_str!("../../src/bank/changes.rs"));
+    let options = include_str!("../../src/bank/options.rs");
+    let (batch, mining) = (include_str!("../../src/batch.rs"), include_str!("../../src/mining_batch.rs"));
+    let (miner, workspace) = (include_str!("../../src/miner.rs"), include_str!("../../src/workspace.rs"));
+    let aliases = [
+        (bank, &["search", "nearest", "knn", "top_k", "topk", "clone", "snapshot"][..]),
+        (changes, &["add", "append", "extend", "insert", "remove", "delete", "update", "with_capacity"]),
+        (options, &["with_capacity"]),
+        (batch, &["anchors"]),
+        (mining, &["search", "nearest", "knn", "top_k", "topk"]),
+        (miner, &["search", "nearest", "knn", "top_k", "topk"]),
+        (workspace, &["with_capacity"]),
+    ];
+    for (source, names) in aliases {
+        for name in names {
+            assert!(source.contains(&format!("#[doc(alias = \"{name}\")]")), "{name}");
+        }
+    }
 }
