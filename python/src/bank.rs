@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::arrays::{self, Rows};
+use crate::arrays::{self, OwnedRows, Rows};
 use crate::errors::{refused, unknown_option};
 use crate::lists::Shape;
 use crate::loss::{self, Exclude, Inputs, check_dim};
@@ -68,9 +68,10 @@ impl Bank {
         if let Some(screens) = screens {
             options = options.screens(&screens_from(screens)?);
         }
-        let rows = Rows::extract("rows", rows)?;
-        let (data, dim) = (rows.data(), rows.dim());
-        let bank = resources.run(py, || options.build(data.to_vec(), dim)).map_err(refused)?;
+        let rows = OwnedRows::extract("rows", rows)?;
+        let (dim, mut borrowed) = (rows.dim(), None);
+        let data = rows.into_data(&mut borrowed);
+        let bank = resources.run(py, || options.build(data.into_owned(), dim)).map_err(refused)?;
         Ok(Bank { dim, threads, bank: RwLock::new(bank) })
     }
 
