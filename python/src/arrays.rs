@@ -1,11 +1,17 @@
 //! Arrays that come in: what `numpy.asarray` takes, as slices.
 
-use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use std::borrow::Cow;
+
+use hardneg::Error;
+use numpy::{Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PySlice, PyTuple};
+
+use crate::errors::refused;
 
 /// What an argument must consist of.
 #[derive(Clone, Copy)]
@@ -54,6 +60,50 @@ impl<'py> Rows<'py> {
     /// All rows, row-major.
     pub(crate) fn data(&self) -> &[f32] {
         self.array.as_slice().expect("the array was checked to be contiguous")
+    }
+}
+
+/// Rows for a bank, which owns them: as they are, to be copied without the GIL, or converted piece by piece into a copy,
+/// so that there is never a second one.
+pub(crate) enum OwnedRows<'py> {
+    Borrowed(Rows<'py>),
+    Converted { data: Vec<f32>, dim: usize },
+}
+
+impl<'py> OwnedRows<'py> {
+    pub(crate) fn extract(argument: &str, object: &Bound<'py, PyAny>) -> PyResult<OwnedRows<'py>> {
+        let is_array = object.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() == 2);
+        if object.cast::<PyArray2<f32>>().is_ok_and(|array| array.is_c_contiguous()) || !is_array {
+            return Ok(OwnedRows::Borrowed(Rows::extract(argument, object)?));
+        }
+        let (count, dim): (usize, usize) = object.getattr(intern!(object.py(), "shape"))?.extract()?;
+        let mut data = Vec::new();
+        let bytes = count.saturating_mul(dim).saturating_mul(size_of::<f32>());
+        data.try_reserve_exact(count.saturating_mul(dim)).map_err(|_| refused(Error::OutOfMemory { bytes }))?;
+        // A piece has about as many elements, and at least one row.
+        const PIECE: usize = 1 << 18;
+        let step = (PIECE / dim.max(1)).max(1);
+        for first in (0..count.max(1)).step_by(step) {
+            let piece = PySlice::new(object.py(), first as isize, first.saturating_add(step).min(count) as isize, 1);
+            data.extend_from_slice(Rows::extract(argument, &object.get_item(piece)?)?.data());
+        }
+        Ok(OwnedRows::Converted { data, dim })
+    }
+
+    /// The length of a row.
+    pub(crate) fn dim(&self) -> usize {
+        match self {
+            OwnedRows::Borrowed(rows) => rows.dim(),
+            OwnedRows::Converted { dim, .. } => *dim,
+        }
+    }
+
+    /// All rows, row-major: a copy that is still to be made, or one that was.
+    pub(crate) fn into_data<'a>(self, borrowed: &'a mut Option<Rows<'py>>) -> Cow<'a, [f32]> {
+        match self {
+            OwnedRows::Borrowed(rows) => Cow::Borrowed(borrowed.insert(rows).data()),
+            OwnedRows::Converted { data, .. } => Cow::Owned(data),
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hardneg::{BankOptions, Error, Screen, Side};
+use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::arrays::{self, Rows};
+use crate::arrays::{self, OwnedRows, Rows};
 use crate::errors::{refused, unknown_option};
 use crate::lists::Shape;
 use crate::loss::{self, Exclude, Inputs, check_dim};
@@ -67,9 +68,10 @@ impl Bank {
         if let Some(screens) = screens {
             options = options.screens(&screens_from(screens)?);
         }
-        let rows = Rows::extract("rows", rows)?;
-        let (data, dim) = (rows.data(), rows.dim());
-        let bank = resources.run(py, || options.build(data.to_vec(), dim)).map_err(refused)?;
+        let rows = OwnedRows::extract("rows", rows)?;
+        let (dim, mut borrowed) = (rows.dim(), None);
+        let data = rows.into_data(&mut borrowed);
+        let bank = resources.run(py, || options.build(data.into_owned(), dim)).map_err(refused)?;
         Ok(Bank { dim, threads, bank: RwLock::new(bank) })
     }
 
@@ -190,6 +192,54 @@ impl Bank {
             skip,
             threads,
             progress,
+        };
+        mine::run(py, &queries, &knowledge, &options, |_, call| call(Corpus::Bank(&self.read())))
+    }
+
+    /// Mines the bank as a shard of a larger corpus: `positives` are those of the shard, and `similarities` the smallest
+    /// of each query with its positives anywhere, NaN where it has none. For hardneg.ray.
+    #[pyo3(signature = (queries, k, positives, similarities, *, negatives="any", absolute_margin=None,
+        relative_margin=None, max_similarity=None, min_similarity=None, exclude=None, query_labels=None,
+        corpus_labels=None, threads=1))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn _mine_shard<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+        k: i64,
+        positives: PositivesArgument<'py>,
+        similarities: &Bound<'py, PyAny>,
+        negatives: &str,
+        absolute_margin: Option<f64>,
+        relative_margin: Option<f64>,
+        max_similarity: Option<f64>,
+        min_similarity: Option<f64>,
+        exclude: Option<&Bound<'py, PyAny>>,
+        query_labels: Option<&Bound<'py, PyAny>>,
+        corpus_labels: Option<&Bound<'py, PyAny>>,
+        threads: i64,
+    ) -> PyResult<Mined> {
+        let queries = Rows::extract("queries", queries)?;
+        check_dim(Side::Anchors, self.dim, queries.dim())?;
+        let similarities = arrays::vector("similarities", similarities)?;
+        if similarities.len() != queries.count() {
+            let (side, expected, actual) = (Side::Similarities, queries.count(), similarities.len());
+            return Err(refused(Error::Length { side, expected, actual }));
+        }
+        let shape = Shape { rows: queries.count(), candidates: self.__len__(py) };
+        let arguments =
+            KnowledgeArguments { positives: &positives, query_labels, corpus_labels, exclude, distinct: false };
+        let knowledge = Knowledge::extract(arguments, shape)?.with_similarities(similarities.as_slice()?);
+        let options = mine::Options {
+            k,
+            negatives,
+            absolute_margin,
+            relative_margin,
+            max_similarity,
+            min_similarity,
+            skip: 0,
+            threads,
+            progress: false,
         };
         mine::run(py, &queries, &knowledge, &options, |_, call| call(Corpus::Bank(&self.read())))
     }

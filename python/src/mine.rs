@@ -132,6 +132,9 @@ impl Known {
 /// The arguments that say which candidates are no negatives.
 pub(crate) struct Knowledge<'py> {
     known: Known,
+    /// For each query the smallest similarity with its known positives, where the candidates are a shard and the
+    /// positives may be in another.
+    similarities: Option<Vec<Option<f32>>>,
     labels: Option<Labels<'py>>,
     lists: Option<Lists>,
     distinct: bool,
@@ -156,12 +159,19 @@ impl<'py> Knowledge<'py> {
             check_labels(Side::CandidateLabels, shape.candidates, labels.candidates())?;
         }
         let lists = exclude.map(|lists| Lists::extract(Meaning::Exclusions, lists, shape)).transpose()?;
-        Ok(Knowledge { known, labels, lists, distinct })
+        Ok(Knowledge { known, similarities: None, labels, lists, distinct })
+    }
+
+    /// Sets the smallest similarity of each query with its known positives, NaN where it has none.
+    pub(crate) fn with_similarities(self, similarities: &[f32]) -> Knowledge<'py> {
+        let present = similarities.iter().map(|&similarity| (!similarity.is_nan()).then_some(similarity));
+        Knowledge { similarities: Some(present.collect()), ..self }
     }
 
     fn parts(&self) -> KnowledgeParts<'_> {
         let labels = self.labels.as_ref().map(|labels| (labels.rows(), labels.candidates()));
-        KnowledgeParts { known: &self.known, labels, lists: self.lists.as_ref(), distinct: self.distinct }
+        let similarities = self.similarities.as_deref();
+        KnowledgeParts { known: &self.known, similarities, labels, lists: self.lists.as_ref(), distinct: self.distinct }
     }
 }
 
@@ -174,6 +184,7 @@ fn check_labels(side: Side, expected: usize, labels: &[u64]) -> PyResult<()> {
 #[derive(Clone, Copy)]
 struct KnowledgeParts<'a> {
     known: &'a Known,
+    similarities: Option<&'a [Option<f32>]>,
     labels: Option<(&'a [u64], &'a [u64])>,
     lists: Option<&'a Lists>,
     distinct: bool,
@@ -267,6 +278,10 @@ impl<'a> Call<'a> {
             }
         };
         let batch = batch.known_positives(known)?.excluding(exclusions)?;
+        let batch = match self.knowledge.similarities {
+            Some(similarities) => batch.positive_similarities(&similarities[first..end])?,
+            None => batch,
+        };
         // Labels beside lists, and what is to be distinct, are left to a function.
         let labels = labels.filter(|_| lists.is_some());
         let excludes = |query: usize, candidate: usize| {

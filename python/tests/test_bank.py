@@ -85,3 +85,23 @@ def test_the_bank_has_its_own_rows(pairs):
     bank = hardneg.Bank(rows)
     rows[:] = 0
     same(bank.mine(anchors), hardneg.mine(anchors, positives))
+
+
+@pytest.mark.parametrize("dtype", ["f8", ">f4", "f2"])
+def test_other_types_are_converted_in_pieces(dtype):
+    import tracemalloc
+
+    rows = normal(20_000, 100, 34).astype(dtype)
+    tracemalloc.start()
+    bank = hardneg.Bank(rows)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    queries = normal(9, 100, 35)
+    same(bank.mine(queries, 5), hardneg.mine(queries, rows, 5))
+    same(hardneg.Bank(np.asfortranarray(rows[:500])).mine(queries, 5), hardneg.mine(queries, rows[:500], 5))
+    assert len(hardneg.Bank(rows[:0])) == 0
+    rows[13_000, 3] = np.nan
+    with pytest.raises(ValueError, match="candidates: row 13000 holds a NaN"):
+        hardneg.Bank(rows)
+    with pytest.raises(ValueError, match="dim is 0"):
+        hardneg.Bank(rows[:, :0])
