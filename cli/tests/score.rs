@@ -542,7 +542,7 @@ fn pairs_exclude_rows() {
     let lists = Exclusions::Lists { offsets: &offsets, indices: &[255, 9, 4, 3, 9, 0] };
     assert_excluded("by_pairs", &["--exclude", &file], lists);
     let empty = write_text("no_pairs.csv", "query,index\n");
-    assert_excluded("by_no_pairs", &["--exclude", &empty], Exclusions::Nothing);
+    assert_excluded("by_no_pairs", &["--exclude", &empty], Exclusions::None);
 }
 
 #[test]

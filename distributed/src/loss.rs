@@ -352,7 +352,7 @@ impl<'r> Spread<'r> {
             Exclusions::Lists { .. } => {
                 Exclusions::Lists { offsets: &gathered.list_offsets, indices: &gathered.listed }
             }
-            _ => Exclusions::Nothing,
+            _ => Exclusions::None,
         };
         let batch = Batch::new(&gathered.anchors, candidates, shard.dim, positives)?.excluding(exclusions)?;
         match own {

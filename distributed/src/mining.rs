@@ -322,7 +322,7 @@ impl Task<'_> {
                 let Lists { offsets, indices, .. } = &piece.excluded;
                 Exclusions::Lists { offsets: &offsets[..=count], indices }
             }
-            _ => Exclusions::Nothing,
+            _ => Exclusions::None,
         };
         let batch = MiningBatch::against(&piece.rows[..count * bank.dim()], bank)?
             .known_positives(KnownPositives::Lists { offsets, indices })?

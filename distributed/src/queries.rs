@@ -35,17 +35,19 @@ pub struct Queries<'a> {
 impl<'a> Queries<'a> {
     /// Some queries, as long as the rows of the corpus, none of which has a known positive.
     pub fn new(rows: &'a [f32]) -> Queries<'a> {
-        Queries { rows, known: KnownPositives::None, exclusions: Exclusions::Nothing, predicate: None }
+        Queries { rows, known: KnownPositives::None, exclusions: Exclusions::None, predicate: None }
     }
 
-    /// Sets the known positives of each of these queries. [`Positives::Outside`] has one row for each of them.
+    /// Sets the known positives of each of these queries. [`Positives::Outside`] has one row for each of them. A list that
+    /// all queries share ([`KnownPositives::Shared`]) is refused with [`hardneg::Error::Offsets`].
     pub fn known_positives(self, known: KnownPositives<'a>) -> Queries<'a> {
         Queries { known, ..self }
     }
 
     /// Excludes candidates of any rank: by a label for each of these queries and for each candidate of this rank's part
     /// of the corpus, or by lists for each of these queries, which name candidates by their number over all ranks. Every
-    /// rank excludes in the same way, a rank without rows too.
+    /// rank excludes in the same way, a rank without rows too. A list that all queries share ([`Exclusions::Shared`]) is
+    /// refused with [`hardneg::Error::Offsets`]: each query needs a list of its own.
     pub fn excluding(self, exclusions: Exclusions<'a>) -> Queries<'a> {
         Queries { exclusions, ..self }
     }
@@ -77,6 +79,9 @@ impl<'a> Queries<'a> {
             }
             KnownPositives::Lists { offsets, indices } => {
                 check_offsets(Side::KnownPositives, offsets, indices.len(), rows, first)?;
+            }
+            KnownPositives::Shared(_) | KnownPositives::SharedU32(_) => {
+                return Err(E::Offsets { side: Side::KnownPositives, row: first });
             }
             _ => {}
         }

@@ -41,12 +41,13 @@ impl<'a> Shard<'a> {
     /// [`Positives::Identity`] and [`Positives::Offset`] count from the first anchor of rank 0, and indices may name
     /// the candidates of any rank. [`Positives::Outside`] has one row for each anchor of this rank.
     pub fn new(anchors: &'a [f32], candidates: &'a [f32], dim: usize, positives: Positives<'a>) -> Shard<'a> {
-        Shard { anchors, candidates, dim, positives, paired: false, exclusions: Exclusions::Nothing }
+        Shard { anchors, candidates, dim, positives, paired: false, exclusions: Exclusions::None }
     }
 
     /// Excludes candidates of any rank: by a label for each anchor and for each candidate of this rank, or by lists for
     /// each anchor of this rank, which name candidates by their number over all ranks. Every rank excludes in the same
-    /// way, a rank without rows too: by no labels, or by no lists, whose only offset is 0.
+    /// way, a rank without rows too: by no labels, or by no lists, whose only offset is 0. A list that all anchors share
+    /// ([`Exclusions::Shared`]) is refused with [`hardneg::Error::Offsets`]: each anchor needs a list of its own.
     pub fn excluding(self, exclusions: Exclusions<'a>) -> Shard<'a> {
         Shard { exclusions, ..self }
     }
@@ -158,7 +159,7 @@ impl<'a> Shard<'a> {
 }
 
 /// Checks that there are as many labels as rows, or an offset for each row and one more. What the lists hold is checked
-/// with the batch, which a rank without rows has none of.
+/// with the batch, which a rank without rows has none of. A list that all rows share has no offsets, and is refused.
 pub(crate) fn check_exclusions(
     exclusions: Exclusions<'_>,
     rows: usize,
@@ -177,7 +178,8 @@ pub(crate) fn check_exclusions(
             check_length(Side::Exclusions, 0, indices.len())?;
             if offsets == [0] { Ok(()) } else { Err(hardneg::Error::Offsets { side: Side::Exclusions, row: 0 }) }
         }
-        _ => Ok(()),
+        Exclusions::None => Ok(()),
+        _ => Err(hardneg::Error::Offsets { side: Side::Exclusions, row: 0 }),
     }
 }
 

@@ -54,7 +54,7 @@ impl Part<'_> {
     /// As the library takes it.
     pub(crate) fn exclusions(&self) -> Exclusions<'_> {
         match self {
-            Part::Nothing => Exclusions::Nothing,
+            Part::Nothing => Exclusions::None,
             Part::Labels { queries, corpus } => Exclusions::Labels { anchors: queries, candidates: corpus },
             Part::Lists(lists) => lists.exclusions(),
         }

@@ -88,7 +88,7 @@ impl Excluded {
     /// All of it, as the library takes it.
     pub fn exclusions(&self) -> Exclusions<'_> {
         match self {
-            Excluded::Nothing => Exclusions::Nothing,
+            Excluded::Nothing => Exclusions::None,
             Excluded::Labels { anchors, candidates } => Exclusions::Labels { anchors, candidates },
             Excluded::Lists { offsets, indices } => Exclusions::Lists { offsets, indices },
         }
@@ -111,7 +111,7 @@ impl Part<'_> {
     pub(crate) fn exclusions(&self) -> Exclusions<'_> {
         let Part { of, first, rows, .. } = *self;
         match of {
-            Excluded::Nothing => Exclusions::Nothing,
+            Excluded::Nothing => Exclusions::None,
             Excluded::Labels { anchors, candidates } => {
                 Exclusions::Labels { anchors: &anchors[first..first + rows], candidates }
             }

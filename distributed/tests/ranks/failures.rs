@@ -57,6 +57,11 @@ pub(crate) fn errors(ranks: &mut Ranks) {
         matches!(error, Error::OnRank { rank, error: E::Length { side: Side::CandidateLabels, .. } } if rank == last)
     );
 
+    // A list that all anchors share is no list of theirs.
+    let shared = Shard::paired(a, p, DIM).excluding(Exclusions::Shared(&[3]));
+    let error = ranks.forward(&plan, shared).unwrap_err();
+    assert!(matches!(error, Error::Call(E::Offsets { side: Side::Exclusions, row: 0 })), "{error:?}");
+
     // A positive that no rank has.
     let mut indices: Vec<i64> = own.clone().map(|row| (row as i64 + 1) % ROWS as i64).collect();
     if is_last {

@@ -66,7 +66,7 @@ pub(crate) fn mining(ranks: &mut Ranks) {
                 let exclusions = match (number + 2 * kind) % 3 {
                     0 => labels,
                     1 => lists,
-                    _ => Exclusions::Nothing,
+                    _ => Exclusions::None,
                 };
                 let with_predicate = (number + kind) % 4 == 0;
                 let case = Case { rows: &rows, corpus: &corpus, dim, known, exclusions, with_predicate };
@@ -201,6 +201,11 @@ pub(crate) fn errors(ranks: &mut Ranks) {
     let beyond = Exclusions::Lists { offsets: &offsets, indices: if is_last { &[rows] } else { &[] } };
     let error = E::ExcludedOutOfRange { row: rows - 1, index: rows as i128, candidates: rows };
     assert_eq!(refuse(ranks, miner, good.excluding(beyond)), Error::Call(error));
+    // Lists that all queries share are no lists of theirs.
+    let error = refuse(ranks, miner, good.excluding(Exclusions::Shared(&[3])));
+    assert!(matches!(error, Error::Call(E::Offsets { side: Side::Exclusions, row: 0 })), "{error:?}");
+    let error = refuse(ranks, miner, good.known_positives(KnownPositives::Shared(&[3])));
+    assert!(matches!(error, Error::Call(E::Offsets { side: Side::KnownPositives, row: 0 })), "{error:?}");
     let labels = vec![1; own.len() + 1];
     let labels = Exclusions::Labels { anchors: &labels[1..], candidates: &labels[usize::from(!is_last)..] };
     let error = refuse(ranks, miner, good.excluding(labels));
@@ -208,8 +213,7 @@ pub(crate) fn errors(ranks: &mut Ranks) {
         matches!(error, Error::OnRank { rank, error: E::Length { side: Side::CandidateLabels, .. } } if rank == last)
     );
     if ranks.size() > 1 {
-        let exclusions =
-            if is_last { Exclusions::Labels { anchors: &[], candidates: &[] } } else { Exclusions::Nothing };
+        let exclusions = if is_last { Exclusions::Labels { anchors: &[], candidates: &[] } } else { Exclusions::None };
         let error = refuse(ranks, miner, good.excluding(exclusions));
         assert_eq!(error, Error::Settings { rank: last, setting: Setting::Exclusions });
         let other = if is_last { miner.skip(1) } else { miner };
