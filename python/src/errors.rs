@@ -20,7 +20,9 @@ pub(crate) fn unknown_option(error: hardneg::ParseOptionError) -> PyErr {
 /// The error of a call with the anchors from row `first` on, as that of the call with all of them.
 pub(crate) fn of_all_rows(error: Error, first: usize) -> Error {
     match error {
-        Error::NotFinite { side: side @ Side::Anchors, row } => Error::NotFinite { side, row: first + row },
+        Error::NotFinite { side: side @ (Side::Anchors | Side::Queries), row } => {
+            Error::NotFinite { side, row: first + row }
+        }
         error => error,
     }
 }

@@ -128,7 +128,7 @@ BAD_VALUES = [
     (lambda a, p: hardneg.mine(a, p, 0), "k is 0"),
     (lambda a, p: hardneg.mine(a, p, -1), "k: expected no less than 0, got -1"),
     (lambda a, p: hardneg.mine(a, p, skip=-1), "skip: expected no less than 0, got -1"),
-    (lambda a, p: hardneg.mine(a, p, absolute_margin=float("nan")), "a threshold is NaN"),
+    (lambda a, p: hardneg.mine(a, p, absolute_margin=float("nan")), "absolute_margin is NaN"),
     (lambda a, p: hardneg.mine(a, p, positives="pairs"), 'positives: expected "paired"'),
     (lambda a, p: hardneg.mine(a, p[:39]), "row 39: its positive is candidate 39, but there are 39 candidates"),
     (lambda a, p: hardneg.mine(a, p, query_labels=[1] * 40), "query_labels and corpus_labels"),

@@ -120,7 +120,7 @@ def test_pieces_change_no_bit(threads):
 def test_a_row_that_is_not_finite_has_its_index_in_all_queries():
     corpus, queries = normal(6000, 256, 25), normal(4000, 256, 26)
     queries[3777, 3] = np.nan
-    with pytest.raises(ValueError, match="anchors: row 3777 holds a NaN or an infinity"):
+    with pytest.raises(ValueError, match="queries: row 3777 holds a NaN or an infinity"):
         hardneg.mine(queries, corpus)
 
 
