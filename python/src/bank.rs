@@ -98,7 +98,7 @@ impl Bank {
     /// Appends rows (m, dim). The indices of the others stay.
     fn add(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
         let rows = Rows::extract("rows", rows)?;
-        check_dim(Side::Candidates, self.dim, rows.dim())?;
+        check_dim(Side::NewRows, self.dim, rows.dim())?;
         let data = rows.data();
         self.change(py, |bank| bank.push(data))
     }
