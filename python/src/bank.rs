@@ -178,7 +178,7 @@ impl Bank {
         progress: bool,
     ) -> PyResult<Mined> {
         let queries = Rows::extract("queries", queries)?;
-        check_dim(Side::Anchors, self.dim, queries.dim())?;
+        check_dim(Side::Queries, self.dim, queries.dim())?;
         let shape = Shape { rows: queries.count(), candidates: self.__len__(py) };
         let arguments = KnowledgeArguments { positives: &positives, query_labels, corpus_labels, exclude, distinct };
         let knowledge = Knowledge::extract(arguments, shape)?;
@@ -220,7 +220,7 @@ impl Bank {
         threads: i64,
     ) -> PyResult<Mined> {
         let queries = Rows::extract("queries", queries)?;
-        check_dim(Side::Anchors, self.dim, queries.dim())?;
+        check_dim(Side::Queries, self.dim, queries.dim())?;
         let similarities = arrays::vector("similarities", similarities)?;
         if similarities.len() != queries.count() {
             let (side, expected, actual) = (Side::Similarities, queries.count(), similarities.len());

@@ -67,7 +67,7 @@ def test_what_a_bank_refuses(pairs):
         (lambda: bank.replace(0, positives[0, :5]), "new rows: expected 24 elements, got 5"),
         (lambda: bank.add(positives[:, :5]), "new rows: expected 24 elements, got 5"),
         (lambda: bank.add([[np.inf] * 24]), "new rows: row 0 holds a NaN or an infinity"),
-        (lambda: bank.mine(anchors[:, :5]), "anchors: expected 24 elements, got 5"),
+        (lambda: bank.mine(anchors[:, :5]), "queries: expected 24 elements, got 5"),
         (lambda: hardneg.Bank(positives, screens="i7"), "screen: expected auto, f32, i16, i8 or off"),
     ):
         with pytest.raises(ValueError, match=error):
