@@ -87,11 +87,11 @@ impl Workspace {
     /// ```
     /// use hardneg::{Bank, Miner, MiningBatch, Workspace};
     ///
-    /// let bank = Bank::new(vec![0.5; 64 * 1000], 64)?;
+    /// let bank = Bank::new(vec![0.5; 8 * 100], 8)?;
     /// let (miner, mut workspace) = (Miner::new().k(5), Workspace::new());
     /// workspace.warm(&miner, 8, &bank)?;
     /// let bytes = workspace.bytes();
-    /// let found = miner.mine(MiningBatch::against(&[0.25; 64 * 3], &bank)?, &mut workspace)?;
+    /// let found = miner.mine(MiningBatch::against(&[0.25; 8 * 3], &bank)?, &mut workspace)?;
     /// assert_eq!(found.queries(), 3);
     /// assert_eq!(workspace.bytes(), bytes);
     /// # Ok::<(), hardneg::Error>(())

@@ -64,7 +64,7 @@ impl Model {
         let mut bad = pool.rows(bytes, 2);
         let element = bytes.below(256) % bad.len();
         bad[element] = bytes.choose(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
-        let not_finite = Error::NotFinite { side: Side::Candidates, row: element / self.dim };
+        let not_finite = Error::NotFinite { side: Side::NewRows, row: element / self.dim };
         assert_eq!(bank.push(&bad), Err(not_finite));
         assert_eq!(bank.swap_remove(rows), Err(Error::RowOutOfRange { row: rows, rows }));
         assert_eq!(bank.replace(rows, &bad[..self.dim]), Err(Error::RowOutOfRange { row: rows, rows }));

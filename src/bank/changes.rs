@@ -21,10 +21,10 @@ impl Bank<'_> {
     /// ```
     /// use hardneg::Bank;
     ///
-    /// let mut bank = Bank::new(vec![0.5; 8 * 1000], 8)?;
-    /// bank.reserve(200)?;
+    /// let mut bank = Bank::new(vec![0.5; 8 * 100], 8)?;
+    /// bank.reserve(20)?;
     /// let bytes = bank.bytes();
-    /// bank.push(&[0.25; 8 * 200])?;
+    /// bank.push(&[0.25; 8 * 20])?;
     /// assert_eq!(bank.bytes(), bytes);
     /// # Ok::<(), hardneg::Error>(())
     /// ```
