@@ -33,7 +33,7 @@ pub(crate) trait Pairs: Default + Send {
     /// otherwise pairs that fall below the window while the hits are added are left out one by one.
     const WANTS_BEST: bool;
 
-    /// How many pairs must be computed exactly, whatever the screen rules out: about.
+    /// About how many pairs of a row are computed exactly even where the screen rules out all that it can.
     fn fewest_scored(&self) -> usize;
 
     /// Starts a row: forgets all pairs, and begins a search among candidates with these similarities.

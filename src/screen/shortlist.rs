@@ -90,7 +90,7 @@ impl Pairs for Shortlist {
 
     const WANTS_BEST: bool = true;
 
-    /// A pair or two, which is nothing.
+    /// One pair or two, too few to count in a budget.
     fn fewest_scored(&self) -> usize {
         0
     }
