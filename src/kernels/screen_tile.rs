@@ -120,6 +120,8 @@ pub(crate) struct PanelTiles<'a> {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct PanelHits {
+    /// The upper ends of the tile that is computed: always in the same place, which no hit before has to be waited for.
+    tile: [[f32; MAX_WIDTH]; MAX_ANCHORS],
     upper: [[f32; MAX_WIDTH]; SLOTS],
     lower: [[f32; MAX_WIDTH]; SLOTS],
     /// Of each slot with a row: the row, and which of its intervals end in the row's window.
@@ -135,6 +137,7 @@ pub(crate) struct PanelHits {
 impl Default for PanelHits {
     fn default() -> PanelHits {
         PanelHits {
+            tile: [[0.0; MAX_WIDTH]; MAX_ANCHORS],
             upper: [[0.0; MAX_WIDTH]; SLOTS],
             lower: [[0.0; MAX_WIDTH]; SLOTS],
             rows: [0; SLOTS],
@@ -273,20 +276,20 @@ impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
         for (c, loaded) in loaded.iter_mut().enumerate() {
             *loaded = W::load_constants(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
         }
-        // A row without hits leaves its slot to the next one.
-        let (first, mut used) = (hits.used, hits.used);
+        let mut rows_hit = 0_u32;
         for r in 0..ANCHORS {
-            let upper = &mut hits.upper[used];
+            let upper = &mut hits.tile[r];
             let hit = write_upper::<S, W, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &loaded, upper);
-            hits.rows[used] = tile.row + r;
-            used += usize::from(hit);
+            rows_hit |= u32::from(hit) << r;
         }
-        for slot in first..used {
-            let r = hits.rows[slot] - tile.row;
-            let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
-            hits.found[slot] = write_lower::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, upper, lower);
+        while rows_hit != 0 {
+            let (r, slot) = (rows_hit.trailing_zeros() as usize, hits.used);
+            rows_hit &= rows_hit - 1;
+            hits.rows[slot] = tile.row + r;
+            let ends = (&hits.tile[r], &mut hits.upper[slot], &mut hits.lower[slot]);
+            hits.found[slot] = write_ends::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, ends);
+            hits.used += 1;
         }
-        hits.used = used;
     }
 }
 
@@ -309,23 +312,23 @@ fn write_upper<S: Simd, W: Words, const REGISTERS: usize>(
     hits != 0
 }
 
-/// Writes the lower ends of a row, and finds what matters of it.
+/// Writes both ends of the intervals of a row, whose upper ones the tile has, and finds what matters of it.
 #[inline(always)]
-fn write_lower<S: Simd, W: Words, const REGISTERS: usize>(
+fn write_ends<S: Simd, W: Words, const REGISTERS: usize>(
     simd: S,
     (row, window): (&AnchorConstants, Window),
     loaded: &[W::Constants<S>; REGISTERS],
-    upper: &[f32; MAX_WIDTH],
-    lower: &mut [f32; MAX_WIDTH],
+    (tile, upper, lower): (&[f32; MAX_WIDTH], &mut [f32; MAX_WIDTH], &mut [f32; MAX_WIDTH]),
 ) -> Found {
     let (low, high, certain) = (simd.splat(window.low), simd.splat(window.high), simd.splat(window.certain));
     let (mut mask, mut largest) = (0, simd.splat(f32::NEG_INFINITY));
     for (c, loaded) in loaded.iter().enumerate() {
         let at = c * S::F32_LANES;
-        let (length, ends) = (W::length(simd, row, loaded), simd.load(&upper[at..]));
+        let (length, ends) = (W::length(simd, row, loaded), simd.load(&tile[at..]));
         let lower_ends = simd.sub(ends, length);
         mask |= u64::from(simd.in_range(ends, low, high)) << at;
         largest = simd.max_where(largest, lower_ends, ends, certain);
+        simd.store(ends, &mut upper[at..]);
         simd.store(lower_ends, &mut lower[at..]);
     }
     if !are_many_hits(mask) {
@@ -335,7 +338,7 @@ fn write_lower<S: Simd, W: Words, const REGISTERS: usize>(
     let low = simd.splat(if reached > window.low { reached } else { window.low });
     for c in 0..REGISTERS {
         let at = c * S::F32_LANES;
-        raised |= u64::from(simd.in_range(simd.load(&upper[at..]), low, high)) << at;
+        raised |= u64::from(simd.in_range(simd.load(&tile[at..]), low, high)) << at;
     }
     Found { mask, reached, raised }
 }
