@@ -257,3 +257,40 @@ fn lists_that_numpy_mined() {
     }
     assert!(compared > 1000, "{compared} places");
 }
+
+/// A similarity qualifies by the threshold as it is rounded to `f32`, which NumPy compared with the similarities that it
+/// computed in `f64` and rounded, too: thresholds are similarities, the digits that they are printed with, the numbers
+/// before they were rounded, and others around them.
+#[test]
+fn thresholds_that_similarities_tie() {
+    let archive = Npz::open("mining_threshold_ties.npz");
+    let [queries, candidates, similarities] = ["queries", "candidates", "similarities"].map(|name| archive.f32(name));
+    let [indices, at_most, at_least] = ["indices", "at_most", "at_least"].map(|name| archive.i64(name));
+    let thresholds = archive.f64("thresholds");
+    let dim = 24;
+    let (count, rows) = (queries.len() / dim, candidates.len() / dim);
+    let batch = MiningBatch::new(&queries, &candidates, dim).unwrap();
+    let found = |index: &i64, similarity: &f32| Neighbour { index: *index as usize, similarity: *similarity };
+    let all: Vec<Neighbour> = indices.iter().zip(&similarities).map(|(i, s)| found(i, s)).collect();
+    let (mut workspace, mut decided) = (Workspace::new(), 0);
+    for (at, &threshold) in thresholds.iter().enumerate() {
+        let miner = Miner::new().k(rows);
+        for (way, most) in miners(miner.max_similarity(threshold)) {
+            let mined = most.mine(batch, &mut workspace).unwrap();
+            for (query, all) in all.chunks(rows).enumerate() {
+                let expected = &all[rows - at_most[at * count + query] as usize..];
+                assert_eq!(mined.row(query), expected, "at most {threshold}, {way}, query {query}");
+            }
+        }
+        for (way, least) in miners(miner.min_similarity(threshold)) {
+            let mined = least.mine(batch, &mut workspace).unwrap();
+            for (query, all) in all.chunks(rows).enumerate() {
+                let expected = &all[..at_least[at * count + query] as usize];
+                assert_eq!(mined.row(query), expected, "at least {threshold}, {way}, query {query}");
+                // Those that the threshold's own bits would drop.
+                decided += expected.iter().filter(|found| f64::from(found.similarity) < threshold).count();
+            }
+        }
+    }
+    assert!(decided > 20, "rounding decides {decided} times");
+}
