@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use csv::Writer;
 use hardneg::Neighbour;
-use npyz::WriterBuilder;
 
 use crate::numbers::Float;
-use crate::output::Output;
+use crate::output::{Number, Output, write_array};
 use crate::records;
 
 /// Writes a line for each neighbour, with floats that read back to the same bits.
@@ -44,26 +43,20 @@ pub(crate) fn write_arrays<'a>(
     queries: usize,
     k: usize,
 ) -> Result<(), String> {
-    let shape = [queries as u64, k as u64];
+    let shape = [queries, k];
     let index = |found: &Neighbour| found.index as i64;
-    indices.replace(|file| write_array(file, shape, rows.clone(), index, -1))?;
-    similarities.replace(|file| write_array(file, shape, rows, |found| found.similarity, f32::NAN))
+    indices.replace(|file| write_array(file, shape, filled_up(rows.clone(), k, index, -1)))?;
+    similarities.replace(|file| write_array(file, shape, filled_up(rows, k, |found| found.similarity, f32::NAN)))
 }
 
-/// Writes one array, filled up where a list is short.
-fn write_array<'a, T: npyz::AutoSerialize + Copy>(
-    file: &mut dyn Write,
-    shape: [u64; 2],
+/// The elements of all lists, each of `k`.
+fn filled_up<'a, T: Number>(
     rows: impl Iterator<Item = &'a [Neighbour]>,
+    k: usize,
     element: impl Fn(&Neighbour) -> T,
     absent: T,
-) -> io::Result<()> {
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
-    for row in rows {
-        writer.extend(row.iter().map(&element))?;
-        writer.extend((row.len() as u64..shape[1]).map(|_| absent))?;
-    }
-    writer.finish()
+) -> impl Iterator<Item = T> {
+    rows.flat_map(move |row| (0..k).map(move |at| (row, at))).map(move |(row, at)| row.get(at).map_or(absent, &element))
 }
 
 /// Writes a line of JSON for each query.

@@ -1,5 +1,6 @@
 //! The files that a run writes.
 
+mod array;
 mod descriptor;
 mod interrupts;
 mod leftovers;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::input;
 use crate::report::{To, unless_closed};
+pub(crate) use array::{Number, write_array};
 use staged::Staged;
 use stream::Stream;
 

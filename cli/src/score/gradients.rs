@@ -1,14 +1,11 @@
 //! The gradients of the loss, as `.npy` files of the shapes of the embeddings.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use npyz::WriterBuilder;
 
 use super::chunks::Work;
 use crate::memory::filled;
-use crate::output::Output;
+use crate::output::{Output, write_array};
 
 /// With respect to the anchors, to the candidates, and to positives that are no candidates (nothing, where they are).
 pub type Values = [Vec<f32>; 3];
@@ -38,13 +35,9 @@ pub(crate) fn zeros(work: &Work<'_>) -> Result<Values, String> {
 
 /// Writes the sides that there are files for, in rows of `dim` elements.
 pub(crate) fn write(files: &mut [Output], values: &Values, dim: usize) -> Result<(), String> {
-    files.iter_mut().zip(values).try_for_each(|(file, values)| file.replace(|file| write_rows(file, values, dim)))
-}
-
-fn write_rows(file: &mut dyn Write, values: &[f32], dim: usize) -> io::Result<()> {
-    let shape = [values.len() / dim, dim].map(|size| size as u64);
-    let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
-    let mut writer = options.writer(file).begin_nd()?;
-    writer.extend(values)?;
-    writer.finish()
+    let mut sides = files.iter_mut().zip(values);
+    sides.try_for_each(|(file, values)| {
+        let shape = [values.len() / dim, dim];
+        file.replace(|file| write_array(file, shape, values.iter().copied()))
+    })
 }
