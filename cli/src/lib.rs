@@ -10,8 +10,8 @@
 //!
 //! This is a library so that the program's tests and the benchmarks can use parts of it. Nothing in it is a promise.
 
-mod input;
-mod memory;
+pub mod input;
+pub mod memory;
 pub mod mine;
 pub mod npy;
 mod numbers;
@@ -26,8 +26,6 @@ pub mod score;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-
-pub use input::is_pipe;
 
 use clap::{Parser, Subcommand};
 

@@ -300,6 +300,22 @@ fn every_kind_of_file_is_read() {
     assert!(error(&[&plain, &plain]).contains("uint16"), "without the flag these are integers");
 }
 
+/// One array for each document, say.
+#[cfg(unix)]
+#[test]
+fn an_archive_may_have_more_arrays_than_open_files() {
+    let vector = npy_bytes("<f4", "(2,)", &f32_bytes(&[1.0, 2.0]));
+    let matrix = npy_bytes("<f4", "(3, 2)", &f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5]));
+    let mut files = vec![&vector[..]; 100];
+    files.insert(90, &matrix);
+    let file = write("many.npz", &npz(&files, CompressionMethod::STORE));
+    let script = "ulimit -n 50; exec \"$0\" mine \"$1\" \"$1\"";
+    let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_hardneg"), &file]).output();
+    let output = output.expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(value(&String::from_utf8_lossy(&output.stdout), "corpus"), "3");
+}
+
 #[test]
 fn bad_files_are_refused() {
     let good = npy_bytes("<f4", "(3, 2)", &f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5]));

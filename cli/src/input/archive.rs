@@ -2,10 +2,11 @@
 
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
+use super::Wanted;
 use super::header::{self, Header};
 use super::place::Place;
 use super::source::Source;
-use super::{Array, Wanted};
+use crate::memory;
 
 /// Names in a message are no more than these.
 const MOST_NAMES: usize = 8;
@@ -29,31 +30,32 @@ pub(super) fn find(source: &Source, wanted: Wanted) -> Result<Place, String> {
     }
     let mut arrays = Vec::new();
     for entry in archive.entries.iter().filter(|entry| entry.array().is_some()) {
-        let array = archive.array(entry);
-        arrays.push((entry.array().unwrap_or_default(), array));
+        memory::push(&mut arrays, (entry, archive.header(entry)), "arrays of an archive")?;
     }
-    let is_wanted = |array: &Result<Array, String>| array.as_ref().is_ok_and(|array| (wanted.is_wanted)(&array.header));
-    match arrays.iter().filter(|(_, array)| is_wanted(array)).count() {
-        1 => {}
-        0 => return Err(format!("the archive has no {}, but: {}", wanted.name, describe(&arrays))),
-        _ => {
-            let names: Vec<&str> = arrays.iter().filter(|(_, array)| is_wanted(array)).map(|&(name, _)| name).collect();
-            return Err(format!(
+    let is_wanted = |header: &Result<Header, String>| header.as_ref().is_ok_and(wanted.is_wanted);
+    let mut found = arrays.iter().filter(|(_, header)| is_wanted(header)).map(|&(entry, _)| entry);
+    match (found.next(), found.next()) {
+        (Some(entry), None) => archive.place(entry),
+        (None, _) => Err(format!("the archive has no {}, but: {}", wanted.name, describe(&arrays))),
+        (Some(first), Some(second)) => {
+            let names = [first, second].into_iter().chain(found).filter_map(Entry::array).take(MOST_NAMES);
+            Err(format!(
                 "the archive has several {}: name one of them as FILE.npz:NAME ({})",
                 wanted.name,
-                names[..names.len().min(MOST_NAMES)].join(", ")
-            ));
+                names.collect::<Vec<_>>().join(", ")
+            ))
         }
     }
-    let array = arrays.into_iter().find(|(_, array)| is_wanted(array)).and_then(|(_, array)| array.ok());
-    array.map(|array| array.place).ok_or_else(|| format!("the archive has no {}", wanted.name))
 }
 
 /// What is in an archive, in a few words.
-fn describe(arrays: &[(&str, Result<Array, String>)]) -> String {
-    let each = arrays.iter().take(MOST_NAMES).map(|(name, array)| match array {
-        Ok(Array { header: Header { element, shape, .. }, .. }) => format!("{name} ({element}, shape {shape:?})"),
-        Err(what) => format!("{name} ({what})"),
+fn describe(arrays: &[(&Entry, Result<Header, String>)]) -> String {
+    let each = arrays.iter().take(MOST_NAMES).filter_map(|(entry, header)| {
+        let what = match header {
+            Ok(Header { element, shape, .. }) => format!("{element}, shape {shape:?}"),
+            Err(what) => what.clone(),
+        };
+        Some(format!("{} ({what})", entry.array()?))
     });
     let each: Vec<String> = each.collect();
     if each.is_empty() { "nothing that numpy.savez writes".to_owned() } else { each.join(", ") }
@@ -73,13 +75,14 @@ impl Archive<'_> {
         let archive = ZipArchive::from_file(file, &mut buffer).map_err(text)?;
         let (mut found, mut entries) = (Vec::new(), archive.entries(&mut buffer));
         while let Some(entry) = entries.next_entry().map_err(text)? {
-            found.push(Entry {
+            let entry = Entry {
                 name: String::from_utf8_lossy(entry.file_path().as_ref()).into_owned(),
                 wayfinder: entry.wayfinder(),
                 method: entry.compression_method(),
                 length: entry.uncompressed_size_hint(),
                 crc: entry.crc32(),
-            });
+            };
+            memory::push(&mut found, entry, "entries of an archive")?;
         }
         Ok(Archive { source, archive, entries: found })
     }
@@ -96,10 +99,10 @@ impl Archive<'_> {
         Ok(Place { file, start, stored, length: entry.length, is_deflated, crc: Some(entry.crc) })
     }
 
-    fn array(&self, entry: &Entry) -> Result<Array, String> {
-        let place = self.place(entry)?;
-        let header = header::read(&mut place.bytes().map_err(|error| error.to_string())?)?;
-        Ok(Array { header, place })
+    /// The header of an array. An archive may have more arrays than a process may have open files, so that none stays
+    /// open.
+    fn header(&self, entry: &Entry) -> Result<Header, String> {
+        header::read(&mut self.place(entry)?.bytes().map_err(|error| error.to_string())?)
     }
 }
 

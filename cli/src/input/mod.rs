@@ -5,6 +5,7 @@ mod bytes;
 mod element;
 mod header;
 mod place;
+mod shared;
 mod source;
 
 use std::path::Path;
@@ -13,8 +14,9 @@ pub(crate) use bytes::{At, Bytes};
 pub(crate) use element::{Element, Kind};
 pub(crate) use header::Header;
 pub(crate) use place::Place;
-pub use source::is_pipe;
-pub(crate) use source::{check, file_of, open_text};
+pub use shared::{drained, emptied, stand_in};
+pub use source::{check, is_pipe, is_standard};
+pub(crate) use source::{file_of, open_text};
 
 use source::Source;
 

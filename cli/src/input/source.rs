@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::bytes::At;
 use super::header;
 use super::place::Place;
+use super::shared;
 
 /// The path that stands for the standard input.
 const STANDARD: &str = "-";
@@ -25,7 +26,8 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Source, String> {
         let (path, array) = split(path);
         let text = |error: io::Error| error.to_string();
-        let file = match standard_file(&path).map_err(text)? {
+        let stand_in = shared::of(&path).map_err(text)?;
+        let file = match stand_in.map_or_else(|| standard_file(&path), |file| Ok(Some(file))).map_err(text)? {
             Some(file) => file,
             None if is_pipe(&path) => copy(&mut *open_stream(&path).map_err(text)?)?,
             None => open_file(&path).map_err(text)?,
@@ -63,7 +65,7 @@ fn split(path: &Path) -> (PathBuf, Option<String>) {
 
 /// Fails for what is not there or cannot be read, and for a standard input that is wanted twice, without waiting for
 /// anybody.
-pub(crate) fn check<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), String> {
+pub fn check<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), String> {
     let mut is_taken = false;
     for path in paths {
         let (file, _) = split(path);
@@ -93,6 +95,12 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Whether a path stands for the standard input.
+#[must_use]
+pub fn is_standard(path: &Path) -> bool {
+    file_of(path) == Path::new(STANDARD)
+}
+
 /// Whether somebody must write what is read: the file is no regular one.
 #[must_use]
 pub fn is_pipe(path: &Path) -> bool {
@@ -116,13 +124,14 @@ fn standard_file(path: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-fn open_stream(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(super) fn open_stream(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(if path == Path::new(STANDARD) { Box::new(io::stdin().lock()) } else { Box::new(open_file(path)?) })
 }
 
 /// Opens a file of text, a pipe or the standard input. The error names the path.
 pub(crate) fn open_text(path: &Path) -> Result<Box<dyn Read>, String> {
-    open_stream(path).map_err(|error| format!("{}: {error}", path.display()))
+    let file = shared::of(path).and_then(|file| file.map_or_else(|| open_stream(path), |file| Ok(Box::new(file) as _)));
+    file.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// A file without a name, which is gone when it is closed.
@@ -133,7 +142,7 @@ pub(super) fn temporary() -> io::Result<File> {
 
 /// Copies what comes from a pipe into a file: an archive as a whole, of an array no more than its header says and a
 /// byte. What is neither is refused at its first bytes, however much would follow.
-fn copy(stream: &mut dyn Read) -> Result<File, String> {
+pub(super) fn copy(stream: &mut dyn Read) -> Result<File, String> {
     let text = |error: io::Error| format!("{error}, copying it to the folder for temporary files, which TMPDIR names");
     let mut start = Vec::new();
     stream.take(2).read_to_end(&mut start).map_err(|error| error.to_string())?;

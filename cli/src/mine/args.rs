@@ -105,6 +105,11 @@ impl Args {
         [&self.queries, &self.corpus].into_iter().chain(more.into_iter().flatten()).map(PathBuf::as_path)
     }
 
+    /// Those of them that are tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Path> {
+        [&self.positives, &self.exclude].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// What the files exclude that the options name, of so many queries and passages.
     pub fn excluded(&self, queries: usize, corpus: usize) -> Result<Excluded, String> {
         match (&self.query_labels, &self.corpus_labels, &self.exclude) {

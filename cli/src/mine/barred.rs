@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use hardneg::Exclusions;
+use hardneg::{Error, Exclusions};
 
-use super::corpus::Corpus;
 use super::known::Known;
-use crate::memory::reserved;
 use crate::score::Excluded;
 
 /// What is excluded of the rows that are mined.
@@ -24,29 +22,22 @@ pub(crate) enum Part<'a> {
 }
 
 impl Barred {
-    /// What is excluded of the rows of the files.
-    pub(crate) fn new(excluded: Excluded, corpus: &Corpus) -> Result<Barred, String> {
-        Ok(match excluded {
+    pub(crate) fn new(excluded: Excluded) -> Barred {
+        match excluded {
             Excluded::Nothing => Barred::Nothing,
-            Excluded::Labels { anchors, candidates } => {
-                let mut labels = reserved(corpus.rows(), "labels")?;
-                labels.extend((0..corpus.rows()).map(|row| candidates[corpus.in_file(row)]));
-                Barred::Labels { queries: anchors, corpus: labels }
-            }
-            Excluded::Lists { offsets, indices } => {
-                Barred::Lists(Known::from_lists(offsets, indices).map(|row| corpus.mined(row)))
-            }
-        })
+            Excluded::Labels { anchors, candidates } => Barred::Labels { queries: anchors, corpus: candidates },
+            Excluded::Lists { offsets, indices } => Barred::Lists(Known { offsets, indices }),
+        }
     }
 
-    pub(crate) fn part(&self, queries: Range<usize>, piece: &Range<usize>) -> Part<'_> {
-        match self {
+    pub(crate) fn part(&self, queries: Range<usize>, piece: &Range<usize>) -> Result<Part<'_>, Error> {
+        Ok(match self {
             Barred::Nothing => Part::Nothing,
             Barred::Labels { queries: of_queries, corpus } => {
                 Part::Labels { queries: &of_queries[queries], corpus: &corpus[piece.clone()] }
             }
-            Barred::Lists(lists) => Part::Lists(lists.part(queries, piece)),
-        }
+            Barred::Lists(lists) => Part::Lists(lists.part(queries, piece)?),
+        })
     }
 }
 

@@ -1,104 +1,95 @@
 //! The rows that are mined: those of a file, or the first of its rows with the same bits.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
+use super::distinct::Distinct;
+use super::known::Known;
 use crate::memory::reserved;
 use crate::rows::{RowFile, RowReader};
-
-/// The rows that are hashed at a time.
-const BLOCK: usize = 1024;
+use crate::score::Excluded;
 
 /// A file of rows, and which of them are mined.
-pub(crate) struct Corpus {
+pub struct Corpus {
     file: RowFile,
     distinct: Option<Distinct>,
 }
 
 impl Corpus {
     /// All rows of a file, or only `distinct` ones.
-    pub(crate) fn new(file: RowFile, distinct: bool) -> Result<Corpus, String> {
-        let distinct = distinct.then(|| Distinct::of(&file)).transpose()?;
-        Ok(Corpus { file, distinct })
+    #[must_use]
+    pub fn new(file: RowFile, distinct: Option<Distinct>) -> Corpus {
+        Corpus { file, distinct }
     }
 
-    pub(crate) fn file(&self) -> &RowFile {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &RowFile {
         &self.file
     }
 
     /// How many rows are mined.
-    pub(crate) fn rows(&self) -> usize {
-        self.distinct.as_ref().map_or(self.file.rows, |distinct| distinct.kept.len())
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.distinct_rows().unwrap_or(self.file.rows)
     }
 
     /// How many rows are mined, where it matters that they are distinct.
-    pub(crate) fn distinct_rows(&self) -> Option<usize> {
-        self.distinct.as_ref().map(|distinct| distinct.kept.len())
+    #[must_use]
+    pub fn distinct_rows(&self) -> Option<usize> {
+        self.distinct.as_ref().map(|distinct| distinct.kept().len())
     }
 
     /// The number in the file of a row that is mined.
-    pub(crate) fn in_file(&self, row: usize) -> usize {
-        self.distinct.as_ref().map_or(row, |distinct| distinct.kept[row])
+    #[must_use]
+    pub fn in_file(&self, row: usize) -> usize {
+        self.distinct.as_ref().map_or(row, |distinct| distinct.kept()[row])
+    }
+
+    /// Known positives of the file as such of the rows that are mined: a copy of a positive is one.
+    #[must_use]
+    pub fn known(&self, known: Known) -> Known {
+        known.map(|row| Some(self.with_bits_of(row)))
+    }
+
+    /// What is excluded of the file's rows, of the rows that are mined.
+    pub fn excluded(&self, excluded: Excluded) -> Result<Excluded, String> {
+        if self.distinct.is_none() {
+            return Ok(excluded);
+        }
+        Ok(match excluded {
+            Excluded::Nothing => Excluded::Nothing,
+            Excluded::Labels { anchors, candidates } => {
+                let mut labels = reserved(self.rows(), "labels")?;
+                labels.extend((0..self.rows()).map(|row| candidates[self.in_file(row)]));
+                Excluded::Labels { anchors, candidates: labels }
+            }
+            Excluded::Lists { offsets, indices } => {
+                let Known { offsets, indices } = Known { offsets, indices }.map(|row| self.mined(row));
+                Excluded::Lists { offsets, indices }
+            }
+        })
     }
 
     /// The row that is mined and has the bits of one of the file.
-    pub(crate) fn with_bits_of(&self, row: usize) -> usize {
-        let Some(Distinct { first, kept }) = &self.distinct else { return row };
-        kept.partition_point(|&kept| kept < first[row])
+    fn with_bits_of(&self, row: usize) -> usize {
+        let Some(distinct) = &self.distinct else { return row };
+        distinct.kept().partition_point(|&kept| kept < distinct.first()[row])
     }
 
     /// Which row is mined for one of the file, if it is itself.
-    pub(crate) fn mined(&self, row: usize) -> Option<usize> {
+    fn mined(&self, row: usize) -> Option<usize> {
         let mined = self.with_bits_of(row);
         (self.in_file(mined) == row).then_some(mined)
     }
 
-    pub(crate) fn reader(&self) -> Result<CorpusReader<'_>, String> {
+    /// A reader of the first row that is mined and those after it.
+    pub fn reader(&self) -> Result<CorpusReader<'_>, String> {
         Ok(CorpusReader { corpus: self, reader: self.file.reader()?, next: 0 })
     }
 }
 
-/// The rows of a file that have the bits of no earlier one.
-struct Distinct {
-    /// For each row the first one with its bits.
-    first: Vec<usize>,
-    /// The rows that are the first ones, ascending.
-    kept: Vec<usize>,
-}
-
-impl Distinct {
-    /// Rows are told apart by hashes of 128 bits with keys of this run: two of 2^32 different rows have the same one in a
-    /// run of 2^65.
-    fn of(file: &RowFile) -> Result<Distinct, String> {
-        let keys = [RandomState::new(), RandomState::new()];
-        let (mut hashes, mut rows) = (reserved(file.rows, "hashes of rows")?, Vec::new());
-        let mut reader = file.reader()?;
-        while hashes.len() < file.rows {
-            rows.clear();
-            reader.read(BLOCK.min(file.rows - hashes.len()), &mut rows)?;
-            for row in rows.chunks_exact(file.dim) {
-                hashes.push((keys.each_ref().map(|key| hash(key, row)), hashes.len()));
-            }
-        }
-        hashes.sort_unstable();
-        let mut first = crate::memory::filled(file.rows, 0, "rows")?;
-        for group in hashes.chunk_by(|(x, _), (y, _)| x == y) {
-            group.iter().for_each(|&(_, row)| first[row] = group[0].1);
-        }
-        let mut kept = reserved(file.rows, "rows")?;
-        kept.extend((0..file.rows).filter(|&row| first[row] == row));
-        Ok(Distinct { first, kept })
-    }
-}
-
-fn hash(key: &RandomState, row: &[f32]) -> u64 {
-    let mut hasher = key.build_hasher();
-    row.iter().for_each(|value| hasher.write_u32(value.to_bits()));
-    hasher.finish()
-}
-
 /// Reads the rows that are mined in order.
-pub(crate) struct CorpusReader<'a> {
+pub struct CorpusReader<'a> {
     corpus: &'a Corpus,
     reader: RowReader<'a>,
     /// The row of the file that is read next.
@@ -107,7 +98,7 @@ pub(crate) struct CorpusReader<'a> {
 
 impl CorpusReader<'_> {
     /// Appends some rows, none before one that was read.
-    pub(crate) fn read(&mut self, rows: Range<usize>, values: &mut Vec<f32>) -> Result<(), String> {
+    pub fn read(&mut self, rows: Range<usize>, values: &mut Vec<f32>) -> Result<(), String> {
         let mut row = rows.start;
         while row < rows.end {
             let begin = self.corpus.in_file(row);

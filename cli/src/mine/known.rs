@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::Args;
-use crate::memory::{filled, reserved};
+use crate::memory::{filled, reserved, room};
 use crate::pairs;
 
 /// The known positives of each query, as compressed lists.
 #[derive(Debug)]
 pub struct Known {
-    offsets: Vec<usize>,
-    indices: Vec<usize>,
+    pub(super) offsets: Vec<usize>,
+    pub(super) indices: Vec<usize>,
 }
 
 impl Known {
@@ -49,11 +49,6 @@ impl Known {
         Ok(Known { offsets, indices })
     }
 
-    /// Lists that were read.
-    pub(crate) fn from_lists(offsets: Vec<usize>, indices: Vec<usize>) -> Known {
-        Known { offsets, indices }
-    }
-
     /// The lists with other numbers for the passages, or without those that have none.
     pub(crate) fn map(mut self, number: impl Fn(usize) -> Option<usize>) -> Known {
         let (mut begin, mut length) = (0, 0);
@@ -87,14 +82,17 @@ impl Known {
     }
 
     /// The lists of some queries with the positives in a piece of the corpus, counted from its first row.
-    pub(crate) fn part(&self, queries: Range<usize>, piece: &Range<usize>) -> Known {
-        let (mut offsets, mut indices) = (vec![0], Vec::new());
+    pub(crate) fn part(&self, queries: Range<usize>, piece: &Range<usize>) -> Result<Known, hardneg::Error> {
+        let of_queries = &self.indices[self.offsets[queries.start]..self.offsets[queries.end]];
+        let mut offsets = room(queries.len() + 1)?;
+        let mut indices = room(of_queries.iter().filter(|index| piece.contains(index)).count())?;
+        offsets.push(0);
         for query in queries {
             let here = self.of_query(query).iter().filter(|index| piece.contains(index));
             indices.extend(here.map(|index| index - piece.start));
             offsets.push(indices.len());
         }
-        Known { offsets, indices }
+        Ok(Known { offsets, indices })
     }
 
     /// The lists as the library takes them.

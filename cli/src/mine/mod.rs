@@ -8,6 +8,7 @@
 mod args;
 mod barred;
 mod corpus;
+pub mod distinct;
 mod known;
 mod lists;
 mod pieces;
@@ -24,7 +25,8 @@ use crate::pool::Pool;
 use crate::rows::{self, RowFile};
 pub use args::Args;
 use barred::Barred;
-use corpus::Corpus;
+pub use corpus::{Corpus, CorpusReader};
+use distinct::Distinct;
 pub use known::Known;
 use pieces::Job;
 pub use report::Report;
@@ -107,10 +109,9 @@ fn read(args: &Args, pool: &Pool, queries: &RowFile, corpus: RowFile) -> Result<
     let known = Known::of_args(args, queries.rows, corpus.rows)?;
     let excluded = args.excluded(queries.rows, corpus.rows)?;
     let converted = rows::converted([("queries_converted", queries), ("corpus_converted", &corpus)]);
-    let corpus = Corpus::new(corpus, args.distinct)?;
-    // A copy of a positive is one.
-    let known = known.map(|row| Some(corpus.with_bits_of(row)));
-    let barred = Barred::new(excluded, &corpus)?;
+    let distinct = args.distinct.then(|| Distinct::of(&corpus)).transpose()?;
+    let corpus = Corpus::new(corpus, distinct);
+    let (known, barred) = (corpus.known(known), Barred::new(corpus.excluded(excluded)?));
     let (piece, count) = (piece(args.memory, &corpus), queries.rows);
     let is_long = count as f64 * corpus.rows() as f64 * queries.dim as f64 > LONG;
     let chunk = if is_long { CHUNK.max(count.div_ceil(CALLS)) } else { count };

@@ -11,7 +11,7 @@ use hardneg::{
 use super::barred::Barred;
 use super::corpus::Corpus;
 use super::known::Known;
-use crate::memory::{filled, reserved};
+use crate::memory::{filled, reserved, room};
 use crate::report::median;
 use crate::rows::Converted;
 
@@ -115,7 +115,7 @@ impl Job {
         let mut floors = filled(self.count, f32::NEG_INFINITY, "queries")?;
         let positives = if self.pieces() > 1 { self.similarities_of_positives()? } else { None };
         let mut workspace = Workspace::new();
-        let (mut prepare, mut seconds) = (0.0, vec![0.0; self.repeat.get()]);
+        let (mut prepare, mut seconds) = (0.0, filled(self.repeat.get(), 0.0, "times")?);
         let (mut screening, mut singles, mut rows) = (Screening::default(), Vec::new(), Vec::new());
         let mut reader = self.corpus.reader()?;
         for first in (0..self.corpus.rows()).step_by(self.piece) {
@@ -217,7 +217,7 @@ impl Part<'_> {
     fn mine_singly(&self, workspace: &mut Workspace) -> Result<Vec<f64>, Error> {
         let singles = 0..self.job.one_by_one.min(self.job.count);
         let miner = self.job.miner.threads(Threads::Serial);
-        let mut seconds = Vec::new();
+        let mut seconds = room(singles.len())?;
         for query in singles {
             let start = Instant::now();
             self.mine_chunk(miner, query..query + 1, &[f32::NEG_INFINITY], workspace, |_, _| {})?;
@@ -236,9 +236,9 @@ impl Part<'_> {
         mut keep: impl FnMut(usize, &[Neighbour]),
     ) -> Result<Screening, Error> {
         let Part { job, bank, ref piece, positives } = *self;
-        let known = job.known.part(queries.clone(), piece);
+        let known = job.known.part(queries.clone(), piece)?;
         let rows = &job.queries[queries.start * job.dim()..queries.end * job.dim()];
-        let barred = job.barred.part(queries.clone(), piece);
+        let barred = job.barred.part(queries.clone(), piece)?;
         let batch = MiningBatch::against(rows, bank)?.known_positives(known.lists())?.floors(floors)?;
         let mut batch = batch.excluding(barred.exclusions())?;
         if let Some(positives) = positives {
@@ -252,7 +252,7 @@ impl Part<'_> {
             }
             other => other,
         })?;
-        let mut list = Vec::new();
+        let mut list = room(all.min(piece.len()))?;
         for (query, found) in queries.zip(mined.rows()) {
             list.clear();
             list.extend(found.iter().map(|found| Neighbour { index: piece.start + found.index, ..*found }));

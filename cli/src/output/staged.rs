@@ -51,6 +51,11 @@ impl Staged {
     pub(super) fn keep(mut self) -> Result<(), String> {
         let Some(beside) = self.beside.take().filter(|_| self.is_written) else { return Ok(()) };
         let staged = beside.path().to_owned();
+        // A power cut after the renaming leaves the old file or the whole new one.
+        if let Err(error) = sync(beside.as_file()) {
+            let (_, kept) = keep_under_another_name(beside).map_err(|error| error.to_string())?;
+            return Err(is_kept(&error, &kept));
+        }
         let renamed = with_staged(|paths| {
             paths.retain(|path| *path != staged);
             beside.persist(&self.path)
@@ -98,18 +103,34 @@ fn create(folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
+/// Waits until a file is on the disk, where the file system can tell.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
 /// Copies a finished file into another one, and removes it when all of it is there.
 fn write_in_place(finished: NamedTempFile, path: &Path) -> Result<(), String> {
     let (mut file, kept) = keep_under_another_name(finished).map_err(|error| error.to_string())?;
     match copy(&mut file, path) {
         Ok(()) => fs::remove_file(kept).map_err(|error| error.to_string()),
-        Err(error) => Err(format!("{error}; what was computed is in {}", kept.display())),
+        Err(error) => Err(is_kept(&error, &kept)),
     }
+}
+
+/// What is said of an error after which a finished file stays.
+fn is_kept(error: &io::Error, kept: &Path) -> String {
+    format!("{error}; what was computed is in {}", kept.display())
 }
 
 /// Gives a finished file a name that nothing clears away, so that it is there whatever stops the copying.
 fn keep_under_another_name(finished: NamedTempFile) -> io::Result<(File, PathBuf)> {
-    let (file, path) = finished.keep().map_err(|error| error.error)?;
+    let (file, path) = with_staged(|paths| {
+        paths.retain(|path| path != finished.path());
+        finished.keep().map_err(|error| error.error)
+    })?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let kept = path.with_file_name(format!("{}.kept", name.trim_start_matches('.').trim_end_matches(SUFFIX)));
     let renamed = fs::rename(&path, &kept);
@@ -120,5 +141,5 @@ fn copy(from: &mut File, path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
     from.rewind()?;
     io::copy(from, &mut file)?;
-    file.sync_all()
+    sync(&file)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{RowFile, beyond};
 use crate::input::At;
+use crate::memory::{filled, reserved};
 
 /// The elements of a block: long pieces of each column, and little beside the rows of a corpus.
 const BLOCK: usize = 1 << 22;
@@ -34,12 +35,13 @@ impl Columns {
     }
 
     fn load(&mut self, file: &RowFile, rows: Range<usize>) -> Result<(), String> {
-        let no_memory = |_| format!("{}: no memory for {} rows", file.path.display(), rows.len());
-        self.block.clear();
-        self.block.try_reserve_exact(rows.len() * file.dim).map_err(no_memory)?;
-        self.block.resize(rows.len() * file.dim, 0.0);
+        let named = |what: String| format!("{}: {what}", file.path.display());
         let (size, place) = (file.numbers.size(), &file.array.place);
-        let (mut bytes, mut column) = (vec![0; rows.len() * size], Vec::new());
+        // The last block goes before there is a new one.
+        self.block = Vec::new();
+        self.block = filled(rows.len() * file.dim, 0.0, "elements").map_err(named)?;
+        let mut bytes = filled(rows.len() * size, 0, "bytes").map_err(named)?;
+        let mut column = reserved(rows.len(), "elements").map_err(named)?;
         for index in 0..file.dim {
             let element = index as u64 * file.rows as u64 + rows.start as u64;
             let place = place.start + file.array.header.length + element * size as u64;

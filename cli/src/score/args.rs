@@ -77,6 +77,11 @@ impl Args {
         [&self.anchors, &self.positives].into_iter().chain(more.into_iter().flatten()).map(PathBuf::as_path)
     }
 
+    /// Those of them that are tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Path> {
+        self.exclude.as_deref().into_iter()
+    }
+
     /// The files of rows: anchors, candidates, and perhaps positives that are none of them.
     pub fn row_files(&self) -> [Option<&Path>; 3] {
         [Some(&self.anchors), Some(&self.positives), self.positive_rows.as_deref()]

@@ -4,6 +4,7 @@
 use hardneg::{Batch, Error, Forward, Gradients, Loss, Positives, RowStats, Screening, Side, TripletLoss, Workspace};
 
 use super::excluded::{Excluded, Part};
+use crate::memory::room;
 use crate::npy::Embeddings;
 
 /// The result of all calls.
@@ -37,11 +38,11 @@ impl Work<'_> {
     /// Scores all anchors, and tells `done` after each call how many it had.
     pub fn forward(&self, workspace: &mut Workspace, done: impl Fn(usize)) -> Result<Scored, Error> {
         // Checked as a whole first, so that an error of shape speaks of the files and not of a chunk.
-        self.batch(&self.anchors.values, 0, &Excluded::Nothing.part(0, 0))?;
+        self.batch(&self.anchors.values, 0, &Excluded::Nothing.part(0, 0)?)?;
         let mut parts = Parts::new(self.anchors.rows)?;
         for rows in self.anchors.values.chunks(self.chunk * self.anchors.dim) {
             let first = parts.stats.len();
-            let excluded = self.excluded.part(first, rows.len() / self.anchors.dim);
+            let excluded = self.excluded.part(first, rows.len() / self.anchors.dim)?;
             let batch = self.batch(rows, first, &excluded)?;
             let part = self.plan.forward(batch, workspace).map_err(|error| in_file(error, first))?;
             parts.add(&part);
@@ -57,7 +58,7 @@ impl Work<'_> {
         workspace: &mut Workspace,
         between: impl FnOnce(),
     ) -> Result<Scored, Error> {
-        let excluded = self.excluded.part(0, self.anchors.rows);
+        let excluded = self.excluded.part(0, self.anchors.rows)?;
         let batch = self.batch(&self.anchors.values, 0, &excluded)?;
         let mut parts = Parts::new(self.anchors.rows)?;
         let mut forward = self.plan.forward(batch, workspace)?;
@@ -93,11 +94,8 @@ struct Parts {
 impl Parts {
     /// No call yet; there will be so many rows.
     fn new(rows: usize) -> Result<Parts, Error> {
-        let mut stats = Vec::new();
-        let no_memory = |_| Error::SizeOverflow { side: Side::RowStats, rows, columns: 1 };
-        stats.try_reserve_exact(rows).map_err(no_memory)?;
         Ok(Parts {
-            stats,
+            stats: room(rows)?,
             zero_anchors: Some(0),
             zero_candidates: None,
             zero_positives: Some(0),

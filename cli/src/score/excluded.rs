@@ -1,12 +1,12 @@
 //! Candidates that are no negatives of some anchors, from files of labels or of pairs.
 
-use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hardneg::Exclusions;
+use hardneg::{Error, Exclusions};
 
 use super::args::Args;
+use crate::memory::{reserved, room};
 use crate::{npy, pairs};
 
 /// What is excluded of all anchors and candidates.
@@ -47,8 +47,10 @@ impl Excluded {
             // Anchor `i` belongs to row `i` of the second file. That there is one is checked elsewhere: an anchor
             // without one is refused whatever its label.
             let candidates = read_labels(path, candidates, &args.positives)?;
-            let anchors = candidates.iter().copied().chain(iter::repeat(0)).take(anchors).collect();
-            return Ok(Excluded::Labels { anchors, candidates });
+            let mut own = reserved(anchors, "labels")?;
+            own.extend_from_slice(&candidates[..anchors.min(candidates.len())]);
+            own.resize(anchors, 0);
+            return Ok(Excluded::Labels { anchors: own, candidates });
         }
         if let Some((of_anchors, of_candidates)) = args.anchor_labels.as_ref().zip(args.positive_labels.as_ref()) {
             let files = [&args.anchors, &args.positives];
@@ -71,18 +73,17 @@ impl Excluded {
 
     /// What a process with some of the anchors and some of the candidates knows of it: their labels, or the anchors'
     /// lists of any candidates.
-    pub fn shard(&self, anchors: Range<usize>, candidates: Range<usize>) -> Excluded {
-        match self {
+    pub fn shard(&self, anchors: Range<usize>, candidates: Range<usize>) -> Result<Excluded, Error> {
+        Ok(match self {
             Excluded::Nothing => Excluded::Nothing,
-            Excluded::Labels { anchors: of_anchors, candidates: of_candidates } => Excluded::Labels {
-                anchors: of_anchors[anchors].to_vec(),
-                candidates: of_candidates[candidates].to_vec(),
-            },
+            Excluded::Labels { anchors: of_anchors, candidates: of_candidates } => {
+                Excluded::Labels { anchors: copy(&of_anchors[anchors])?, candidates: copy(&of_candidates[candidates])? }
+            }
             Excluded::Lists { offsets, indices } => Excluded::Lists {
-                offsets: self.part(anchors.start, anchors.len()).offsets,
-                indices: indices[offsets[anchors.start]..offsets[anchors.end]].to_vec(),
+                offsets: self.part(anchors.start, anchors.len())?.offsets,
+                indices: copy(&indices[offsets[anchors.start]..offsets[anchors.end]])?,
             },
-        }
+        })
     }
 
     /// All of it, as the library takes it.
@@ -95,14 +96,13 @@ impl Excluded {
     }
 
     /// What is excluded of `rows` anchors from `first` on.
-    pub(crate) fn part(&self, first: usize, rows: usize) -> Part<'_> {
-        let offsets = match self {
-            Excluded::Lists { offsets, .. } => {
-                offsets[first..=first + rows].iter().map(|offset| offset - offsets[first]).collect()
-            }
-            _ => Vec::new(),
-        };
-        Part { of: self, first, rows, offsets }
+    pub(crate) fn part(&self, first: usize, rows: usize) -> Result<Part<'_>, Error> {
+        let mut offsets = Vec::new();
+        if let Excluded::Lists { offsets: of_all, .. } = self {
+            offsets = copy(&of_all[first..=first + rows])?;
+            offsets.iter_mut().for_each(|offset| *offset -= of_all[first]);
+        }
+        Ok(Part { of: self, first, rows, offsets })
     }
 }
 
@@ -120,6 +120,12 @@ impl Part<'_> {
             }
         }
     }
+}
+
+fn copy<T: Copy>(values: &[T]) -> Result<Vec<T>, Error> {
+    let mut copy = room(values.len())?;
+    copy.extend_from_slice(values);
+    Ok(copy)
 }
 
 /// A label for each row of the file `of`.

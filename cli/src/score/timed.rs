@@ -8,6 +8,7 @@ use hardneg::{Error, Gradients, Workspace};
 use super::Job;
 use super::chunks::Scored;
 use super::gradients::{self, Values};
+use crate::memory::reserved;
 use crate::report::median;
 
 /// What was computed, and the median times in seconds.
@@ -38,8 +39,9 @@ pub(crate) fn repeat(job: &Job, times: NonZeroUsize, describe: &impl Fn(Error) -
         let total = start.elapsed();
         Ok::<_, String>((scored.map_err(describe)?, [forward.unwrap_or(total), total].map(|time| time.as_secs_f64())))
     };
+    let mut seconds = reserved(times.get(), "times")?;
     let (mut scored, first) = once()?;
-    let mut seconds = vec![first];
+    seconds.push(first);
     for _ in 1..times.get() {
         let again;
         (scored, again) = once()?;

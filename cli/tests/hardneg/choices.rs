@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use hardneg_cli::mine::distinct::Distinct;
+use hardneg_cli::rows::RowFile;
+
 use crate::common::{data, error, folder, path, printed, value};
 
 /// The lines of the table that a run writes, without its header.
@@ -55,6 +58,47 @@ fn distinct_leaves_out_copies() {
     let printed = printed(&["mine", &queries, &corpus, "--distinct"]);
     assert_eq!(value(&printed, "corpus"), "7");
     assert_eq!(value(&printed, "distinct"), (0..7).filter(|&row| first(row) == row).count().to_string());
+}
+
+/// Rows that share a hash are told apart by their bits, whatever the hash and however few are compared at a time.
+#[test]
+fn rows_are_told_apart_by_their_bits() {
+    let file = path(&folder("bits"), "rows.npy");
+    let rows: [[f32; 2]; 12] = [
+        [0.0, 1.0],
+        [-0.0, 1.0],
+        [1.0, 0.0],
+        [0.0, 1.0],
+        [2.0, 3.0],
+        [1.0, 0.0],
+        [1.0, -0.0],
+        [-0.0, 1.0],
+        [2.0, 3.0],
+        [0.0, 1.0],
+        [3.0, 2.0],
+        [-0.0, 1.0],
+    ];
+    let expected = [0, 1, 2, 0, 4, 2, 6, 1, 4, 0, 10, 1];
+    let bytes = |order: [usize; 24]| order.map(|at| rows[at / 2][at % 2].to_le_bytes()).concat();
+    let by_rows: [usize; 24] = std::array::from_fn(|at| at);
+    let by_columns: [usize; 24] = std::array::from_fn(|at| at % 12 * 2 + at / 12);
+    for (order, name) in [(by_rows, "False"), (by_columns, "True")] {
+        let header = format!("{{'descr': '<f4', 'fortran_order': {name}, 'shape': (12, 2)}}\n");
+        let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
+        fs::write(&file, [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), &bytes(order)].concat())
+            .expect("rows");
+        let rows = RowFile::open(Path::new(&file), false).expect("rows");
+        assert_eq!(Distinct::of(&rows).expect("memory").first(), expected, "{name}");
+        let hash = |kind: u64, row: &[f32]| match kind {
+            0 => 7,
+            1 => u64::from(row[0].to_bits()),
+            _ => u64::from(row[0] < row[1]),
+        };
+        for (kind, compared) in (0..3).flat_map(|kind| [1, 16, 1000].map(|compared| (kind, compared))) {
+            let distinct = Distinct::by_hash(&rows, |row| hash(kind, row), compared).expect("memory");
+            assert_eq!(distinct.first(), expected, "{name}, hash {kind}, {compared} bytes at a time");
+        }
+    }
 }
 
 #[test]

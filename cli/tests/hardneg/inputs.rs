@@ -83,6 +83,42 @@ fn headers_are_read_and_refused_as_by_numpy() {
     }
 }
 
+/// The table is that of NumPy 2, where it is installed.
+#[test]
+fn the_table_of_headers_says_what_numpy_does() {
+    let script = r#"
+import io, struct, sys
+try:
+    import numpy as np
+except ImportError:
+    sys.exit(3)
+if np.__version__ < "2":
+    sys.exit(3)
+rows = open(sys.argv[2], "rb").read()[128:]
+for line in open(sys.argv[1]).read().split("\n")[1:-1]:
+    answer, version, text = line.split(" ", 2)
+    text, version = text.replace("\\n", "\n").replace("\\t", "\t").encode("latin1"), int(version)
+    length = struct.pack("<H" if version < 2 else "<I", len(text))
+    try:
+        array = np.load(io.BytesIO(b"\x93NUMPY" + bytes([version, 0]) + length + text + rows))
+        same = array.dtype == "<f4" and array.shape == (6, 4) and array.tobytes() == rows
+        found = "read" if same else "other"
+    except Exception:
+        found = "refused"
+    if found != answer:
+        print(f"{found}, not {line}")
+"#;
+    let run = std::process::Command::new("python3")
+        .args(["-W", "ignore", "-c", script, &data("headers.txt"), &data("plain_anchors.npy")])
+        .output();
+    let Some(run) = run.ok().filter(|run| run.status.code() != Some(3)) else {
+        eprintln!("SKIPPED: no NumPy 2 for python3");
+        return;
+    };
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "");
+}
+
 #[test]
 fn hostile_headers_are_refused_at_once() {
     let positives = data("plain_positives.npy");

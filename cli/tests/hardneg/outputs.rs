@@ -273,6 +273,29 @@ mod unix {
     }
 
     #[test]
+    fn a_full_disk_leaves_the_old_file() {
+        let folder = folder("full");
+        let script = "mkdir small && mount -t tmpfs -o size=64k none small || exit 77; echo old >small/out.csv; \
+                      $H mine $S $S --k 100 --out small/out.csv >report 2>err; echo $?; ls -A small; cat small/out.csv";
+        let run = std::process::Command::new("unshare")
+            .args(["-m", "bash", "-c", script])
+            .current_dir(&folder)
+            .env("H", env!("CARGO_BIN_EXE_hardneg"))
+            .env("S", concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/anchors.npy"))
+            .output();
+        let Some(run) = run.ok().filter(|run| run.status.success()) else {
+            eprintln!("SKIPPED: no namespaces of mounts for this user");
+            return;
+        };
+        assert_eq!(String::from_utf8_lossy(&run.stdout), "2\nout.csv\nold\n");
+        let message = fs::read_to_string(folder.join("err")).expect("a message");
+        assert!(
+            message.starts_with("hardneg: small/out.csv: No space left") && message.lines().count() == 1,
+            "{message}"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_put_in_place_is_kept_and_named() {
         let folder = folder("kept");
         let script = "mkdir small && mount -t tmpfs -o size=8k none small && echo old >small/host.csv && \

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Each rank reads its part of the files; rank 0 writes and prints. What differs from `hardneg`: without `--threads` a
-//! rank computes on one thread; the corpus of `mine` is cut over the ranks, so that `--memory`, `--one-by-one` and
-//! `--distinct` are refused, and so are pipes, which the ranks cannot all read. Whatever is wrong is said in one line on the standard
-//! error, by the first rank that knows it, and the exit status is 2. A rank that dies ends the job, and leaves the
-//! files as they were.
+//! rank computes on one thread; the corpus of `mine` is cut over the ranks, so that `--memory` and `--one-by-one` are
+//! refused. Rank 0 reads pipes and the standard input, and gives the others copies, which take as much of each one's
+//! folder for temporary files; for `--distinct` it reads the whole corpus. Whatever is wrong is said in one line on the
+//! standard error, by the first rank that knows it, and the exit status is 2. A rank that dies ends the job, and leaves
+//! the files as they were.
 
-mod files;
 mod mine;
+mod pipes;
 mod score;
 mod threads;
 mod together;

@@ -1,32 +1,40 @@
 //! `hardneg-mpi score ANCHORS.npy POSITIVES.npy`.
 
+use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Instant;
 
 use hardneg::{Loss, Positives, RowStats, Screening, Side, TripletLoss};
+use hardneg_cli::input;
+use hardneg_cli::memory::{filled, reserved};
 use hardneg_cli::report::median;
-use hardneg_cli::rows::{self, Converted};
+use hardneg_cli::rows::{self, Converted, RowFile};
 use hardneg_cli::score::{Args, Excluded, Outputs, Report, Values, describe};
 use hardneg_mpi::{Error, Ranks, Shard, ShardGradients};
 
-use crate::files::open;
-use crate::threads;
 use crate::together::{self, Failed, part};
+use crate::{pipes, threads};
 
 /// Scores two files, of which each rank reads its part.
 pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
     let rank = ranks.rank();
+    // Before anybody waits for a pipe.
+    let opened = || input::check(args.inputs()).and_then(|()| Outputs::open(args));
+    let outputs = together::all(ranks, if rank == 0 { opened().map(Some) } else { Ok(None) })?;
+    let tables: Vec<&Path> = args.tables().collect();
+    pipes::share(ranks, args.inputs(), &tables)?;
     let ready = Part::read(ranks, args).and_then(|part| {
-        let outputs = if rank == 0 { Some(Outputs::open(args)?) } else { None };
-        Ok((part, outputs, threads::start(args.threads)?))
+        let room = part.room(args, rank == 0)?;
+        Ok((part, room, threads::start(args.threads)?))
     });
-    let (part, outputs, (threads, thread_count)) = together::all(ranks, ready)?;
+    let (part, room, (threads, thread_count)) = together::all(ranks, ready)?;
     let plan = args.plan(threads);
     let sizes = part.in_all;
     let describe = |error| match error {
         Error::Call(error) => describe(args, error, sizes),
         other => other.to_string(),
     };
-    let scored = part.repeat(ranks, &plan, args);
+    let scored = part.repeat(ranks, &plan, args.repeat, room);
     let scored = together::same(rank, scored, describe)?;
     let gradients = match scored.gradients {
         Some(own) => Some(together::same(rank, gather(ranks, &own, part.dim), |error| error.to_string())?),
@@ -75,6 +83,7 @@ struct Part {
 /// What was computed, the same on each rank but for the gradients, which are those of its own rows.
 struct Scored {
     loss: Loss,
+    /// On rank 0.
     stats: Vec<RowStats>,
     screening: Screening,
     gradients: Option<Values>,
@@ -84,8 +93,9 @@ struct Scored {
 
 impl Part {
     fn read(ranks: &Ranks, args: &Args) -> Result<Part, String> {
-        let (anchors, candidates) = (open(&args.anchors, args.bf16)?, open(&args.positives, args.bf16)?);
-        let outside = args.positive_rows.as_deref().map(|path| open(path, args.bf16)).transpose()?;
+        let open = |path: &Path| RowFile::open(path, args.bf16);
+        let (anchors, candidates) = (open(&args.anchors)?, open(&args.positives)?);
+        let outside = args.positive_rows.as_deref().map(open).transpose()?;
         let others = [Some((&candidates, &args.positives)), outside.as_ref().zip(args.positive_rows.as_ref())];
         if let Some((other, path)) = others.into_iter().flatten().find(|(other, _)| other.dim != anchors.dim) {
             let (dim, other, of_anchors) = (anchors.dim, other.dim, args.anchors.display());
@@ -105,7 +115,7 @@ impl Part {
             anchors: anchors.read_range(own[0].clone())?,
             candidates: candidates.read_range(own[1].clone())?,
             positives: outside.map(|outside| outside.read_range(own[2].clone())).transpose()?,
-            excluded: excluded.shard(own[0].clone(), own[1].clone()),
+            excluded: excluded.shard(own[0].clone(), own[1].clone()).map_err(|error| error.to_string())?,
             dim: anchors.dim,
             in_all,
             converted,
@@ -117,12 +127,26 @@ impl Part {
         Shard::new(&self.anchors, &self.candidates, self.dim, positives).excluding(self.excluded.exclusions())
     }
 
-    fn repeat(&self, ranks: &mut Ranks, plan: &TripletLoss, args: &Args) -> Result<Scored, Error> {
+    /// Room for what is computed: rank 0 keeps the numbers of all rows.
+    fn room(&self, args: &Args, is_first: bool) -> Result<(Vec<RowStats>, Option<Values>), String> {
         let outside = self.positives.as_ref().map_or(0, Vec::len);
-        let zeros = || [self.anchors.len(), self.candidates.len(), outside].map(|length| vec![0.0; length]);
-        let (shard, mut gradients) = (self.shard(), args.gradients.is_some().then(zeros));
+        let zeros = |length| filled(length, 0.0, "elements of gradients");
+        let gradients =
+            || Ok::<_, String>([zeros(self.anchors.len())?, zeros(self.candidates.len())?, zeros(outside)?]);
+        let stats = reserved(if is_first { self.in_all[0] } else { 0 }, "rows")?;
+        Ok((stats, args.gradients.is_some().then(gradients).transpose()?))
+    }
+
+    fn repeat(
+        &self,
+        ranks: &mut Ranks,
+        plan: &TripletLoss,
+        repeat: NonZeroUsize,
+        (mut stats, mut gradients): (Vec<RowStats>, Option<Values>),
+    ) -> Result<Scored, Error> {
+        let (shard, is_first) = (self.shard(), ranks.rank() == 0);
         let (mut seconds, mut result) = ([const { Vec::new() }; 2], None);
-        for _ in 0..args.repeat.get() {
+        for _ in 0..repeat.get() {
             let start = Instant::now();
             let mut forward = ranks.forward(plan, shard)?;
             seconds[0].push(start.elapsed().as_secs_f64());
@@ -132,9 +156,11 @@ impl Part {
                 forward.backward(if with_positives { gradients.positives(by_positives) } else { gradients })?;
             }
             seconds[1].push(start.elapsed().as_secs_f64());
-            result = Some((forward.loss(), forward.all_row_stats().to_vec(), forward.screening()));
+            result = Some((forward.loss(), forward.screening()));
+            stats.clear();
+            stats.extend_from_slice(if is_first { forward.all_row_stats() } else { &[] });
         }
-        let (loss, stats, screening) = result.unwrap_or_default();
+        let (loss, screening) = result.unwrap_or_default();
         Ok(Scored { loss, stats, screening, gradients, seconds: seconds.map(median) })
     }
 }

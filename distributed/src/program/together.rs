@@ -3,6 +3,12 @@
 use std::ops::Range;
 
 use hardneg_mpi::Ranks;
+use mpi::collective::Root;
+use mpi::datatype::Equivalence;
+use mpi::topology::{Communicator, SimpleCommunicator};
+
+/// The most elements that travel at a time: MPI counts with 32 bits.
+const MOST: usize = 1 << 30;
 
 /// Why a rank ends without a result.
 pub(crate) enum Failed {
@@ -31,6 +37,12 @@ pub(crate) fn same<T>(
     describe: impl FnOnce(hardneg_mpi::Error) -> String,
 ) -> Result<T, Failed> {
     result.map_err(|error| if rank == 0 { Failed::Here(describe(error)) } else { Failed::Elsewhere })
+}
+
+/// Copies what rank 0 has to all others, which have as many elements.
+pub(crate) fn from_first<T: Equivalence>(values: &mut [T]) {
+    let world = SimpleCommunicator::world();
+    values.chunks_mut(MOST).for_each(|part| world.process_at_rank(0).broadcast_into(part));
 }
 
 /// The rows of this rank, of so many in all.

@@ -1,0 +1,46 @@
+//! What pipes have said, where one process has read them for several.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::source::{copy, file_of, open_stream, temporary};
+
+/// Files that are read in place of pipes, by the paths of these.
+static STAND_INS: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
+
+/// From now on a file is read where a path names a pipe or the standard input.
+pub fn stand_in(path: &Path, file: File) {
+    STAND_INS.lock().unwrap_or_else(PoisonError::into_inner).push((file_of(path), file));
+}
+
+/// The file that is read in place of a pipe, from its first byte on.
+pub(super) fn of(path: &Path) -> io::Result<Option<File>> {
+    let stand_ins = STAND_INS.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = stand_ins.iter().find(|(known, _)| known == path).map(|(_, file)| file.try_clone());
+    let mut file = file.transpose()?;
+    file.as_mut().map(File::rewind).transpose()?;
+    Ok(file)
+}
+
+/// What comes from a pipe, in a file that is nowhere else: of a table all of it; of arrays, what is none is refused at its
+/// first bytes. The error is one line that begins with the path.
+pub fn drained(path: &Path, is_table: bool) -> Result<File, String> {
+    let text = |error: io::Error| error.to_string();
+    let drain = || {
+        let mut stream = open_stream(&file_of(path)).map_err(text)?;
+        let mut file = if is_table { temporary().map_err(text)? } else { copy(&mut *stream)? };
+        if is_table {
+            io::copy(&mut stream, &mut file).map_err(text)?;
+        }
+        file.rewind().map_err(text)?;
+        Ok(file)
+    };
+    drain().map_err(|what: String| format!("{}: {what}", path.display()))
+}
+
+/// A file that is nowhere else, for what another process reads from a pipe.
+pub fn emptied(path: &Path) -> Result<File, String> {
+    temporary().map_err(|error| format!("{}: {error}", path.display()))
+}
