@@ -65,17 +65,21 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             return Outcome::Listed;
         }
         let rows = self.lists.len();
-        let listed: usize = self.lists.iter().map(RowList::length).sum();
         let costs = self.exact_costs().filter(|_| self.given_up > 0);
         let given_up = costs.map(|costs| costs.runs(self.runs_given_up()));
-        let (mut doubtful, mut scored, mut screened_rows) = (0, 0, 0);
-        for list in self.lists.iter().filter(|list| !list.is_given_up()) {
-            doubtful += list.doubtful();
-            scored += list.scored();
-            screened_rows += 1;
+        let (mut listed, mut doubtful, mut scored, mut screened_rows) = (0, 0, 0, 0);
+        for list in &*self.lists {
+            listed += list.length();
+            if !list.is_given_up() {
+                doubtful += list.doubtful();
+                scored += list.scored();
+                screened_rows += 1;
+            }
         }
         let mean = |sum: usize| sum as f64 / f64::from(screened_rows.max(1));
         let (screened, count, constants) = (screened as f64, count as f64, &self.buffers.constants[..rows]);
+        let float_bound = candidates.params.float_bound;
+        let [int16_share, float32_share] = candidates.extremes.shares(format, constants, dim, float_bound);
         let model = CostModel {
             format,
             dim: dim as f64,
@@ -87,8 +91,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             scored: mean(scored),
             listed: listed as f64 / rows as f64,
             given_up: given_up.map(|cost| cost / rows as f64),
-            int16_share: candidates.extremes.int16_share(format, constants, dim),
-            float32_share: candidates.extremes.float32_share(format, constants, candidates.params.float_bound),
+            int16_share,
+            float32_share,
             exact_cost: exact_tile_cost(self.block.call.backend.traits().costs.exact, dim),
         };
         match model.cheapest(methods) {

@@ -108,26 +108,20 @@ impl Extremes {
         anchor.length + 2.0 * self.error(anchor)
     }
 
-    /// About how much shorter the intervals of 16-bit integers would be than those of `format`: the share of the doubtful
-    /// pairs that would be left to them.
-    pub(crate) fn int16_share(self, format: Format, anchors: &[AnchorConstants], dim: usize) -> f64 {
+    /// About how much shorter the intervals of 16-bit integers and of `f32`, whose error is `float_bound`, would be than
+    /// those of `format`: the shares of the doubtful pairs that would be left to them.
+    pub(crate) fn shares(self, format: Format, anchors: &[AnchorConstants], dim: usize, float_bound: f32) -> [f64; 2] {
         if format == Format::Float32 {
-            return 1.0;
+            return [1.0; 2];
         }
-        let (mut here, mut int16) = (0.0, 0.0);
+        let mut sum = AnchorConstants::default();
         for anchor in anchors {
-            here += self.error(anchor);
-            int16 += 2.0 * anchor.norm * self.norm * int16_residual(dim) + anchor.length;
+            sum.norm += anchor.norm;
+            sum.residual += anchor.residual;
+            sum.length += anchor.length;
         }
-        f64::from(int16 / here)
-    }
-
-    /// About how much shorter the intervals of `f32` would be, whose error is `float_bound`.
-    pub(crate) fn float32_share(self, format: Format, anchors: &[AnchorConstants], float_bound: f32) -> f64 {
-        if format == Format::Float32 {
-            return 1.0;
-        }
-        let here: f32 = anchors.iter().map(|anchor| self.error(anchor)).sum();
-        f64::from(anchors.len() as f32 * float_bound / here)
+        let here = self.error(&sum);
+        let int16 = 2.0 * sum.norm * self.norm * int16_residual(dim) + sum.length;
+        [int16, anchors.len() as f32 * float_bound].map(|left| f64::from(left / here))
     }
 }
