@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::arch::{Backend, in_default_environment};
 use crate::error::{Error, Side, check_length};
-use crate::exact::{SumStack, check_finite, check_norms, mean_negative, zero_norms};
-use crate::kernels::{MOST_ROWS, cosine, dot_sum, measure_rows, norm, pair_dots};
+use crate::exact::{SumStack, check_finite, check_norms, zero_norms};
+use crate::kernels::{MOST_ROWS, cosine, dot_sum, mean_negative, measure_rows, norm, pair_dots};
 use crate::memory::grow;
 use crate::rows::Rows;
 

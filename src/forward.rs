@@ -33,21 +33,13 @@ pub struct Forward<'w, 'b> {
     /// How a backward pass is to be computed.
     plan: GradientPlan,
     batch: Batch<'b>,
-    loss: Loss,
-    screening: Screening,
     workspace: &'w mut Workspace,
 }
 
 impl<'w, 'b> Forward<'w, 'b> {
-    /// The result of a pass over `batch`, whose statistics and norms are in the workspace.
-    pub(crate) fn new(
-        plan: GradientPlan,
-        batch: Batch<'b>,
-        loss: Loss,
-        screening: Screening,
-        workspace: &'w mut Workspace,
-    ) -> Forward<'w, 'b> {
-        Forward { plan, batch, loss, screening, workspace }
+    /// The result of a pass over `batch`, whose totals, statistics and norms are in the workspace.
+    pub(crate) fn new(plan: GradientPlan, batch: Batch<'b>, workspace: &'w mut Workspace) -> Forward<'w, 'b> {
+        Forward { plan, batch, workspace }
     }
 
     /// What the pass was over, and where its results are.
@@ -58,7 +50,7 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// The loss, and what it is made of.
     #[must_use]
     pub fn loss(&self) -> Loss {
-        self.loss
+        self.workspace.totals.loss
     }
 
     /// The statistics of each anchor, in order, without a copy.
@@ -76,7 +68,7 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// Counts of the work that the pass did.
     #[must_use]
     pub fn screening(&self) -> Screening {
-        self.screening
+        self.workspace.totals.screening
     }
 
     /// The backward pass: the gradients of the loss with respect to the anchors and the candidates as they are, not
@@ -97,7 +89,7 @@ impl<'w, 'b> Forward<'w, 'b> {
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn backward(&mut self, gradients: Gradients<'_>) -> Result<(), Error> {
         gradients.check(self.batch)?;
-        let Workspace { exclusions, mining, gradient } = &mut *self.workspace;
+        let Workspace { exclusions, mining, gradient, .. } = &mut *self.workspace;
         let (candidates, positives) = (self.batch.candidates(), self.batch.positives());
         let exclusions = exclusions.sorted(candidates, positives, self.batch.exclusions());
         let results = mining.results(self.batch, exclusions);
@@ -110,8 +102,8 @@ impl fmt::Debug for Forward<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forward")
             .field("batch", &self.batch)
-            .field("loss", &self.loss)
-            .field("screening", &self.screening)
+            .field("loss", &self.loss())
+            .field("screening", &self.screening())
             .finish_non_exhaustive()
     }
 }

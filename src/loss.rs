@@ -9,8 +9,8 @@ use crate::mine::{self, MeasurePlan, MineMemory, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
 use crate::row_stats::{Negatives, RowStats};
-use crate::screen::{Screen, Screening};
-use crate::workspace::Workspace;
+use crate::screen::Screen;
+use crate::workspace::{Totals, Workspace};
 
 /// The modified triplet loss over a batch of embeddings: what to compute, and how.
 ///
@@ -121,18 +121,19 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
-        let (plan, loss, screening) = in_default_environment(|| self.mine(&batch, workspace))?;
-        Ok(Forward::new(plan, batch, loss, screening, workspace))
+        in_default_environment(|| self.mine(&batch, workspace))?;
+        Ok(Forward::new(self.gradient_plan(), batch, workspace))
     }
 
-    fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(GradientPlan, Loss, Screening), Error> {
+    fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(), Error> {
         self.check_margin()?;
         let TripletLoss { negatives, backend, screen, threads, .. } = *self;
         let plan = MinePlan { negatives, backend, screen, threads };
         let shape = (batch.rows(), batch.candidates());
         let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
         let mined = mine::mine(plan, batch, &exclusions, &mut workspace.mining)?;
-        Ok((self.gradient_plan(batch), self.loss_of(batch, &mined, &workspace.mining), mined.screening))
+        workspace.totals = self.totals(batch, &mined, &workspace.mining);
+        Ok(())
     }
 
     /// The forward pass over a batch whose statistics are there already, one for each anchor: from
@@ -214,27 +215,29 @@ impl TripletLoss {
         let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
         exclusions.check_stats(rows)?;
         let plan = MeasurePlan { backend: self.backend, threads: self.threads, measured };
-        let (plan, loss, screening) = in_default_environment(|| {
+        in_default_environment(|| {
             let mined = mine::measure(plan, &batch, &exclusions, rows, &mut workspace.mining)?;
-            Ok((self.gradient_plan(&batch), self.loss_of(&batch, &mined, &workspace.mining), mined.screening))
+            workspace.totals = self.totals(&batch, &mined, &workspace.mining);
+            Ok(())
         })?;
-        Ok(Forward::new(plan, batch, loss, screening, workspace))
+        Ok(Forward::new(self.gradient_plan(), batch, workspace))
     }
 
-    /// The loss of a batch whose statistics a pass has left in the workspace.
-    fn loss_of(&self, batch: &Batch<'_>, mined: &Mined, memory: &MineMemory) -> Loss {
-        Loss {
+    /// The totals of a batch whose statistics a pass has left in the memory.
+    fn totals(&self, batch: &Batch<'_>, mined: &Mined, memory: &MineMemory) -> Totals {
+        let loss = Loss {
             zero_anchors: Some(mined.zero_anchors),
             zero_candidates: Some(mined.zero_candidates),
             zero_positives: Some(mined.zero_positives),
             ..self.sum_rows(memory.stats(batch.rows()))
-        }
+        };
+        Totals { loss, screening: mined.screening }
     }
 
-    /// How a backward pass over a batch is to be computed.
-    fn gradient_plan(&self, batch: &Batch<'_>) -> GradientPlan {
-        let TripletLoss { margin, backend, threads, .. } = *self;
-        GradientPlan { margin, row_weight: self.reduction.row_weight(batch.rows()), backend, threads }
+    /// How a backward pass is to be computed.
+    fn gradient_plan(&self) -> GradientPlan {
+        let TripletLoss { margin, reduction, backend, threads, .. } = *self;
+        GradientPlan { margin, reduction, backend, threads }
     }
 
     /// The forward pass and the backward pass in one call: [`TripletLoss::forward`] and [`Forward::backward`]. The

@@ -9,7 +9,7 @@ use crate::kernels::{RowSimilarities, find_largest_up_to, sum_values};
 use crate::loss::TripletLoss;
 use crate::positives::{Place, Positives};
 use crate::reduction::Loss;
-use crate::row_stats::{ClosestSearch, Negatives, RowRule, RowStats, Search};
+use crate::row_stats::{ClosestSearch, NegativeRules, Negatives, RowStats, Search};
 use crate::workspace::Workspace;
 
 /// A row-major matrix of similarities, m anchors by n candidates, of any finite values and with any scale.
@@ -191,7 +191,8 @@ impl TripletLoss {
         let rules = workspace.exclusions.sort((matrix.rows(), columns), positives, exclusions)?.rules;
         let stats = workspace.mining.grow_stats(matrix.rows())?;
         for (row, (stats, similarities)) in stats.iter_mut().zip(matrix.data.chunks_exact(columns)).enumerate() {
-            *stats = reduce_row(self.backend, self.negatives, &rules.row(row), matrix.positive(row), similarities);
+            let positive = matrix.positive(row);
+            *stats = reduce_row(self.backend, self.negatives, (&rules, row), positive, similarities);
         }
         Ok(ForwardFromSimilarities { loss: self.sum_rows(stats), stats })
     }
@@ -201,14 +202,15 @@ impl TripletLoss {
 fn reduce_row(
     backend: Backend,
     negatives: Negatives,
-    rule: &RowRule<'_>,
+    (rules, row): (&NegativeRules<'_>, usize),
     positive: f32,
     similarities: &[f32],
 ) -> RowStats {
     let admissible = negatives.admissible(positive);
     let largest = find_largest_up_to(backend, admissible.high, similarities);
     let mut search = ClosestSearch::new(admissible);
-    search.offer_run(0, RowSimilarities { values: similarities, largest }, rule);
+    search.offer_run(0, RowSimilarities { values: similarities, largest }, rules, row);
+    let rule = rules.row(row);
     // Those that are no negatives are left out rather than subtracted: they may be so large that the others vanish
     // beside them.
     let (mut sum, mut count, mut next) = (0.0, 0, 0);

@@ -10,6 +10,8 @@ use crate::memory::grow;
 use crate::mine::{self, MineMemory};
 use crate::miner::Miner;
 use crate::mining_batch::MiningBatch;
+use crate::reduction::Loss;
+use crate::screen::Screening;
 
 /// The scratch memory of a call, reusable for calls of any shape.
 ///
@@ -65,6 +67,15 @@ pub struct Workspace {
     pub(crate) exclusions: ExclusionMemory,
     pub(crate) mining: MineMemory,
     pub(crate) gradient: GradientMemory,
+    pub(crate) totals: Totals,
+}
+
+/// What the last call over a batch has found beside its rows. It stays here: a small batch takes little longer than some
+/// moves of these numbers would.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) loss: Loss,
+    pub(crate) screening: Screening,
 }
 
 impl Workspace {

@@ -127,8 +127,7 @@ impl<'a> PairsOf<'a> {
         similarities: &mut Similarities,
     ) {
         while let Some((row, of_row)) = similarities.next_row(candidates) {
-            let rule = self.rules.row(self.first + from + row);
-            rows[row].search().offer_run(first, of_row, &rule);
+            rows[row].search().offer_run(first, of_row, self.rules, self.first + from + row);
         }
     }
 }

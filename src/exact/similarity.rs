@@ -1,4 +1,4 @@
-//! What similarities are made of besides dot products: checks of norms, means, and a row that is compared with others.
+//! What similarities are made of besides dot products: checks of norms, and a row that is compared with others.
 
 use crate::arch::Backend;
 use crate::error::{Error, Side};
@@ -15,15 +15,6 @@ pub(crate) fn check_norms(side: Side, norms: &[f64]) -> Result<(), Error> {
 /// How many norms are 0.
 pub(crate) fn zero_norms(norms: &[f64]) -> usize {
     norms.iter().filter(|&&norm| norm == 0.0).count()
-}
-
-/// The mean similarity of a row of this norm with its negatives, before it is rounded to `f32`: all of `candidates`,
-/// but for the positive if it is one of them, with similarity `positive`. `total` is the dot product with the sum of
-/// all candidates.
-#[inline]
-pub(crate) fn mean_negative(total: f64, norm: f64, positive: Option<f64>, candidates: usize) -> f64 {
-    let negatives = candidates - usize::from(positive.is_some());
-    if norm == 0.0 { 0.0 } else { (total / norm - positive.unwrap_or(0.0)) / negatives as f64 }
 }
 
 /// An anchor with what its exact similarities need.

@@ -60,6 +60,7 @@ use crate::error::{Error, Side, check_length};
 use crate::excluded::Summands;
 use crate::mine::MineResults;
 use crate::parallel::{Join, Threads};
+use crate::reduction::Reduction;
 use crate::rows::Rows;
 
 use memory::GradientBuffers;
@@ -258,8 +259,7 @@ impl fmt::Debug for Gradients<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GradientPlan {
     pub(crate) margin: f32,
-    /// The weight that the reduction gives to every row.
-    pub(crate) row_weight: f64,
+    pub(crate) reduction: Reduction,
     pub(crate) backend: Backend,
     pub(crate) threads: Threads,
 }
@@ -277,7 +277,8 @@ pub(crate) fn backward(
     let elements = gradients.anchors.len().saturating_add(batch.candidate_rows().data().len());
     let join = plan.threads.join(elements as f64 * NANOSECONDS);
     let mut buffers = memory.grow(batch, join.threads())?;
-    let weights = Weights { margin: plan.margin, all: plan.row_weight, each: gradients.weights };
+    let weights =
+        Weights { margin: plan.margin, all: plan.reduction.row_weight(batch.rows()), each: gradients.weights };
     let row = buffers.row;
     let with_candidates = gradients.candidates.is_some() && !ranges.candidates.is_empty();
     let (anchors, candidates) = (ranges.anchors.start, ranges.candidates.start);

@@ -1,6 +1,7 @@
 //! Dot products and norms of rows, by the definition of similarity.
 
-use super::lanes::{self, LANES, PaddedRows, passing_dots};
+use super::exact_tile::cosine;
+use super::lanes::{self, LANES, PaddedRows, TOGETHER, fold_together, passing_dots};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::rows::Rows;
 
@@ -48,27 +49,87 @@ impl WithSimd for PairDots<'_> {
     }
 }
 
-/// Computes the dot products of each of some rows with itself, with its partner, and with `sum`, a vector of `f64`.
-pub(crate) fn anchor_dots(backend: Backend, rows: Rows<'_>, partners: &[&[f32]], sum: &[f64], dots: &mut [[f64; 3]]) {
-    backend.run(AnchorDots { rows, partners, sum, dots });
+/// The most rows that [`measure_group`] takes.
+pub(crate) const MOST_MEASURED: usize = TOGETHER;
+
+/// Up to [`MOST_MEASURED`] rows, each with a partner, and the sum of all rows of the other side.
+#[derive(Clone, Copy)]
+pub(crate) struct RowGroup<'a> {
+    pub(crate) rows: Rows<'a>,
+    pub(crate) partners: [&'a [f32]; MOST_MEASURED],
+    pub(crate) partner_norms: [f64; MOST_MEASURED],
+    /// The sum of `count` rows, each scaled to norm 1.
+    pub(crate) sum: &'a [f64],
+    pub(crate) count: usize,
+    /// Whether the partners are among these rows.
+    pub(crate) among: bool,
 }
 
-struct AnchorDots<'a, 'b> {
-    rows: Rows<'a>,
-    partners: &'a [&'a [f32]],
-    sum: &'a [f64],
-    dots: &'b mut [[f64; 3]],
+/// What is known of each row of a [`RowGroup`], and anything beyond the last one.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupMeasures {
+    pub(crate) norms: [f64; MOST_MEASURED],
+    /// The similarities with the partners, before they are rounded to `f32`.
+    pub(crate) cosines: [f64; MOST_MEASURED],
+    /// The mean similarities with the rows of the sum but for the partner, as [`mean_negative`] has them.
+    pub(crate) means: [f64; MOST_MEASURED],
 }
 
-impl WithSimd for AnchorDots<'_, '_> {
-    type Output = ();
+/// Measures the rows of a group together: from the squares of a row to its mean similarity one operation waits for the
+/// other, a root and two divisions among them, and those of eight rows take no longer than those of one.
+pub(crate) fn measure_group(backend: Backend, group: &RowGroup<'_>) -> GroupMeasures {
+    backend.run(MeasureGroup { group })
+}
+
+struct MeasureGroup<'a, 'b> {
+    group: &'b RowGroup<'a>,
+}
+
+impl WithSimd for MeasureGroup<'_, '_> {
+    type Output = GroupMeasures;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { rows, partners, sum, dots } = self;
-        for ((row, partner), dots) in rows.data().chunks_exact(rows.dim()).zip(partners).zip(dots) {
-            *dots = lanes::anchor_dots(simd, row, partner, sum);
+    fn run<S: Simd>(self, simd: S) -> GroupMeasures {
+        let RowGroup { rows, partners, partner_norms, sum, count, among } = self.group;
+        let (dim, measured) = (rows.dim(), rows.count());
+        let mut products = [[simd.splat64(0.0); TOGETHER]; 3];
+        for row in 0..measured.min(TOGETHER) {
+            let of_row = lanes::anchor_dots(simd, &rows.data()[row * dim..][..dim], partners[row], sum);
+            for (products, product) in products.iter_mut().zip(of_row) {
+                products[row] = product;
+            }
         }
+        let [squared_norms, dots, totals] = &products;
+        let norms = roots(fold_together(simd, squared_norms, measured));
+        let (dots, totals) = (fold_together(simd, dots, measured), fold_together(simd, totals, measured));
+        let (mut cosines, mut means) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+        for row in 0..TOGETHER {
+            cosines[row] = cosine(dots[row], norms[row], partner_norms[row]);
+        }
+        for row in 0..TOGETHER {
+            means[row] = mean_negative(totals[row], norms[row], among.then_some(cosines[row]), *count);
+        }
+        GroupMeasures { norms, cosines, means }
     }
+}
+
+/// The mean similarity of a row of this norm with its negatives, before it is rounded to `f32`: all of `candidates`,
+/// but for the positive if it is one of them, with similarity `positive`. `total` is the dot product with the sum of
+/// all candidates.
+#[inline(always)]
+pub(crate) fn mean_negative(total: f64, norm: f64, positive: Option<f64>, candidates: usize) -> f64 {
+    let negatives = candidates - usize::from(positive.is_some());
+    // Divided before the norm is looked at: that is a choice between two numbers, not a branch.
+    let mean = (total / norm - positive.unwrap_or(0.0)) / negatives as f64;
+    if norm == 0.0 { 0.0 } else { mean }
+}
+
+/// The root of each number.
+#[inline(always)]
+pub(super) fn roots(mut numbers: [f64; TOGETHER]) -> [f64; TOGETHER] {
+    for number in &mut numbers {
+        *number = number.sqrt();
+    }
+    numbers
 }
 
 /// The dot product of a row with a vector of `f64`.
@@ -141,15 +202,20 @@ impl WithSimd for Norms<'_, '_> {
     }
 }
 
-/// The norms of rows of `dim` elements that are in a cache, two at a time, which hide each other's latency.
+/// The norms of rows of `dim` elements that are in a cache: the squares of two rows at a time, which hide each other's
+/// latency, and the roots of as many as are folded together.
 #[inline(always)]
 pub(super) fn norms_from_cache<S: Simd>(simd: S, rows: &[f32], dim: usize, norms: &mut [f64]) {
-    for (rows, norms) in rows.chunks(2 * dim).zip(norms.chunks_mut(2)) {
-        let (first, second) = rows.split_at(dim);
-        let pair = [first, if norms.len() == 2 { second } else { first }];
-        for (norm, squared_norm) in norms.iter_mut().zip(lanes::dots(simd, pair, pair)) {
-            *norm = squared_norm.sqrt();
+    for (group, norms) in norms.chunks_mut(TOGETHER).enumerate() {
+        let (rows, count) = (&rows[group * TOGETHER * dim..][..norms.len() * dim], norms.len());
+        let mut sums = [simd.splat64(0.0); TOGETHER];
+        for row in (0..count).step_by(2) {
+            // The last of an odd number stands for two.
+            let second = (row + 1).min(count - 1);
+            let pair = [&rows[row * dim..][..dim], &rows[second * dim..][..dim]];
+            [sums[row], sums[row + 1]] = lanes::dots_in_registers(simd, pair, pair);
         }
+        norms.copy_from_slice(&roots(fold_together(simd, &sums, count))[..count]);
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const LANES: usize = 16;
 pub(super) const READ_AHEAD: usize = 6 << 10;
 
 /// The elements of a row that are added at once, one to each lane.
-type Block<T> = [T; LANES];
+pub(super) type Block<T> = [T; LANES];
 
 /// The most registers that the lanes of a sum fill: where one holds two numbers.
 pub(super) const MOST_REGISTERS: usize = LANES / 2;
@@ -25,12 +25,12 @@ pub(super) const MOST_REGISTERS: usize = LANES / 2;
 /// A sum in its virtual lanes: `LANES` numbers in registers of `f64`. An instruction set with more than two numbers in
 /// a register uses the first few registers.
 #[derive(Clone, Copy)]
-struct Lanes<S: Simd>([S::F64; MOST_REGISTERS]);
+pub(super) struct Lanes<S: Simd>(pub(super) [S::F64; MOST_REGISTERS]);
 
 impl<S: Simd> Lanes<S> {
     /// Zeros.
     #[inline(always)]
-    fn zero(simd: S) -> Lanes<S> {
+    pub(super) fn zero(simd: S) -> Lanes<S> {
         Lanes([simd.splat64(0.0); MOST_REGISTERS])
     }
 
@@ -97,9 +97,9 @@ impl<S: Simd> Lanes<S> {
         }
     }
 
-    /// Folds the lanes by halves: lane `l` takes lane `l + LANES / 2`, and so on down to one.
+    /// Folds the lanes by halves, lane `l` taking lane `l + LANES / 2` and so on, until they are in one register.
     #[inline(always)]
-    fn fold(mut self, simd: S) -> f64 {
+    pub(super) fn in_one_register(mut self, simd: S) -> S::F64 {
         let mut registers = LANES / S::F64_LANES;
         while registers > 1 {
             registers /= 2;
@@ -107,8 +107,29 @@ impl<S: Simd> Lanes<S> {
                 self.0[r] = simd.add64(self.0[r], self.0[r + registers]);
             }
         }
-        simd.fold(self.0[0])
+        self.0[0]
     }
+
+    /// Folds the lanes by halves down to one.
+    #[inline(always)]
+    fn fold(self, simd: S) -> f64 {
+        simd.fold(self.in_one_register(simd))
+    }
+}
+
+/// How many sums are folded together: whole registers of every instruction set.
+pub(super) const TOGETHER: usize = 8;
+
+/// Folds the first `count` of some sums, each of which is in one register. What comes after them in the result is
+/// anything.
+#[inline(always)]
+pub(super) fn fold_together<S: Simd>(simd: S, sums: &[S::F64; TOGETHER], count: usize) -> [f64; TOGETHER] {
+    const { assert!(TOGETHER.is_multiple_of(S::F64_LANES)) }
+    let mut folded = [0.0; TOGETHER];
+    for first in (0..count).step_by(S::F64_LANES) {
+        simd.store64(simd.fold_each(&sums[first..]), &mut folded[first..]);
+    }
+    folded
 }
 
 /// The last, incomplete block of a row, filled up with zeros, which add nothing to their lanes.
@@ -119,10 +140,29 @@ pub(super) fn padded<T: Copy + Default>(tail: &[T]) -> Block<T> {
     block
 }
 
-/// The exact dot products of some pairs of rows, all of one length. Each has lanes of its own, so that they hide each
-/// other's latency; a row that belongs to several pairs is loaded once.
+/// The exact dot products of some pairs of rows, all of one length.
 #[inline(always)]
 pub(super) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: [&[f32]; PAIRS]) -> [f64; PAIRS] {
+    let registers = dots_in_registers(simd, x, y);
+    let mut sums = [0.0; PAIRS];
+    let together = PAIRS - PAIRS % S::F64_LANES;
+    for first in (0..together).step_by(S::F64_LANES) {
+        simd.store64(simd.fold_each(&registers[first..]), &mut sums[first..]);
+    }
+    for pair in together..PAIRS {
+        sums[pair] = simd.fold(registers[pair]);
+    }
+    sums
+}
+
+/// [`dots`] before the lanes of one register are folded. Each pair has lanes of its own, so that they hide each other's
+/// latency; a row that belongs to several pairs is loaded once.
+#[inline(always)]
+pub(super) fn dots_in_registers<S: Simd, const PAIRS: usize>(
+    simd: S,
+    x: [&[f32]; PAIRS],
+    y: [&[f32]; PAIRS],
+) -> [S::F64; PAIRS] {
     let mut lanes = [Lanes::zero(simd); PAIRS];
     let whole = x[0].len() / LANES;
     let x_blocks = x.map(|row| &row.as_chunks::<LANES>().0[..whole]);
@@ -138,11 +178,11 @@ pub(super) fn dots<S: Simd, const PAIRS: usize>(simd: S, x: [&[f32]; PAIRS], y: 
             lanes[pair].add_products(simd, &x, &y);
         }
     }
-    let mut sums = [0.0; PAIRS];
+    let mut registers = [simd.splat64(0.0); PAIRS];
     for pair in 0..PAIRS {
-        sums[pair] = lanes[pair].fold(simd);
+        registers[pair] = lanes[pair].in_one_register(simd);
     }
-    sums
+    registers
 }
 
 /// The first `length` elements of `from`, fewer than `LANES`, filled up with zeros. Where more of them follow, which is
@@ -220,9 +260,9 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
 }
 
 /// What an anchor needs of itself, its positive and the sum of all candidates, in one pass: the dot products with
-/// itself, with `row` and with `sum`.
+/// itself, with `row` and with `sum`, before the lanes of one register are folded.
 #[inline(always)]
-pub(super) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [f64; 3] {
+pub(super) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [S::F64; 3] {
     let (mut squared_norm, mut dot, mut sum_dot) = (Lanes::zero(simd), Lanes::zero(simd), Lanes::zero(simd));
     let ((x, x_tail), (row, row_tail), (sum, sum_tail)) = (x.as_chunks(), row.as_chunks(), sum.as_chunks());
     for ((x, row), sum) in x.iter().zip(row).zip(sum) {
@@ -236,21 +276,41 @@ pub(super) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64])
         dot.add_products(simd, &x, &padded(row_tail));
         sum_dot.add_rounded_products(simd, &x, &padded(sum_tail));
     }
-    [squared_norm.fold(simd), dot.fold(simd), sum_dot.fold(simd)]
+    [squared_norm.in_one_register(simd), dot.in_one_register(simd), sum_dot.in_one_register(simd)]
 }
 
 /// The dot product of a row with a vector of `f64`.
 #[inline(always)]
 pub(super) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
-    let mut lanes = Lanes::zero(simd);
-    let ((x, x_tail), (sum, sum_tail)) = (x.as_chunks(), sum.as_chunks());
-    for (x, sum) in x.iter().zip(sum) {
-        lanes.add_rounded_products(simd, x, sum);
+    let [product] = sum_dots_in_registers(simd, [x], sum);
+    simd.fold(product)
+}
+
+/// The dot products of some rows with a vector of `f64`, before the lanes of one register are folded.
+#[inline(always)]
+pub(super) fn sum_dots_in_registers<S: Simd, const ROWS: usize>(
+    simd: S,
+    rows: [&[f32]; ROWS],
+    sum: &[f64],
+) -> [S::F64; ROWS] {
+    let mut lanes = [Lanes::zero(simd); ROWS];
+    let (blocks, tail) = sum.as_chunks::<LANES>();
+    let row_blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..blocks.len()]);
+    for (k, block) in blocks.iter().enumerate() {
+        for row in 0..ROWS {
+            lanes[row].add_rounded_products(simd, &row_blocks[row][k], block);
+        }
     }
-    if !x_tail.is_empty() {
-        lanes.add_rounded_products(simd, &padded(x_tail), &padded(sum_tail));
+    if !tail.is_empty() {
+        for row in 0..ROWS {
+            lanes[row].add_rounded_products(simd, &padded(rows[row].as_chunks::<LANES>().1), &padded(tail));
+        }
     }
-    lanes.fold(simd)
+    let mut registers = [simd.splat64(0.0); ROWS];
+    for row in 0..ROWS {
+        registers[row] = lanes[row].in_one_register(simd);
+    }
+    registers
 }
 
 /// Adds `row * scale`, the product rounded before it is added.

@@ -7,8 +7,9 @@
 //!
 //! | file | kernels |
 //! |---|---|
-//! | [`mod@dots`] | [`dots()`], [`norm`], [`pair_dots`], [`anchor_dots`], [`dot_sum`], [`dot_scaled`], [`sum_values`], [`norms`] |
+//! | [`mod@dots`] | [`dots()`], [`norm`], [`pair_dots`], [`measure_group`], [`dot_sum`], [`dot_scaled`], [`sum_values`], [`norms`] |
 //! | [`exact_tile`] | [`compute_similarities`], [`measure_similarities`], [`find_largest_up_to`] |
+//! | [`few_rows`] | [`measure_few`] |
 //! | [`screen_tile`] | [`find_hits`], in every [`format`](mod@format) |
 //! | [`pack`], [`round`] | [`pack_floats`], [`pack_integers`] |
 //! | [`sums`] | [`add_unit_rows`], [`measure_cached_rows`], [`measure_rows`], [`add_terms`], [`write_gradient`], [`scale_row`], [`add_scaled_to_f32`] |
@@ -17,6 +18,7 @@
 
 mod dots;
 mod exact_tile;
+mod few_rows;
 mod format;
 mod lanes;
 mod pack;
@@ -27,11 +29,15 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dots::{anchor_dots, dot_scaled, dot_sum, dots, norm, norms, pair_dots, sum_values};
+pub(crate) use dots::{
+    GroupMeasures, MOST_MEASURED, RowGroup, dot_scaled, dot_sum, dots, mean_negative, measure_group, norm, norms,
+    pair_dots, sum_values,
+};
 pub(crate) use exact_tile::{
     MOST_ANCHORS, MOST_CANDIDATES, NormedRows, RowSimilarities, Similarities, Sought, compute_similarities, cosine,
     find_largest_up_to, measure_similarities,
 };
+pub(crate) use few_rows::{FewMeasures, FewRows, MOST_FEW, measure_few};
 pub(crate) use format::Format;
 pub(crate) use lanes::LANES;
 pub(crate) use pack::{MAX_LANES, PanelTarget, RawRows, pack_floats};

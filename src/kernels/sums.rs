@@ -2,7 +2,7 @@
 //! other, so that the result is the same whatever a register holds.
 
 use super::dots::{norms_from_cache, norms_from_memory};
-use super::lanes;
+use super::lanes::{self, TOGETHER};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::rows::Rows;
 
@@ -18,7 +18,9 @@ pub(crate) type Term<'a> = (&'a [f32], f64);
 /// `1 / norm`, and 0 for a zero row.
 #[inline(always)]
 pub(crate) fn inverse(norm: f64) -> f64 {
-    if norm == 0.0 { 0.0 } else { 1.0 / norm }
+    // Divided before the norm is looked at: that is a choice between two numbers, not a branch.
+    let inverse = 1.0 / norm;
+    if norm == 0.0 { 0.0 } else { inverse }
 }
 
 /// Adds up to [`MOST_ROWS`] rows, each scaled to norm 1, to `sum`.
@@ -87,26 +89,24 @@ impl WithSimd for MeasureRows<'_, '_> {
 
 /// Adds up to [`MOST_ROWS`] rows, each scaled to norm 1.
 #[inline(always)]
-fn add_units<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
+pub(super) fn add_units<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
     /// Registers of sums that are held while the rows are added: enough to hide the latency of an addition.
     const HELD: usize = 4;
     debug_assert!(norms.len() <= MOST_ROWS);
     let dim = sums.len();
     let step = HELD * S::F64_LANES;
     let whole = dim - dim % step;
-    let mut scales = [0.0; MOST_ROWS];
-    for (scale, &norm) in scales.iter_mut().zip(norms) {
-        *scale = inverse(norm);
-    }
+    let scales = inverses(norms);
+    let scales = &scales[..norms.len()];
     for from in (0..whole).step_by(step) {
         let held = &mut sums[from..from + step];
         let mut sum = [simd.splat64(0.0); HELD];
         for (sum, held) in sum.iter_mut().zip(held.chunks_exact(S::F64_LANES)) {
             *sum = simd.load64(held);
         }
-        for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
-            let scale = simd.splat64(scale);
-            for (sum, values) in sum.iter_mut().zip(row[from..from + step].chunks_exact(S::F64_LANES)) {
+        for (row, &scale) in scales.iter().enumerate() {
+            let (values, scale) = (&rows[row * dim + from..][..step], simd.splat64(scale));
+            for (sum, values) in sum.iter_mut().zip(values.chunks_exact(S::F64_LANES)) {
                 *sum = simd.add64(*sum, simd.mul64(simd.widen(values), scale));
             }
         }
@@ -114,9 +114,25 @@ fn add_units<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
             simd.store64(sum, held);
         }
     }
-    for (row, &scale) in rows.chunks_exact(dim).zip(&scales) {
-        lanes::add_scaled(&row[whole..], scale, &mut sums[whole..]);
+    if whole < dim {
+        for (row, &scale) in scales.iter().enumerate() {
+            lanes::add_scaled(&rows[row * dim + whole..][..dim - whole], scale, &mut sums[whole..]);
+        }
     }
+}
+
+/// [`inverse`] of up to [`MOST_ROWS`] norms, in whole registers.
+#[inline(always)]
+fn inverses(norms: &[f64]) -> [f64; MOST_ROWS] {
+    const { assert!(MOST_ROWS.is_multiple_of(TOGETHER)) }
+    let mut inverses = [0.0; MOST_ROWS];
+    inverses[..norms.len()].copy_from_slice(norms);
+    for some in &mut inverses.as_chunks_mut::<TOGETHER>().0[..norms.len().div_ceil(TOGETHER)] {
+        for number in some {
+            *number = inverse(*number);
+        }
+    }
+    inverses
 }
 
 /// What a vector begins with before terms are added: `(common - less) * share`.

@@ -8,14 +8,15 @@ use super::measure::{MeasuredAnchors, measure_anchors, measure_outside};
 use super::plan::Mined;
 use super::task::StatsTask;
 use crate::arch::Backend;
+use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, mean_negative};
+use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows};
 use crate::kernels::{
-    MOST_CANDIDATES, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine, dot_sum, measure_cached_rows,
-    pair_dots,
+    FewMeasures, FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine,
+    dot_sum, mean_negative, measure_cached_rows, measure_few, pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::row_stats::{Admissible, ClosestSearch, RowStats};
+use crate::row_stats::{Admissible, ClosestNegative, ClosestSearch, RowStats};
 use crate::rows::Rows;
 
 /// The memory of a call.
@@ -37,15 +38,17 @@ const MOST_SHARED: usize = 32;
 
 /// Writes the statistics of every anchor. The task knows no norms of positives: they are computed here.
 pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
-    const { assert!(MOST_CANDIDATES <= MOST_ROWS, "a group of candidates is added up at once") }
-    let batch = task.batch;
-    if batch.candidates() <= MOST_CANDIDATES {
-        mine_small(call.backend, task, &mut buffers);
-    } else {
-        open_rows(call.backend, task, &mut buffers);
-        search(call, task, &mut buffers);
-        close_rows(call.backend, task, &mut buffers);
+    if task.batch.candidates() <= MOST_CANDIDATES {
+        return mine_small(call.backend, task, buffers);
     }
+    open_rows(call.backend, task, &mut buffers);
+    search(call, task, &mut buffers);
+    close_rows(call.backend, task, &mut buffers);
+    finish(task.batch, &buffers)
+}
+
+/// Fails with the first row that is not finite, if there is one, and counts those that are zero.
+fn finish(batch: &Batch<'_>, buffers: &DirectBuffers<'_>) -> Result<Mined, Error> {
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, .. } = buffers;
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
@@ -53,12 +56,22 @@ pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuf
     Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
 }
 
-/// Mines a batch whose candidates are one group: they are measured first, so that one look at an anchor gives its norm,
-/// its positive and its mean.
-fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
-    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
-        buffers;
+/// [`mine`] of a batch with at most [`MOST_CANDIDATES`] candidates: they are measured first, so that one look at an anchor
+/// gives its norm, its positive and its mean.
+pub(super) fn mine_small(
+    backend: Backend,
+    task: &StatsTask<'_>,
+    mut buffers: DirectBuffers<'_>,
+) -> Result<Mined, Error> {
+    const { assert!(MOST_CANDIDATES <= MOST_ROWS, "the candidates are added up at once") }
     let StatsTask { batch, exclusions, negatives, .. } = *task;
+    let is_square = batch.rows() == batch.candidates() && batch.outside_rows().is_none();
+    if is_square && batch.rows() <= MOST_FEW && exclusions.is_nothing() {
+        mine_few(backend, task, &mut buffers);
+        return finish(batch, &buffers);
+    }
+    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
+        &mut buffers;
     let rows = batch.candidate_rows();
     sums.fill(0.0);
     measure_cached_rows(backend, rows.data(), candidate_norms, sums);
@@ -75,6 +88,26 @@ fn mine_small(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffer
     pairs.search(0, 0, searches, similarities);
     for (stats, search) in stats.iter_mut().zip(searches.iter()) {
         stats.set_closest_negative(search.found());
+    }
+    finish(batch, &buffers)
+}
+
+/// Mines a batch of at most [`MOST_FEW`] anchors and as many candidates of which nothing but the positives is excluded.
+fn mine_few(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+    let StatsTask { batch, negatives, .. } = *task;
+    let mut positives = [0; MOST_FEW];
+    for (row, positive) in positives[..batch.rows()].iter_mut().enumerate() {
+        *positive = batch.positive_index(row).unwrap_or_default();
+    }
+    let rows = FewRows { anchors: batch.anchor_rows(), candidates: batch.candidate_rows(), positives };
+    let FewMeasures { anchor_norms, candidate_norms, similarities, means } = measure_few(backend, &rows, buffers.sums);
+    for (row, stats) in buffers.stats.iter_mut().enumerate() {
+        buffers.anchor_norms[row] = anchor_norms[row];
+        buffers.candidate_norms[row] = candidate_norms[row];
+        let (similarities, positive) = (&similarities[row][..batch.candidates()], positives[row]);
+        let limit = negatives.admissible(similarities[positive]).high;
+        let closest = ClosestNegative::among(similarities, limit, positive);
+        *stats = RowStats::computed(similarities[positive], Some(means[row] as f32), closest);
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::BankOptions;
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_rows};
 use crate::excluded::ExclusionMemory;
-use crate::kernels::Format;
+use crate::kernels::{Format, MOST_FEW};
 use crate::reference;
 use crate::rows::Shape;
 use crate::screen::{Methods, crossovers};
@@ -90,6 +90,19 @@ fn batch(turn: usize, shape: Shape) -> (OwnedBatch, String) {
         _ => Pairing::random(&mut random, anchors, candidates),
     };
     (batch.with(pairing), format!("{data:?} {anchors} x {candidates} x {dim}"))
+}
+
+/// As many rows on both sides as one kernel takes whole, and more, of every kind.
+#[test]
+fn every_path_of_a_few_rows() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        for turn in 0..3 * ALL_DATA.len() {
+            let (rows, dim) = (2 + turn % MOST_FEW, [7, 16, 33, 100][turn % 4]);
+            let (owned, what) = batch(turn, Shape { anchors: rows, candidates: rows, dim });
+            check(&owned, backend, &mut memory, &what);
+        }
+    }
 }
 
 #[test]

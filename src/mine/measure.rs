@@ -2,9 +2,9 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::exact::{SUM_BLOCK, mean_negative};
+use crate::exact::SUM_BLOCK;
 use crate::excluded::SortedExclusions;
-use crate::kernels::{anchor_dots, cosine, norms};
+use crate::kernels::{GroupMeasures, MOST_MEASURED, RowGroup, measure_group, norms};
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::RowStats;
 use crate::rows::Rows;
@@ -30,26 +30,24 @@ pub(super) fn measure_anchors(
     norms: &mut [f64],
     stats: &mut [RowStats],
 ) {
-    /// The anchors that a kernel takes at once.
-    const AT_ONCE: usize = 8;
     let MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum } = *with;
-    let (mut positives, mut dots) = ([&[][..]; AT_ONCE], [[0.0; 3]; AT_ONCE]);
-    for (group, (norms, stats)) in norms.chunks_mut(AT_ONCE).zip(stats.chunks_mut(AT_ONCE)).enumerate() {
-        let (first, count) = (first + group * AT_ONCE, norms.len());
-        for (row, positive) in positives[..count].iter_mut().enumerate() {
-            *positive = batch.positive_row(first + row);
+    let (among, nothing_excluded) = (batch.outside_rows().is_none(), exclusions.is_nothing());
+    let (mut partners, mut partner_norms) = ([&[][..]; MOST_MEASURED], [0.0; MOST_MEASURED]);
+    for (group, (norms, stats)) in norms.chunks_mut(MOST_MEASURED).zip(stats.chunks_mut(MOST_MEASURED)).enumerate() {
+        let first = first + group * MOST_MEASURED;
+        for row in 0..norms.len() {
+            partners[row] = batch.positive_row(first + row);
+            let positive = batch.positive_index(first + row);
+            partner_norms[row] = positive.map_or_else(|| positive_norms[first + row], |index| candidate_norms[index]);
         }
-        let rows = batch.anchor_rows().range(first, count);
-        anchor_dots(backend, rows, &positives[..count], sum, &mut dots[..count]);
-        for (row, (norm, stats)) in norms.iter_mut().zip(stats).enumerate() {
-            let ([squared_norm, dot, total], row) = (dots[row], first + row);
-            *norm = squared_norm.sqrt();
-            let positive = batch.positive_index(row);
-            let positive_norm = positive.map_or_else(|| positive_norms[row], |positive| candidate_norms[positive]);
-            let similarity = cosine(dot, *norm, positive_norm);
-            let mean = mean_negative(total, *norm, positive.map(|_| similarity), batch.candidates());
-            let mean = (exclusions.negatives(row) > 0).then_some(mean as f32);
-            *stats = RowStats::computed(similarity as f32, mean, None);
+        let rows = batch.anchor_rows().range(first, norms.len());
+        let group = RowGroup { rows, partners, partner_norms, sum, count: batch.candidates(), among };
+        let measures = measure_group(backend, &group);
+        norms.copy_from_slice(&measures.norms[..norms.len()]);
+        let GroupMeasures { cosines, means, .. } = measures;
+        for (row, stats) in stats.iter_mut().enumerate() {
+            let has_negatives = nothing_excluded || exclusions.negatives(first + row) > 0;
+            *stats = RowStats::computed(cosines[row] as f32, has_negatives.then_some(means[row] as f32), None);
         }
     }
 }

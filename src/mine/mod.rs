@@ -58,8 +58,16 @@ pub(crate) fn mine(
     exclusions: &SortedExclusions<'_>,
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
-    let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
-    call.join.enter(|| mine_batch(&call, plan.negatives, batch, exclusions, memory))
+    let (sides, bank, negatives) = (batch.sides(), batch.bank(), plan.negatives);
+    // What a call may need is more to think about than a small one has to do.
+    if bank.is_none() && plan.screen.is_small(plan.backend, sides.shape()) {
+        let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
+        let mined = direct::mine_small(plan.backend, &task, memory.grow_direct(batch)?)?;
+        exclude_from_means(plan.backend, Join::Serial, batch, exclusions, memory)?;
+        return Ok(mined);
+    }
+    let call = Call::new(plan.backend, plan.screen, plan.threads, sides, bank);
+    call.join.enter(|| mine_batch(&call, negatives, batch, exclusions, memory))
 }
 
 /// [`mine`], where the call is to run.
@@ -71,10 +79,19 @@ fn mine_batch(
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
     let mined = mine_stats(call, negatives, batch, exclusions, memory)?;
-    if !exclusions.is_nothing() {
-        memory.exclude_from_means(call.backend, call.join, batch, exclusions)?;
-    }
+    exclude_from_means(call.backend, call.join, batch, exclusions, memory)?;
     Ok(mined)
+}
+
+/// Takes the excluded candidates out of the means, if there are any.
+fn exclude_from_means(
+    backend: Backend,
+    join: Join,
+    batch: &Batch<'_>,
+    exclusions: &SortedExclusions<'_>,
+    memory: &mut MineMemory,
+) -> Result<(), Error> {
+    if exclusions.is_nothing() { Ok(()) } else { memory.exclude_from_means(backend, join, batch, exclusions) }
 }
 
 /// Writes the statistics of every anchor, with means as if nothing was excluded.

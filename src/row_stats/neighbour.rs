@@ -97,6 +97,18 @@ impl ClosestNegative {
         ClosestNegative { index: neighbour.index, similarity: neighbour.similarity }
     }
 
+    /// The closest negative among candidates with these similarities: of those up to `limit` but for the positive the
+    /// largest one, and the first of several.
+    pub(crate) fn among(similarities: &[f32], limit: f32, positive: usize) -> Option<ClosestNegative> {
+        let (mut closest, mut index) = (f32::NEG_INFINITY, usize::MAX);
+        for (candidate, &similarity) in similarities.iter().enumerate() {
+            if similarity > closest && similarity <= limit && candidate != positive {
+                (closest, index) = (similarity, candidate);
+            }
+        }
+        (index < usize::MAX).then_some(ClosestNegative { index, similarity: closest })
+    }
+
     /// Candidate `index` with this cosine similarity, from another process, a file or a shard.
     ///
     /// # Errors

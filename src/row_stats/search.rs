@@ -1,8 +1,9 @@
 //! The search for the closest negatives of a row: for one, and for several.
 
 use super::admissible::Admissible;
-use super::exclusion::RowRule;
+use super::exclusion::{NegativeRules, RowRule};
 use super::neighbour::{ClosestNegative, Neighbour};
+use crate::arch::in_range;
 use crate::error::{Error, Side};
 use crate::kernels::RowSimilarities;
 use crate::memory::{bytes_of, grow};
@@ -41,10 +42,11 @@ pub(crate) trait Search {
         }
     }
 
-    /// Considers a run of candidates, the first of which is `first`, as far as they are negatives.
-    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rule: &RowRule<'_>) {
+    /// Considers a run of candidates, the first of which is `first`, as far as they are negatives of row `row`.
+    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rules: &NegativeRules<'_>, row: usize) {
+        let rule = rules.row(row);
         for (index, &similarity) in run.values.iter().enumerate() {
-            self.offer(first + index, similarity, rule);
+            self.offer(first + index, similarity, &rule);
         }
     }
 }
@@ -117,20 +119,35 @@ impl Search for ClosestSearch {
         &core::slice::from_ref(&self.closest)[..found]
     }
 
-    /// The first candidate with the largest similarity is the one, unless it is no negative.
-    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rule: &RowRule<'_>) {
+    /// The first negative with the largest similarity is the one, if there is one.
+    fn offer_run(&mut self, first: usize, run: RowSimilarities<'_>, rules: &NegativeRules<'_>, row: usize) {
         if run.largest == f32::NEG_INFINITY {
             return;
         }
-        let best = run.values.iter().position(|&similarity| similarity == run.largest);
-        match best.filter(|&index| !rule.excludes(first + index)) {
-            // Not the largest itself, which may be a zero of the other sign.
-            Some(index) => self.offer_negative(first + index, run.values[index]),
-            None => run.values.iter().enumerate().for_each(|(index, &similarity)| {
-                self.offer(first + index, similarity, rule);
-            }),
+        for (block, values) in run.values.chunks(BLOCK).enumerate() {
+            let (first, best) = (first + block * BLOCK, equal_to(values, run.largest));
+            let negatives = best & !rules.among(row, first, best);
+            if negatives != 0 {
+                // Not the largest itself, which may be a zero of the other sign.
+                let index = negatives.trailing_zeros() as usize;
+                return self.offer_negative(first + index, values[index]);
+            }
         }
+        let rule = rules.row(row);
+        run.values.iter().enumerate().for_each(|(index, &similarity)| self.offer(first + index, similarity, &rule));
     }
+}
+
+/// The candidates that have a bit each.
+const BLOCK: usize = 64;
+
+/// Bit `l` is set where number `l` of up to [`BLOCK`] is `value`.
+#[inline]
+fn equal_to(numbers: &[f32], value: f32) -> u64 {
+    let (whole, tail) = numbers.as_chunks::<4>();
+    let bits = in_range(whole.as_flattened(), value, value);
+    let equal = |(index, &number): (usize, &f32)| u64::from(number == value) << (4 * whole.len() + index);
+    tail.iter().enumerate().map(equal).fold(bits, |bits, bit| bits | bit)
 }
 
 /// The search for the k closest negatives of a row: a heap whose root is the one that every other one precedes.

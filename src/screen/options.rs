@@ -88,6 +88,11 @@ impl Screen {
         }
     }
 
+    /// Whether all pairs of a call are computed exactly, as it is small.
+    pub(crate) fn is_small(self, backend: Backend, shape: Shape) -> bool {
+        matches!(self, Screen::Auto | Screen::Off) && cost::is_small(backend, shape)
+    }
+
     /// About how long a call against prepared candidates takes on one thread.
     pub(crate) fn nanoseconds_of_kept(backend: Backend, shape: Shape, methods: Methods) -> f64 {
         cost::nanoseconds(backend, shape, methods.first(), true)

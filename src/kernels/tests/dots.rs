@@ -3,7 +3,7 @@
 use super::scalar::{LENGTHS, bits, dot, dot_sum, lane_sum, norm, rows, wide};
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels;
+use crate::kernels::{self, MOST_MEASURED, RowGroup};
 use crate::rows::Rows;
 
 /// Rows of every length, several times, on every backend; the empty row among them.
@@ -92,15 +92,29 @@ fn dot_products_with_numbers_of_f64() {
 #[test]
 fn what_anchors_need_of_themselves() {
     for backend in Backend::available() {
-        for (length, count) in LENGTHS.into_iter().flat_map(|length| [1, 2, 5].map(|count| (length, count))) {
-            let mut random = Random(length as u64);
-            let (anchors, others) = (rows(&mut random, count, length), rows(&mut random, count, length));
-            let (partners, sum): (Vec<&[f32]>, Vec<f64>) = (others.chunks(length).collect(), wide(&mut random, length));
-            let mut dots = vec![[0.5; 3]; count + 1];
-            kernels::anchor_dots(backend, Rows::known(&anchors, length), &partners, &sum, &mut dots);
-            let of_row = |(x, &row): (&[f32], &&[f32])| [dot(x, x), dot(x, row), dot_sum(x, &sum)];
-            let expected: Vec<[f64; 3]> = anchors.chunks(length).zip(&partners).map(of_row).chain([[0.5; 3]]).collect();
-            assert_eq!(bits(dots.as_flattened()), bits(expected.as_flattened()), "{backend}, {count} x {length}");
+        for (length, count) in
+            LENGTHS.into_iter().flat_map(|length| [1, 2, 5, MOST_MEASURED].map(|count| (length, count)))
+        {
+            for among in [false, true] {
+                let mut random = Random(length as u64);
+                let (anchors, others) = (rows(&mut random, count, length), rows(&mut random, MOST_MEASURED, length));
+                let (mut partners, sum) = ([&[][..]; MOST_MEASURED], wide(&mut random, length));
+                others.chunks(length).zip(&mut partners).for_each(|(row, partner)| *partner = row);
+                let partner_norms = partners.map(norm);
+                let rows = Rows::known(&anchors, length);
+                let group = RowGroup { rows, partners, partner_norms, sum: &sum, count: 7, among };
+                let measured = kernels::measure_group(backend, &group);
+                for (row, x) in anchors.chunks(length).enumerate() {
+                    let (own, other) = (norm(x), partner_norms[row]);
+                    let is_zero = own * other == 0.0;
+                    let cosine = if is_zero { 0.0 } else { dot(x, partners[row]) / (own * other) };
+                    let (taken, negatives) = if among { (cosine, 6.0) } else { (0.0, 7.0) };
+                    let mean = if own == 0.0 { 0.0 } else { (dot_sum(x, &sum) / own - taken) / negatives };
+                    let actual = [measured.norms[row], measured.cosines[row], measured.means[row]];
+                    let what = format!("{backend}, row {row} of {count} x {length}, among {among}");
+                    assert_eq!(bits(&actual), bits(&[own, cosine, mean]), "{what}");
+                }
+            }
         }
     }
 }

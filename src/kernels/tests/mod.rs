@@ -2,6 +2,7 @@
 
 mod dots;
 mod exact_tile;
+mod few_rows;
 mod pack;
 mod round;
 mod scalar;

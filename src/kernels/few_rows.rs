@@ -1,0 +1,171 @@
+//! All that is computed of a batch with a few rows, as many on both sides, in one kernel: norms, the sum of the
+//! candidates, all similarities and the means. What one number waits for is computed beside what the others wait for, and
+//! roots and quotients are those of all rows at once.
+
+use super::dots::{mean_negative, roots};
+use super::exact_tile::cosine;
+use super::lanes::{Block, LANES, Lanes, TOGETHER, fold_together, padded, sum_dots_in_registers};
+use super::sums::add_units;
+use crate::arch::{Backend, Simd, WithSimd};
+use crate::rows::Rows;
+
+/// The most rows of a side.
+pub(crate) const MOST_FEW: usize = TOGETHER;
+
+/// As many anchors as candidates, from 2 to [`MOST_FEW`], and the candidate that is the positive of each anchor.
+#[derive(Clone, Copy)]
+pub(crate) struct FewRows<'a> {
+    pub(crate) anchors: Rows<'a>,
+    pub(crate) candidates: Rows<'a>,
+    pub(crate) positives: [usize; MOST_FEW],
+}
+
+/// What was computed of each row, and anything beyond the last one.
+pub(crate) struct FewMeasures {
+    pub(crate) anchor_norms: [f64; MOST_FEW],
+    pub(crate) candidate_norms: [f64; MOST_FEW],
+    /// The similarities of each anchor with the candidates.
+    pub(crate) similarities: [[f32; MOST_FEW]; MOST_FEW],
+    /// The mean similarity of each anchor with all candidates but its positive.
+    pub(crate) means: [f64; MOST_FEW],
+}
+
+/// Computes everything of a few rows, and writes the sum of the candidates, each scaled to norm 1, into `sum`.
+pub(crate) fn measure_few(backend: Backend, rows: &FewRows<'_>, sum: &mut [f64]) -> FewMeasures {
+    debug_assert!(rows.anchors.count() == rows.candidates.count() && rows.anchors.count() <= MOST_FEW);
+    backend.run(MeasureFew { rows, sum })
+}
+
+struct MeasureFew<'a, 'b> {
+    rows: &'b FewRows<'a>,
+    sum: &'b mut [f64],
+}
+
+impl WithSimd for MeasureFew<'_, '_> {
+    type Output = FewMeasures;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> FewMeasures {
+        let Self { rows: &FewRows { anchors, candidates, positives }, sum } = self;
+        let (count, dim) = (anchors.count().min(MOST_FEW), anchors.dim());
+        let (anchors, candidates) = (anchors.data(), candidates.data());
+        let mut dots = [[0.0; MOST_FEW]; MOST_FEW];
+        let (mut anchor_squares, mut candidate_squares) =
+            ([simd.splat64(0.0); TOGETHER], [simd.splat64(0.0); TOGETHER]);
+        for a in (0..count).step_by(2) {
+            let [x, y] = two_rows(anchors, dim, a, count);
+            let mut products = [[simd.splat64(0.0); TOGETHER]; 2];
+            for c in (0..count).step_by(2) {
+                let [u, v] = two_rows(candidates, dim, c, count);
+                let [xu, xv, yu, yv] = if a == c {
+                    let [xu, xv, yu, yv, xx, yy, uu, vv] = multiply::<S, 8>(simd, [x, y, u, v]);
+                    [anchor_squares[a], anchor_squares[a + 1]] = [xx, yy];
+                    [candidate_squares[a], candidate_squares[a + 1]] = [uu, vv];
+                    [xu, xv, yu, yv]
+                } else {
+                    multiply::<S, 4>(simd, [x, y, u, v])
+                };
+                [products[0][c], products[0][c + 1]] = [xu, xv];
+                [products[1][c], products[1][c + 1]] = [yu, yv];
+            }
+            for (dots, products) in dots[a..].iter_mut().zip(&products) {
+                *dots = fold_together(simd, products, count);
+            }
+        }
+        let anchor_norms = roots(fold_together(simd, &anchor_squares, count));
+        let candidate_norms = roots(fold_together(simd, &candidate_squares, count));
+        sum.fill(0.0);
+        add_units(simd, candidates, &candidate_norms[..count], sum);
+        let mut totals = [simd.splat64(0.0); TOGETHER];
+        for a in (0..count).step_by(2) {
+            [totals[a], totals[a + 1]] = sum_dots_in_registers(simd, two_rows(anchors, dim, a, count), sum);
+        }
+        let totals = fold_together(simd, &totals, count);
+        let (mut positive_dots, mut positive_norms) = ([0.0; MOST_FEW], [0.0; MOST_FEW]);
+        for row in 0..count {
+            positive_dots[row] = dots[row][positives[row]];
+            positive_norms[row] = candidate_norms[positives[row]];
+        }
+        let mut means = [0.0; MOST_FEW];
+        for row in 0..MOST_FEW {
+            let positive = cosine(positive_dots[row], anchor_norms[row], positive_norms[row]);
+            means[row] = mean_negative(totals[row], anchor_norms[row], Some(positive), count);
+        }
+        let mut similarities = [[0.0; MOST_FEW]; MOST_FEW];
+        for row in 0..count {
+            for other in 0..MOST_FEW {
+                similarities[row][other] = cosine(dots[row][other], anchor_norms[row], candidate_norms[other]) as f32;
+            }
+        }
+        FewMeasures { anchor_norms, candidate_norms, similarities, means }
+    }
+}
+
+/// Row `first` of `count` rows and the one after it, or itself where there is none.
+#[inline(always)]
+fn two_rows(rows: &[f32], dim: usize, first: usize, count: usize) -> [&[f32]; 2] {
+    let second = (first + 1).min(count - 1);
+    [&rows[first * dim..][..dim], &rows[second * dim..][..dim]]
+}
+
+/// The dot products of the first two of four rows with the last two, and of each with itself where there are `SUMS` for
+/// them, before the lanes of one register are folded.
+#[inline(always)]
+fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4]) -> [S::F64; SUMS] {
+    let mut lanes = [Lanes::zero(simd); SUMS];
+    // What registers there are hold the sums and a part of each row.
+    if S::F64_LANES == 8 || SUMS == 4 {
+        multiply_parts::<S, SUMS, 2>(simd, rows, &mut lanes);
+    } else {
+        multiply_parts::<S, SUMS, 1>(simd, rows, &mut lanes);
+    }
+    let mut registers = [simd.splat64(0.0); SUMS];
+    for sum in 0..SUMS {
+        registers[sum] = lanes[sum].in_one_register(simd);
+    }
+    registers
+}
+
+/// [`multiply`], `REGISTERS` of the lanes of each sum at a time.
+#[inline(always)]
+fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
+    simd: S,
+    [x, y, u, v]: [&[f32]; 4],
+    lanes: &mut [Lanes<S>; SUMS],
+) {
+    let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let ((u, u_tail), (v, v_tail)) = (u.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    for part in (0..LANES / S::F64_LANES).step_by(REGISTERS) {
+        let mut sums = [[simd.splat64(0.0); SUMS]; REGISTERS];
+        for (((x, y), u), v) in x.iter().zip(y).zip(u).zip(v) {
+            add_blocks(simd, part, [x, y, u, v], &mut sums);
+        }
+        if !x_tail.is_empty() {
+            let tails = [padded(x_tail), padded(y_tail), padded(u_tail), padded(v_tail)];
+            add_blocks(simd, part, tails.each_ref(), &mut sums);
+        }
+        for r in 0..REGISTERS {
+            for sum in 0..SUMS {
+                lanes[sum].0[part + r] = sums[r][sum];
+            }
+        }
+    }
+}
+
+/// Adds the products of a block of each row, those of the lanes from register `part` on.
+#[inline(always)]
+fn add_blocks<S: Simd, const SUMS: usize, const REGISTERS: usize>(
+    simd: S,
+    part: usize,
+    [x, y, u, v]: [&Block<f32>; 4],
+    sums: &mut [[S::F64; SUMS]; REGISTERS],
+) {
+    for r in 0..REGISTERS {
+        let (at, sums) = ((part + r) * S::F64_LANES, &mut sums[r]);
+        let (x, y) = (simd.widen(&x[at..]), simd.widen(&y[at..]));
+        let (u, v) = (simd.widen(&u[at..]), simd.widen(&v[at..]));
+        let pairs = [(x, u), (x, v), (y, u), (y, v), (x, x), (y, y), (u, u), (v, v)];
+        for (sum, (one, other)) in sums.iter_mut().zip(pairs) {
+            *sum = simd.mul_add_exact(one, other, *sum);
+        }
+    }
+}
