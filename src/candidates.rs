@@ -17,13 +17,33 @@ use crate::screen::{Extremes, Params, center_len, pack_candidates};
 pub(crate) struct Candidates<'a> {
     pub(crate) rows: Rows<'a>,
     pub(crate) norms: &'a [f64],
+    /// The first row that anchors are to meet: the rows before it are those of other [parts](Candidates::part).
+    pub(crate) first: usize,
     /// The sum of all rows, each scaled to norm 1: every row's mean negative follows from it without a pass over pairs.
     pub(crate) sum: &'a [f64],
-    /// The rows as tiles read them.
+    /// The rows from `first` on as tiles read them.
     pub(crate) panels: &'a [u32],
     /// What the panels were packed with; anchors are packed with the same.
     pub(crate) params: Params<'a>,
     pub(crate) extremes: Extremes,
+}
+
+impl<'a> Candidates<'a> {
+    /// How many rows anchors are to meet.
+    pub(crate) fn count(&self) -> usize {
+        self.rows.count() - self.first
+    }
+
+    /// Part `part` of all rows, if each part has `rows` of them, a multiple of [`SUM_BLOCK`]. A row keeps its index.
+    pub(crate) fn part(&self, format: Option<Format>, part: usize, rows: usize) -> Candidates<'a> {
+        let (count, words) =
+            (self.rows.count(), format.map_or(0, |format| format.words_per_candidate(self.rows.dim())));
+        let (first, end) = (part * rows, count.min((part + 1).saturating_mul(rows)));
+        // The last panel may be padded.
+        let panels_end = if end == count { self.panels.len() } else { end * words };
+        let (panels, norms) = (&self.panels[first * words..panels_end], &self.norms[..end]);
+        Candidates { rows: self.rows.range(0, end), norms, first, panels, ..*self }
+    }
 }
 
 /// How much memory candidates need, in rows and elements a row.
@@ -123,7 +143,7 @@ impl CandidateBuffers<'_> {
         }
         let panels = &self.panels[..padding.padded(backend, format, rows.count()) * format.words_per_candidate(dim)];
         let extremes = Extremes::of(format, panels, format.panel_width(backend), dim);
-        Ok(Candidates { rows, norms: self.norms, sum: &self.sums[..dim], panels, params, extremes })
+        Ok(Candidates { rows, norms: self.norms, first: 0, sum: &self.sums[..dim], panels, params, extremes })
     }
 
     /// Computes the norm of each row and the sum of all, for pairs that are computed exactly. Fails with the first row
@@ -139,7 +159,7 @@ impl CandidateBuffers<'_> {
         measure_all(backend, join, rows, self.norms, self.sums);
         check_norms(side, self.norms)?;
         let (sum, extremes) = (&self.sums[..rows.dim()], Extremes::default());
-        Ok(Candidates { rows, norms: self.norms, sum, panels: &[], params, extremes })
+        Ok(Candidates { rows, norms: self.norms, first: 0, sum, panels: &[], params, extremes })
     }
 
     /// How many rows have norm 0.

@@ -19,7 +19,7 @@ pub enum Threads {
     Serial,
     /// On rayon's ambient pool: the one the call is made in, or the global one. Calls too small to gain from it stay on
     /// the calling thread, and so do all calls where rayon cannot start its global pool, or where the feature `rayon`
-    /// is off.
+    /// is off. Of few anchors or queries, against a bank or raw rows, each thread searches a part of the candidates.
     ///
     /// In a pool, a thread that waits for the other half of a call takes up other work of the pool meanwhile: do not hold
     /// a lock or a `RefCell` of the thread during the call ([`Workspace`](crate::Workspace) shows what to do instead).

@@ -291,6 +291,38 @@ mod pools {
         assert_eq!(counted, 0);
     }
 
+    /// Few queries against a bank, whose rows are divided; a unit test of the crate asks for that. Then fewer queries, for
+    /// lists that are as long or shorter, and anchors of losses.
+    #[test]
+    fn few_queries_against_a_bank() {
+        static COUNTER: AtomicUsize = AtomicUsize::new(0);
+        let (queries, rows, dim) = (16, 40_000, 64);
+        let input = Data::Random.batch(5, queries, rows, dim);
+        let bank = BankOptions::new().build(&input.candidates[..], dim).unwrap();
+        let pool = counted_pool(&COUNTER);
+        let counted = pool.install(|| {
+            let mut workspace = Workspace::new();
+            workspace.warm(&Miner::new().k(40).threads(Threads::Rayon), queries, &bank).unwrap();
+            let mut turn = |turn: usize| {
+                let k = [40, 1, 3][turn % 3];
+                let miner = Miner::new().k(k).threads(Threads::Rayon);
+                for count in [queries, queries - turn % 5] {
+                    let batch = MiningBatch::against(&input.anchors[..count * dim], &bank).unwrap();
+                    let _ = black_box(miner.mine(batch, &mut workspace).unwrap().found());
+                }
+                let batch = Batch::against(&input.anchors, &bank, Positives::Identity).unwrap();
+                let plan = TripletLoss::new().threads(Threads::Rayon);
+                let _ = black_box(plan.forward(batch, &mut workspace).unwrap().loss());
+            };
+            // Threads that meet for the first time register with each other.
+            (0..20).for_each(&mut turn);
+            let before = COUNTER.load(Ordering::SeqCst);
+            (0..200).for_each(&mut turn);
+            COUNTER.load(Ordering::SeqCst) - before
+        });
+        assert_eq!(counted, 0);
+    }
+
     /// A pool of many threads divides anchors into smaller blocks than one thread takes.
     #[test]
     fn serial_after_many_threads() {

@@ -10,8 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, ways, ways_of_one_screen};
-use hardneg::{Loss, Negatives, Reduction, RowStats, Screen, TripletLoss, Workspace, reference};
+use common::{
+    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_lists, ways, ways_of_one_screen,
+};
+use hardneg::{
+    Backend, BankOptions, Batch, Loss, Miner, MiningBatch, Negatives, Reduction, RowStats, Screen, Threads,
+    TripletLoss, Workspace, reference,
+};
 
 /// A batch with the answer to every call with it.
 struct Known {
@@ -146,6 +151,44 @@ mod pools {
         }
     }
 
+    /// Few anchors against a bank, whose rows are divided; a unit test of the crate asks for that. What a call counts
+    /// depends on the number of threads, not on time.
+    #[test]
+    fn few_anchors_against_a_bank() {
+        let (anchors, rows, dim) = (16, 40_000, 64);
+        let pools = [1, 2, 3, 5, 8].map(pool);
+        for (turn, data) in [Data::Random, Data::CommonMean, Data::Duplicates].into_iter().enumerate() {
+            let owned = data.batch(9, anchors, rows, dim).with_random_positives(&mut Random(9));
+            let negatives = ALL_NEGATIVES[turn];
+            let loss = TripletLoss::new().negatives(negatives).threads(Threads::Rayon);
+            let raw = MiningBatch::new(&owned.anchors, &owned.candidates, dim).unwrap();
+            let is_out = |query: usize, candidate: usize| (query + candidate).is_multiple_of(7);
+            let answer = reference::forward(owned.batch(), 0.25, negatives, Reduction::Sum).unwrap();
+            let lists = [1, 3, 40].map(|k| {
+                let miner = Miner::new().k(k).threads(Threads::Rayon);
+                (reference::mine(&miner, raw.exclude_where(&is_out)).unwrap(), miner)
+            });
+            for backend in Backend::available() {
+                let bank = BankOptions::new().backend(backend).build(&owned.candidates[..], dim).unwrap();
+                let against = Batch::against(&owned.anchors, &bank, owned.pairing.positives()).unwrap();
+                let queries = MiningBatch::against(&owned.anchors, &bank).unwrap().exclude_where(&is_out);
+                let mut workspace = Workspace::new();
+                for pool in &pools {
+                    let what = format!("{data:?}, {backend}, {} threads", pool.current_num_threads());
+                    pool.install(|| {
+                        let forward = loss.forward(against, &mut workspace).unwrap();
+                        assert_forward(&answer, &forward, &what);
+                        let screening = forward.screening();
+                        assert_eq!(loss.forward(against, &mut workspace).unwrap().screening(), screening, "{what}");
+                        for (list, miner) in &lists {
+                            assert_lists(list, &miner.mine(queries, &mut workspace).unwrap(), &what);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
     #[test]
     fn pools_in_pools() {
         let (outer, inner) = (pool(3), pool(2));
@@ -198,7 +241,7 @@ mod refused_threads {
     use std::panic::catch_unwind;
     use std::process::Command;
 
-    use hardneg::{Gradients, Threads};
+    use hardneg::Gradients;
 
     /// Set in the child processes.
     const CHILD: &str = "HARDNEG_REFUSE_THREADS";

@@ -234,7 +234,7 @@ impl Bank<'_> {
     pub(crate) fn candidates(&self, format: Option<Format>) -> Candidates<'_> {
         let (panels, extremes) = self.panels.of(format, self.len());
         let (norms, sum) = self.norms_and_sum();
-        Candidates { rows: self.known_rows(), norms, sum, panels, params: self.params(), extremes }
+        Candidates { rows: self.known_rows(), norms, first: 0, sum, panels, params: self.params(), extremes }
     }
 
     /// The norms of the rows, and their sum.

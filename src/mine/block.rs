@@ -1,47 +1,21 @@
-//! A block of anchors: from raw rows, screened against all candidates, to the results of each row.
+//! A block of anchors: from raw rows, screened against all candidates or a part of them, to the results of each row.
 
 use core::ops::Range;
 
 use super::Call;
-use super::task::Task;
+use super::division::{MAX_BLOCK, ROW_UNIT};
+use super::task::{PartResults, Task};
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::PairsOf;
+use crate::exact::{PairsOf, SearchedRow};
 use crate::kernels::{
     AnchorConstants, Format, MAX_LANES, NormedRows, PanelHits, PanelTarget, RawRows, Similarities, Window, scratch_len,
 };
 use crate::memory::{AlignedVec, bytes_of, grow};
+use crate::row_stats::Search;
 use crate::screen::{
     ExactCosts, Method, NeighbourList, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
-
-/// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
-pub(super) const ROW_UNIT: usize = MAX_LANES;
-
-/// The most anchors in a block.
-const MAX_BLOCK: usize = 96;
-
-/// The words of a block of anchors, which should stay in the second-level cache while the candidates are read: 256 KiB
-/// in `f32`, less in integers.
-const BLOCK_WORDS: usize = 1 << 16;
-
-/// The memory that a block of a batch's anchors needs: the anchors that have a list, and their words at most.
-/// Smaller batches never need more, however many threads share them.
-pub(super) fn block_len(rows: usize, dim: usize) -> (usize, usize) {
-    let padded = rows.next_multiple_of(ROW_UNIT);
-    (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_WORDS.saturating_add(dim.saturating_mul(ROW_UNIT))))
-}
-
-/// Anchors in a block: as many as stay in the cache, but so few that every thread gets four blocks or more, and each
-/// as many as the others.
-pub(super) fn block_rows(rows: usize, dim: usize, threads: usize) -> usize {
-    let cached = (BLOCK_WORDS / dim).clamp(ROW_UNIT, MAX_BLOCK).next_multiple_of(ROW_UNIT);
-    if threads == 1 {
-        return cached.min(rows.next_multiple_of(ROW_UNIT));
-    }
-    let blocks = rows.div_ceil(cached).next_multiple_of(4 * threads);
-    rows.div_ceil(blocks).next_multiple_of(ROW_UNIT)
-}
 
 /// The method that a block of anchors waits for, and whether its rows are complete.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +25,13 @@ pub(super) struct BlockState {
     pub(super) done: bool,
     /// The counts of all that was done for it. Its rows are counted when they are complete.
     pub(super) screening: Screening,
+}
+
+impl BlockState {
+    /// Whether the block's pairs are to be computed by a method next.
+    pub(super) fn waits_for(&self, method: Method) -> bool {
+        !self.done && self.method == method
+    }
 }
 
 /// The scratch of one thread for one block of anchors.
@@ -116,21 +97,21 @@ pub(super) struct Block<'a> {
     pub(super) candidates: Candidates<'a>,
     /// The index of the first anchor.
     pub(super) first: usize,
-    pub(super) norms: &'a mut [f64],
+    pub(super) norms: &'a [f64],
     pub(super) state: &'a mut BlockState,
 }
 
 impl Block<'_> {
     /// Completes the results of the block by the method that it waits for, or sets the method of the pass that will
     /// complete them.
-    pub(super) fn mine(self, measured: bool, scratch: &mut BlockScratch) {
+    pub(super) fn mine(self, scratch: &mut BlockScratch) {
         let BlockScratch { words, rows, constants, windows, hits, similarities, closest, several } = scratch;
         let buffers =
             BlockBuffers { words: words.aligned(), scratch: rows.aligned(), constants, windows, hits, similarities };
         if self.task.kept() == 1 {
-            ListedBlock::new(self, buffers, closest).mine(measured);
+            ListedBlock::new(self, buffers, closest).mine();
         } else {
-            ListedBlock::new(self, buffers, several).mine(measured);
+            ListedBlock::new(self, buffers, several).mine();
         }
     }
 
@@ -160,7 +141,7 @@ pub(super) struct ListedBlock<'a, P: Pairs> {
     pub(super) lists: &'a mut [RowList<P>],
     /// How many rows were given up, for exact tiles.
     pub(super) given_up: usize,
-    /// How many candidates were screened.
+    /// The candidate up to which all were screened.
     pub(super) screened: usize,
 }
 
@@ -178,14 +159,11 @@ pub(super) enum Outcome {
 impl<'a, P: Pairs> ListedBlock<'a, P> {
     fn new(block: Block<'a>, buffers: BlockBuffers<'a>, lists: &'a mut [RowList<P>]) -> ListedBlock<'a, P> {
         let lists = &mut lists[..block.norms.len()];
-        ListedBlock { block, buffers, lists, given_up: 0, screened: 0 }
+        let screened = block.candidates.first;
+        ListedBlock { block, buffers, lists, given_up: 0, screened }
     }
 
-    fn mine(mut self, measured: bool) {
-        if !measured {
-            let Block { call, task, candidates, first, norms, .. } = &mut self.block;
-            task.measure(call.backend, *first, *candidates, norms);
-        }
+    fn mine(self) {
         match self.block.state.method {
             Method::Screen(format) => self.mine_screened(format),
             Method::Exact => self.mine_exactly(),
@@ -218,11 +196,11 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         for (row, list) in self.lists.iter_mut().enumerate() {
             list.open_search(self.block.task.admissible(row));
         }
-        let searched = self.search_from(0..rows, 0);
+        let searched = self.search_from(0..rows, self.block.candidates.first);
         for (row, list) in self.lists.iter_mut().enumerate() {
-            self.block.task.write(row, list);
+            self.block.task.write(row, list.search().sorted());
         }
-        self.block.state.screening.count(Method::Exact, rows, searched);
+        self.count(Method::Exact, rows, searched);
     }
 
     /// The raw rows of the block.
@@ -239,7 +217,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         let (dim, width) = (self.block.candidates.rows.dim(), backend.traits().tile_anchors);
         debug_assert!(ROW_UNIT.is_multiple_of(width));
         let padded = self.lists.len().next_multiple_of(ROW_UNIT);
-        let rows = RawRows { rows: self.rows(), norms: &*self.block.norms, dim };
+        let rows = RawRows { rows: self.rows(), norms: self.block.norms, dim };
         for (first, group) in rows.groups(MAX_LANES) {
             let words_per_row = format.steps(dim);
             let target = PanelTarget { panels: &mut *self.buffers.words, width, padded, words_per_row, first };
@@ -259,7 +237,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             let longest = candidates.extremes.longest(constants);
             let mut window = list.open(task.admissible(row), units, longest);
             if norms[row] == 0.0 {
-                window = list.settle_zero_row(candidates.rows.count(), &task.rules().row(*first + row));
+                let met = candidates.first..candidates.rows.count();
+                window = list.settle_zero_row(met, &task.rules().row(*first + row));
             }
             self.buffers.windows[row] = window;
         }
@@ -268,8 +247,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
 
     /// What computing pairs exactly costs; nothing where the block must keep its screen.
     pub(super) fn exact_costs(&self) -> Option<ExactCosts> {
-        let (call, rows) = (self.block.call, self.block.candidates.rows);
-        let costs = || ExactCosts::new(rows.count(), rows.dim(), call.backend.traits().costs.exact);
+        let Block { call, candidates, .. } = &self.block;
+        let costs = || ExactCosts::new(candidates.count(), candidates.rows.dim(), call.backend.traits().costs.exact);
         call.screens.methods.contains(Method::Exact).then(costs)
     }
 
@@ -302,22 +281,23 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             let list = &mut self.lists[row];
             if !list.is_given_up() {
                 list.finish(&exact, &mut self.buffers.windows[row]);
-                self.block.task.write(row, list);
+                self.block.task.write(row, list.search().sorted());
                 survivors = list.scored().saturating_add(survivors);
                 finished += 1;
             }
         }
-        self.block.state.screening.count(Method::Screen(format), finished, survivors);
+        self.count(Method::Screen(format), finished, survivors);
         self.search_given_up_rows();
         self.block.state.done = true;
         Outcome::Listed
     }
 
-    /// The rows that were given up: how many follow each other, and from which candidate on they were.
+    /// The rows that were given up: how many follow each other, and after how many candidates they were.
     pub(super) fn runs_given_up(&self) -> impl Iterator<Item = (usize, usize)> + Clone {
         let runs = self.lists.chunk_by(|one, next| one.is_given_up() == next.is_given_up());
         let runs = runs.filter(|run| run[0].is_given_up());
-        runs.map(|run| (run.len(), run.iter().map(RowList::given_up_at).min().unwrap_or(usize::MAX)))
+        let first = self.block.candidates.first;
+        runs.map(move |run| (run.len(), run.iter().map(|list| list.given_up_at() - first).min().unwrap_or(0)))
     }
 
     /// Searches the rows that were given up, those that follow each other together.
@@ -353,26 +333,52 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             list.score_best(&exact, window);
             list.finish(&exact, window);
             computed = (list.scored() - before).saturating_add(computed);
-            self.block.task.write(row, list);
+            self.block.task.write(row, list.search().sorted());
         }
-        self.block.state.screening.count(Method::Exact, rows.len(), computed);
+        self.count(Method::Exact, rows.len(), computed);
     }
 
     /// The candidate from which on the pairs of some rows are computed in exact tiles.
     fn first_in_tiles(&self, rows: Range<usize>) -> usize {
-        let Some(costs) = self.exact_costs() else { return 0 };
+        let first = self.block.candidates.first;
+        let Some(costs) = self.exact_costs() else { return first };
         let lists = &self.lists[rows.clone()];
         let latest = lists.iter().map(RowList::given_up_at).fold(self.screened, usize::min);
         let before = lists.iter().map(|list| list.candidates().filter(|&candidate| candidate < latest).count());
-        costs.first_in_tiles(rows.len(), latest, before.sum())
+        first + costs.first_in_tiles(rows.len(), latest - first, before.sum())
+    }
+
+    /// Counts rows that were completed. Of rows whose candidates are divided, the first part does.
+    fn count(&mut self, method: Method, rows: usize, survivors: usize) {
+        let rows = if self.block.candidates.first == 0 { rows } else { 0 };
+        self.block.state.screening.count(method, rows, survivors);
     }
 
     /// Searches some rows among their pairs with the candidates from `first` on, in exact tiles. Returns about how
     /// many of them are no pairs with a positive.
+    #[inline(never)]
     fn search_from(&mut self, rows: Range<usize>, first: usize) -> usize {
         let count = self.block.candidates.rows.count() - first;
         self.block.pairs().search(rows.start, first, &mut self.lists[rows.clone()], self.buffers.similarities);
         self.block.state.screening.count_pairs(Method::Exact, rows.len().saturating_mul(count));
         rows.len().saturating_mul(count.saturating_sub(1))
+    }
+}
+
+/// Completes rows whose candidates were divided, by what was found of each row in every part.
+pub(super) fn merge_parts(task: &mut Task<'_>, parts: &PartResults<'_>, scratch: &mut BlockScratch) {
+    if task.kept() == 1 {
+        merge_by(&mut scratch.closest[0], task, parts);
+    } else {
+        merge_by(&mut scratch.several[0], task, parts);
+    }
+}
+
+/// [`merge_parts`] by searches of one list.
+fn merge_by<P: Pairs>(list: &mut RowList<P>, task: &mut Task<'_>, parts: &PartResults<'_>) {
+    for row in 0..parts.rows {
+        list.open_search(task.admissible(row));
+        parts.found(row).for_each(|&found| list.search().put(found));
+        task.write(row, list.search().sorted());
     }
 }

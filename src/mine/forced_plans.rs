@@ -49,7 +49,8 @@ fn stats(
     join: Join,
     memory: &mut MineMemory,
 ) -> Vec<RowStats> {
-    let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens };
+    let division = Division::of(batch.sides().shape(), join.threads());
+    let call = Call { backend, join, sides: batch.sides(), bank: batch.bank(), screens, division };
     let mut exclusions = ExclusionMemory::default();
     let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
     join.enter(|| mine_batch(&call, negatives, &batch, &sorted, memory)).unwrap();
@@ -196,7 +197,9 @@ fn what_calls_count() {
         let bank = bank.build(&owned.candidates[..], dim).unwrap();
         let against = Batch::against(&owned.anchors, &bank, owned.pairing.positives()).unwrap();
         let mut counts = |batch: Batch<'_>, screens: ScreenPlan| {
-            let call = Call { backend, join: Join::Serial, sides: batch.sides(), bank: batch.bank(), screens };
+            let (sides, bank) = (batch.sides(), batch.bank());
+            let division = Division::of(sides.shape(), 1);
+            let call = Call { backend, join: Join::Serial, sides, bank, screens, division };
             let mut exclusions = ExclusionMemory::default();
             let sorted =
                 exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();

@@ -1,9 +1,11 @@
 //! The memory of mining, and the results that a call leaves in it.
 
 use super::Call;
-use super::block::{BlockScratch, BlockState, ROW_UNIT, block_len, block_rows};
+use super::block::{BlockScratch, BlockState, merge_parts};
 use super::direct::DirectBuffers;
+use super::division::{Division, ROW_UNIT, block_len};
 use super::neighbours::QueryState;
+use super::task::{PartResults, Task};
 use crate::arch::Backend;
 use crate::bank::Bank;
 use crate::batch::Batch;
@@ -27,12 +29,39 @@ pub(crate) struct MineMemory {
     stats: Vec<RowStats>,
     queries: Vec<QueryState>,
     neighbours: Vec<Neighbour>,
+    parts: PartMemory,
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
     positive_norms: Vec<f64>,
     /// One, of a call without screens.
     similarities: Vec<Similarities>,
     means: MeanMemory,
+}
+
+/// The memory of the rows of one block for each part of the candidates.
+#[derive(Debug, Default)]
+struct PartMemory {
+    norms: Vec<f64>,
+    queries: Vec<QueryState>,
+    neighbours: Vec<Neighbour>,
+}
+
+impl PartMemory {
+    /// Grows to `most` rows of all parts together, with `k` places of each, and lends out what is found of `rows` rows in
+    /// each of the parts; nothing where there is one alone.
+    fn grow(&mut self, rows: usize, parts: usize, most: usize, k: usize) -> Result<PartResults<'_>, Error> {
+        let used = if parts == 1 { 0 } else { rows * parts };
+        Ok(PartResults {
+            rows,
+            norms: &mut grow(&mut self.norms, Side::Anchors, most, 1)?[..used],
+            queries: &mut grow_with(&mut self.queries, Side::Anchors, most, 1, || QueryState::EMPTY)?[..used],
+            neighbours: &mut grow(&mut self.neighbours, Side::Output, most, k)?[..used * k],
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        bytes_of(&self.norms) + bytes_of(&self.queries) + bytes_of(&self.neighbours)
+    }
 }
 
 /// The results of a call, as a backward pass reads them.
@@ -64,9 +93,9 @@ impl MineMemory {
         let MineMemory { candidates, anchor_norms, blocks, scratch, stats, queries, neighbours, .. } = self;
         let call = candidates.bytes() + bytes_of(anchor_norms) + bytes_of(blocks) + scratch.bytes(BlockScratch::bytes);
         let results = bytes_of(stats) + bytes_of(queries) + bytes_of(neighbours);
-        let MineMemory { searches, positives, positive_norms, similarities, means, .. } = self;
+        let MineMemory { parts, searches, positives, positive_norms, similarities, means, .. } = self;
         let direct = bytes_of(searches) + bytes_of(positives) + bytes_of(positive_norms) + bytes_of(similarities);
-        call + results + direct + means.bytes()
+        call + results + parts.bytes() + direct + means.bytes()
     }
 
     /// The statistics that the last call has left of its `rows` rows.
@@ -158,8 +187,8 @@ impl MineMemory {
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
             grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?;
         }
-        let MineMemory { candidates, anchor_norms, positive_norms, blocks, scratch, stats, .. } = self;
-        let memory = grow_call(call, 1, candidates, anchor_norms, blocks, scratch)?;
+        let MineMemory { candidates, anchor_norms, positive_norms, blocks, parts, scratch, stats, .. } = self;
+        let memory = grow_call(call, 1, candidates, anchor_norms, (blocks, parts), scratch)?;
         let positive_norms = grow(positive_norms, Side::Positives, rows_outside(batch), 1)?;
         Ok((memory, positive_norms, grow_with(stats, Side::Anchors, rows, 1, || RowStats::ZERO)?))
     }
@@ -171,8 +200,8 @@ impl MineMemory {
         kept: usize,
     ) -> Result<(CallMemory<'a>, &'a mut [QueryState], &'a mut [Neighbour]), Error> {
         let rows = call.sides.anchors.count();
-        let MineMemory { candidates, anchor_norms, blocks, scratch, queries, neighbours, .. } = self;
-        let memory = grow_call(call, kept, candidates, anchor_norms, blocks, scratch)?;
+        let MineMemory { candidates, anchor_norms, blocks, parts, scratch, queries, neighbours, .. } = self;
+        let memory = grow_call(call, kept, candidates, anchor_norms, (blocks, parts), scratch)?;
         let queries = grow_with(queries, Side::Anchors, rows, 1, || QueryState::EMPTY)?;
         Ok((memory, queries, grow(neighbours, Side::Output, rows, kept)?))
     }
@@ -211,9 +240,10 @@ pub(super) struct CallMemory<'a> {
     /// What the rows of both sides are packed with.
     pub(super) params: Params<'a>,
     pub(super) anchor_norms: &'a mut [f64],
+    /// Of each block, or of each part of the single one.
     blocks: &'a mut [BlockState],
-    /// Anchors in a block, a multiple of [`ROW_UNIT`].
-    pub(super) block_rows: usize,
+    parts: PartResults<'a>,
+    pub(super) division: Division,
     scratch: &'a PerThread<BlockScratch>,
 }
 
@@ -230,10 +260,10 @@ fn grow_call<'a>(
     k: usize,
     candidates: &'a mut CandidateMemory,
     anchor_norms: &'a mut Vec<f64>,
-    blocks: &'a mut Vec<BlockState>,
+    (blocks, parts): (&'a mut Vec<BlockState>, &'a mut PartMemory),
     scratch: &'a mut PerThread<BlockScratch>,
 ) -> Result<CallMemory<'a>, Error> {
-    let Call { backend, join, sides, bank, screens } = *call;
+    let Call { backend, join, sides, bank, screens, division } = *call;
     let (rows, dim, others, quantised_dim) =
         (sides.anchors.count(), sides.anchors.dim(), sides.candidates, screens.quantised_dim);
     let (threads, (lists, words)) = (join.threads(), block_len(rows, dim));
@@ -255,15 +285,24 @@ fn grow_call<'a>(
             (Source::Rows(buffers), Params { center, float_bound: screens.float_bound })
         }
     };
-    let block_rows = block_rows(rows, dim, threads);
-    // Enough for blocks of any size, as more threads may share a smaller batch in smaller ones.
-    let blocks = &mut grow(blocks, Side::Anchors, rows.div_ceil(ROW_UNIT), 1)?[..rows.div_ceil(block_rows)];
+    // Enough for any division, as more threads may share a smaller batch.
+    let parts_grown = threads.max(division.parts);
+    let blocks = grow(blocks, Side::Anchors, rows.div_ceil(ROW_UNIT).max(parts_grown), 1)?;
+    let blocks = &mut blocks[..division.blocks(rows)];
+    let parts = parts.grow(rows, division.parts, if parts_grown == 1 { 0 } else { parts_grown * lists }, k)?;
     let anchor_norms = grow(anchor_norms, Side::Anchors, rows, 1)?;
-    Ok(CallMemory { candidates, params, anchor_norms, blocks, block_rows, scratch })
+    Ok(CallMemory { candidates, params, anchor_norms, blocks, parts, division, scratch })
 }
 
-/// What a pass works with: the candidates, the norms and the blocks of the anchors, and the scratch of each thread.
-type PassParts<'b> = (Result<Candidates<'b>, Error>, &'b mut [f64], &'b mut [BlockState], &'b PerThread<BlockScratch>);
+/// What a pass works with.
+pub(super) struct PassMemory<'b> {
+    pub(super) candidates: Result<Candidates<'b>, Error>,
+    pub(super) anchor_norms: &'b mut [f64],
+    /// Of each block, or of each part of the single one.
+    pub(super) blocks: &'b mut [BlockState],
+    pub(super) parts: PartResults<'b>,
+    pub(super) scratch: &'b PerThread<BlockScratch>,
+}
 
 impl CallMemory<'_> {
     /// Lets all blocks wait for a method.
@@ -276,10 +315,10 @@ impl CallMemory<'_> {
         self.blocks.iter().filter(|block| !block.done).map(|block| block.method).min()
     }
 
-    /// How many rows wait for a method.
+    /// How many rows wait for a method, in each part anew.
     pub(super) fn rows_waiting(&self, method: Method) -> usize {
-        let blocks = self.anchor_norms.chunks(self.block_rows).zip(self.blocks.iter());
-        let waiting = blocks.filter(|(_, block)| !block.done && block.method == method);
+        let blocks = self.anchor_norms.chunks(self.division.block_rows).cycle().zip(self.blocks.iter());
+        let waiting = blocks.filter(|(_, block)| block.waits_for(method));
         waiting.map(|(norms, _)| norms.len()).sum()
     }
 
@@ -298,15 +337,27 @@ impl CallMemory<'_> {
     }
 
     /// Prepares the candidates for a method, unless they are in a bank.
-    pub(super) fn prepare<'b>(&'b mut self, call: &Call<'b>, method: Method, measured: bool) -> PassParts<'b> {
+    pub(super) fn prepare<'b>(&'b mut self, call: &Call<'b>, method: Method, measured: bool) -> PassMemory<'b> {
         let Call { backend, join, sides, .. } = *call;
         let (side, params) = (sides.candidate_side, self.params);
-        let format = if let Method::Screen(format) = method { Some(format) } else { None };
-        let candidates = match (&mut self.candidates, format) {
+        let candidates = match (&mut self.candidates, method.format()) {
             (Source::Rows(rows), Some(format)) => rows.prepare(backend, format, join, side, params, measured),
             (Source::Rows(rows), None) => rows.measure(backend, join, side, params),
             (Source::Bank(bank), format) => Ok(bank.candidates(format)),
         };
-        (candidates, &mut *self.anchor_norms, &mut *self.blocks, self.scratch)
+        PassMemory {
+            candidates,
+            anchor_norms: &mut *self.anchor_norms,
+            blocks: &mut *self.blocks,
+            parts: self.parts.lend(),
+            scratch: self.scratch,
+        }
+    }
+
+    /// Completes the rows of a call whose candidates were divided.
+    pub(super) fn merge_parts(&mut self, join: Join, task: &mut Task<'_>) {
+        if self.division.parts > 1 {
+            merge_parts(task, &self.parts, &mut self.scratch.of(join));
+        }
     }
 }

@@ -6,6 +6,9 @@
 
 mod block;
 mod direct;
+mod division;
+#[cfg(test)]
+mod forced_parts;
 #[cfg(test)]
 mod forced_plans;
 mod measure;
@@ -29,8 +32,9 @@ use crate::rows::Sides;
 use crate::screen::{Method, RowLimits, Screen, ScreenPlan, Screening, first_method};
 
 use block::Block;
+use division::Division;
 use measure::{measure_norms, measure_outside};
-use memory::{CallMemory, MeasureBuffers};
+use memory::{CallMemory, MeasureBuffers, PassMemory};
 pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{QueryLimits, open_queries};
@@ -49,6 +53,7 @@ struct Call<'a> {
     /// The bank that the candidates are in.
     bank: Option<&'a Bank<'a>>,
     screens: ScreenPlan,
+    division: Division,
 }
 
 /// Writes the statistics of every anchor into the memory.
@@ -111,7 +116,7 @@ fn mine_stats(
     let task = StatsTask { batch, exclusions, positive_norms, negatives };
     let limits = PositiveLimits { backend: call.backend, task: &task };
     let limits: Option<&dyn RowLimits> = if negatives == Negatives::Any { None } else { Some(&limits) };
-    let (first, stats) = (call.first_method(&memory, limits), Chunks::new(stats, memory.block_rows));
+    let (first, stats) = (call.first_method(&memory, limits), Chunks::new(stats, call.division.block_rows));
     let mined = call.complete(memory, first, Task::Stats(&task, stats))?;
     check_norms(Side::Positives, positive_norms)?;
     Ok(Mined { zero_positives: zero_norms(positive_norms), ..mined })
@@ -188,7 +193,7 @@ fn mine_queries(
     let NeighbourPlan { kept, thresholds, .. } = plan;
     let Call { backend, join, .. } = *call;
     let (memory, states, neighbours) = memory.grow_neighbours(call, kept)?;
-    let size = memory.block_rows;
+    let size = call.division.block_rows;
     let blocks = (Chunks::new(&mut *memory.anchor_norms, size), Chunks::new(&mut *states, size));
     for_each_block(join, blocks, &|block, (norms, states)| {
         open_queries(backend, batch, thresholds, block * size, norms.slice, states.slice);
@@ -216,7 +221,9 @@ impl<'a> Call<'a> {
         let screens = bank
             .map_or_else(|| screen.plan(backend, sides.shape()), |bank| bank.screens(screen, sides.anchors.count()));
         let backend = bank.map_or(backend, Bank::backend);
-        Call { backend, join: threads.join(screens.nanoseconds), sides, bank, screens }
+        let join = threads.join(screens.nanoseconds);
+        let division = Division::of(sides.shape(), join.threads());
+        Call { backend, join, sides, bank, screens, division }
     }
 
     /// The method that all blocks begin with, and how many pairs were computed to choose it: by a sample, if rows have
@@ -242,6 +249,7 @@ impl<'a> Call<'a> {
             self.pass(&mut memory, &mut task, method, measured)?;
             measured = true;
         }
+        memory.merge_parts(self.join, &mut task);
         check_norms(Side::Anchors, memory.anchor_norms)?;
         Ok(Mined {
             zero_anchors: zero_norms(memory.anchor_norms),
@@ -270,18 +278,29 @@ impl<'a> Call<'a> {
         method: Method,
         measured: bool,
     ) -> Result<(), Error> {
-        let Call { backend, join, sides, .. } = *self;
-        let block_rows = memory.block_rows;
-        let (candidates, anchor_norms, blocks, scratch) = memory.prepare(self, method, measured);
+        let Call { backend, join, sides, division, .. } = *self;
+        let PassMemory { candidates, anchor_norms, blocks, mut parts, scratch } =
+            memory.prepare(self, method, measured);
         let candidates: Candidates<'_> =
             candidates.or_else(|error| check_finite(backend, Side::Anchors, sides.anchors).and(Err(error)))?;
-        let norms = Chunks::new(anchor_norms, block_rows);
-        for_each_block(join, (norms, (task.lend(), Chunks::new(blocks, 1))), &|index, (norms, (task, states))| {
+        let Division { block_rows, parts: count, part_rows } = division;
+        if count > 1 && !measured {
+            task.measure(backend, 0, candidates, anchor_norms);
+            parts.open(task, anchor_norms);
+        }
+        let (norms, task) = match count {
+            1 => (Chunks::new(anchor_norms, block_rows), task.lend()),
+            _ => parts.work(task.rules()),
+        };
+        for_each_block(join, (norms, (task, Chunks::new(blocks, 1))), &|index, (norms, (mut task, states))| {
             let state = &mut states.slice[0];
-            if !state.done && state.method == method {
-                let (first, norms) = (index * block_rows, norms.slice);
-                let block = Block { call: self, task, candidates, first, norms, state };
-                block.mine(measured, &mut scratch.of(join));
+            if state.waits_for(method) {
+                let (first, norms) = (index / count * block_rows, norms.slice);
+                if count == 1 && !measured {
+                    task.measure(backend, first, candidates, norms);
+                }
+                let candidates = candidates.part(method.format(), index % count, part_rows);
+                Block { call: self, task, candidates, first, norms, state }.mine(&mut scratch.of(join));
             }
         });
         Ok(())
@@ -298,6 +317,30 @@ mod tests {
         let shape = Shape { anchors, candidates, dim };
         let plans = Backend::available().flat_map(|backend| Screen::all().map(move |screen| (backend, screen)));
         plans.map(|(backend, screen)| Threads::Rayon.join(screen.plan(backend, shape).nanoseconds)).collect()
+    }
+
+    /// How calls of a shape against banks for every backend are run.
+    fn joins_with_banks(anchors: usize, candidates: usize, dim: usize) -> Vec<Join> {
+        let (rows, query) = (vec![0.5; candidates * dim], vec![0.5; anchors * dim]);
+        let join = |backend: Backend| {
+            let bank = crate::BankOptions::new().backend(backend).build(&rows[..], dim).unwrap();
+            let batch = MiningBatch::against(&query, &bank).unwrap();
+            Call::new(backend, Screen::Auto, Threads::Rayon, batch.sides(), batch.bank()).join
+        };
+        Backend::available().map(join).collect()
+    }
+
+    /// The tests of threads and of their allocations rely on it.
+    #[test]
+    fn large_calls_against_banks_are_divided_over_threads() {
+        for (rows, candidates, dim) in [(16, 40_000, 64), (1, 50_000, 256)] {
+            let joins = joins_with_banks(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Rayon), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
+        for (rows, candidates, dim) in [(1, 2000, 256), (16, 400, 64)] {
+            let joins = joins_with_banks(rows, candidates, dim);
+            assert!(joins.iter().all(|&join| join == Join::Serial), "{rows} x {candidates} x {dim}: {joins:?}");
+        }
     }
 
     /// The tests of threads and of their allocations rely on it.

@@ -1,6 +1,7 @@
 //! The screen of a block of anchors: its tiles with all candidates, panel by panel, and the decisions on the way.
 
 use super::block::{ListedBlock, Outcome};
+use crate::candidates::Candidates;
 use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
 use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
 
@@ -9,7 +10,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     #[inline(never)]
     pub(super) fn screen(&mut self, format: Format) -> Outcome {
         let rows = self.lists.len();
-        let (dim, count) = (self.block.candidates.rows.dim(), self.block.candidates.rows.count());
+        let Candidates { rows: candidates, first, .. } = self.block.candidates;
+        let (dim, count) = (candidates.dim(), candidates.count());
         let width = format.panel_width(self.block.call.backend);
         let fewest = self.lists.first().map_or(0, RowList::fewest_scored);
         let costs = self.exact_costs();
@@ -24,10 +26,11 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             }
             let next_panel = panels.clone().nth(panel + 1);
             let prefetch = self.prefetch_plan(format, next_panel, panels.len() - 1 - panel);
-            self.screen_panel(format, words, panel * width, &prefetch, &mut budget);
-            let present = width.min(count - panel * width);
+            let start = first + panel * width;
+            self.screen_panel(format, words, start, &prefetch, &mut budget);
+            let present = width.min(count - start);
             self.block.state.screening.count_pairs(Method::Screen(format), rows * present);
-            self.screened = panel * width + present;
+            self.screened = start + present;
             let seen = panel + 1;
             if is_checkpoint(seen) {
                 let outcome = self.compare_costs(format, seen * width);
@@ -60,7 +63,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     #[inline(never)]
     fn compare_costs(&mut self, format: Format, screened: usize) -> Outcome {
         let (candidates, methods) = (self.block.candidates, self.block.call.screens.methods);
-        let (count, dim) = (candidates.rows.count(), candidates.rows.dim());
+        let (count, dim) = (candidates.count(), candidates.rows.dim());
         if Method::Screen(format) == methods.last() || screened >= count {
             return Outcome::Listed;
         }

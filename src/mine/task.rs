@@ -5,12 +5,11 @@ use super::neighbours::QueryState;
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::candidates::Candidates;
-use crate::exact::SearchedRow;
 use crate::excluded::SortedExclusions;
 use crate::kernels::{cosine, pair_dots};
 use crate::parallel::{Chunks, Divide};
-use crate::row_stats::{Admissible, ClosestNegative, NegativeRules, Negatives, Neighbour, RowRule, RowStats, Search};
-use crate::screen::{Pairs, RowLimits, RowList};
+use crate::row_stats::{Admissible, ClosestNegative, NegativeRules, Negatives, Neighbour, RowRule, RowStats};
+use crate::screen::RowLimits;
 
 /// What is searched for in the rows of some blocks, and the place of their results.
 pub(super) enum Task<'a> {
@@ -28,6 +27,47 @@ pub(super) struct StatsTask<'a> {
     /// The norms of the positives, where these are no candidates.
     pub(super) positive_norms: &'a [f64],
     pub(super) negatives: Negatives,
+}
+
+/// The rows of one block for each part of the candidates, and what is found of them there.
+pub(super) struct PartResults<'a> {
+    pub(super) rows: usize,
+    /// The norms of the rows, their searches, and the places of neighbours of each of them, part after part.
+    pub(super) norms: &'a mut [f64],
+    pub(super) queries: &'a mut [QueryState],
+    pub(super) neighbours: &'a mut [Neighbour],
+}
+
+impl<'a> PartResults<'a> {
+    /// The same results, lent out for a shorter time.
+    pub(super) fn lend(&mut self) -> PartResults<'_> {
+        let PartResults { rows, norms, queries, neighbours } = self;
+        PartResults { rows: *rows, norms, queries, neighbours }
+    }
+
+    /// Opens the rows of `task`, which were measured or opened, for every part.
+    pub(super) fn open(&mut self, task: &Task<'_>, norms: &[f64]) {
+        for (index, (own_norm, query)) in self.norms.iter_mut().zip(&mut *self.queries).enumerate() {
+            let row = index % self.rows;
+            *own_norm = norms[row];
+            *query = QueryState { admissible: task.admissible(row), ..QueryState::EMPTY };
+        }
+    }
+
+    /// The norms and the search of every part, a block each.
+    pub(super) fn work(self, rules: &'a NegativeRules<'a>) -> (Chunks<'a, f64>, Task<'a>) {
+        let PartResults { rows, norms, queries, neighbours } = self;
+        let kept = neighbours.len() / queries.len();
+        let task = Task::Neighbours(rules, Chunks::new(queries, rows), Chunks::new(neighbours, rows * kept));
+        (Chunks::new(norms, rows), task)
+    }
+
+    /// What was found of a row in all parts.
+    pub(super) fn found(&self, row: usize) -> impl Iterator<Item = &Neighbour> {
+        let places = self.neighbours.chunks(self.neighbours.len() / self.queries.len());
+        let parts = self.queries.iter().zip(places).skip(row).step_by(self.rows);
+        parts.flat_map(|(query, places)| &places[..query.found])
+    }
 }
 
 impl Divide for Task<'_> {
@@ -108,9 +148,9 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Writes what was found in row `row` of these: the closest negative, or the closest ones.
-    pub(super) fn write<P: Pairs>(&mut self, row: usize, list: &mut RowList<P>) {
-        let (places, found) = (self.kept(), list.search().sorted());
+    /// Writes what was found in row `row` of these: the closest negative, or the closest ones in order.
+    pub(super) fn write(&mut self, row: usize, found: &[Neighbour]) {
+        let places = self.kept();
         match self {
             Task::Stats(_, stats) => {
                 stats.slice[row].set_closest_negative(found.first().copied().map(ClosestNegative::found));

@@ -178,18 +178,22 @@ fn screened_cost(done: Screening) -> f64 {
     counts.into_iter().map(|(format, pairs)| pairs as f64 * screening_cost(format)).sum()
 }
 
-/// About how long a forward call takes on one thread: what it multiplies by this method, the ends of the tiles, and
-/// the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen
+/// About how long a forward call takes on one thread: what it multiplies by this method, the ends of the tiles, or
+/// reading the candidates once if that takes longer, and the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen
 /// 5 took for 64 to 1024 rows on both sides, on AVX-512.
 pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepared: bool) -> f64 {
     /// A multiply-add in `f32` on every lane of a register, by two of the registers' units at about 3.5 GHz.
     const PER_REGISTER: f64 = 0.15;
     const PER_PAIR: f64 = 0.1;
+    /// A byte of a candidate, as a third-level cache delivers it at 80 GB/s; memory takes two to four times as long.
+    const PER_BYTE: f64 = 0.0125;
     let (traits, Shape { anchors, candidates, dim }) = (backend.traits(), shape);
     let [anchors, candidates, dim] = [anchors, candidates, dim].map(|count| count as f64);
     let product = dim * method.cost(traits.costs.exact) * PER_REGISTER / traits.f32_lanes as f64;
     let raw_rows = if prepared { anchors } else { anchors + candidates };
-    anchors * candidates * (product + PER_PAIR) + raw_rows * dim * PREPARATION
+    let bytes = method.format().map_or(1.0, |format| 1.0 / format.per_word() as f64) * size_of::<u32>() as f64;
+    let reading = candidates * dim * bytes * PER_BYTE;
+    (anchors * candidates * (product + PER_PAIR)).max(reading) + raw_rows * dim * PREPARATION
 }
 
 /// Whether a batch is so small that computing all pairs exactly takes less time than any screen.

@@ -20,6 +20,16 @@ impl Default for Method {
     }
 }
 
+impl Method {
+    /// The format of the screen, if it is one.
+    pub(crate) fn format(self) -> Option<Format> {
+        match self {
+            Method::Screen(format) => Some(format),
+            Method::Exact => None,
+        }
+    }
+}
+
 /// The methods that a call may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Methods(u8);
@@ -78,10 +88,7 @@ impl Methods {
 
     /// The formats of the screens among them, the coarsest first.
     pub(crate) fn formats(self) -> impl Iterator<Item = Format> {
-        self.iter().filter_map(|method| match method {
-            Method::Screen(format) => Some(format),
-            Method::Exact => None,
-        })
+        self.iter().filter_map(Method::format)
     }
 
     /// Whether one of them is a screen of rows that are rounded to integers.

@@ -1,5 +1,7 @@
 //! `RowList`: what is kept of a row while its candidates are screened.
 
+use core::ops::Range;
+
 use super::budget::PairBudget;
 use crate::exact::{ExactRow, PairsOf, SearchedRow};
 use crate::kernels::{Found, MAX_WIDTH, RowHits, Window, are_many_hits};
@@ -148,10 +150,12 @@ impl<P: Pairs> RowList<P> {
         }
     }
 
-    /// Ends a zero row at once. All its similarities are 0, so that its first negatives stand for all.
-    pub(crate) fn settle_zero_row(&mut self, candidates: usize, rule: &RowRule<'_>) -> Window {
+    /// Ends a zero row at once. All its similarities are 0, so that the first negatives of `candidates` stand for all.
+    pub(crate) fn settle_zero_row(&mut self, mut candidates: Range<usize>, rule: &RowRule<'_>) -> Window {
         let search = &mut self.search;
-        let mut candidates = 0..if search.admissible().admits(0.0) { candidates } else { 0 };
+        if !search.admissible().admits(0.0) {
+            candidates.end = candidates.start;
+        }
         while let Some(index) = candidates.next().filter(|_| search.entry_similarity() < 0.0) {
             search.offer(index, 0.0, rule);
         }

@@ -10,7 +10,8 @@ use crate::kernels::Format;
 ///
 /// `*_rows` and `survivors` say how rows ended. The other counts are of all that was done, screens that were given up
 /// included: a block of anchors that goes from bytes to 16-bit integers has pairs in `i8_pairs` and in `i16_pairs`. Pairs
-/// of an anchor and its positive, and those that are excluded, are counted where they were computed.
+/// of an anchor and its positive, and those that are excluded, are counted where they were computed. Where threads share the
+/// candidates, each packs the anchors for its part of them, and a row ends as it does in the first part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
