@@ -1,7 +1,5 @@
-//! What training costs beyond the forward pass: criterion's report of both, and then a table of what the backward pass
-//! adds, with both measured in turns, since a ratio survives a noisy machine and a time does not.
-//!
-//! `cargo bench --bench backward` runs both; `cargo bench --bench backward -- shares` the table alone.
+//! What training costs beyond the forward pass: criterion's report of both passes on every backend and with every screen,
+//! which compares with the run before.
 
 mod common;
 #[path = "common/report.rs"]
@@ -9,16 +7,12 @@ mod report;
 
 use std::hint::black_box;
 
-use common::{Call, OwnedBatch, in_turns, serial_ways, sets};
+use common::{OwnedBatch, serial_ways, sets};
 use criterion::{Bencher, BenchmarkId, Criterion, Throughput};
-use hardneg::{Backend, Forward, Gradients, Threads, TripletLoss, Workspace, reference};
+use hardneg::{Gradients, TripletLoss, Workspace, reference};
 
 /// Rows and dim of the shapes.
 const SHAPES: [(usize, usize); 3] = [(32, 128), (1024, 128), (4096, 768)];
-
-/// Margins: the usual one, at which of random rows only the closest negative counts, and one at which the mean does
-/// too.
-const MARGINS: [f32; 2] = [0.25, 1.0];
 
 /// Batches that take turns, with room for their gradients.
 struct Training {
@@ -55,14 +49,6 @@ impl Training {
     }
 }
 
-/// The backward pass alone, into buffers of its own.
-fn backward<'a>(mut forward: Forward<'a, 'a>, by_anchors: &'a mut [f32], by_positives: &'a mut [f32]) -> Call<'a> {
-    Box::new(move || {
-        forward.backward(Gradients::new(by_anchors, by_positives)).expect("buffers of the batch's shape");
-        black_box(&by_anchors);
-    })
-}
-
 /// Random rows that are only a little closer to their anchors than to the others, so that hinges are active.
 fn pairs(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
     let OwnedBatch { anchors, candidates: noise, dim, .. } = OwnedBatch::independent(seed, rows, dim);
@@ -88,38 +74,6 @@ fn criterion_report(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn shares() {
-    println!(
-        "\n| rows x dim | margin | backend | threads | forward, us | forward + backward, us | backward alone, us \
-         | backward / forward |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
-    for (rows, dim) in SHAPES {
-        for margin in MARGINS {
-            for backend in Backend::available() {
-                for (name, threads) in [("1", Threads::Serial), ("all", Threads::Rayon)] {
-                    let what = format!("{rows} x {dim} | {margin} | {backend} | {name}");
-                    share_line(&what, rows, dim, TripletLoss::new().backend(backend).threads(threads).margin(margin));
-                }
-            }
-        }
-    }
-}
-
-fn share_line(what: &str, rows: usize, dim: usize, plan: TripletLoss) {
-    let mut trainings = [0, 1, 2].map(|_| Training::new(rows, dim));
-    let [one, two, three] = &mut trainings;
-    let forward = plan.forward(three.sets[0].batch(), &mut three.workspace).expect("finite rows");
-    let calls: Vec<Call<'_>> = vec![
-        Box::new(|| one.forward(plan)),
-        Box::new(|| two.forward_backward(plan)),
-        backward(forward, &mut three.by_anchors, &mut three.by_positives),
-    ];
-    let turns = in_turns(1.0, 5, calls);
-    let [forward, both, backward] = [0, 1, 2].map(|contender| turns.time(contender) * 1e6);
-    println!("| {what} | {forward:.1} | {both:.1} | {backward:.1} | {:.1} % |", 100.0 * turns.ratio(2, 0));
-}
-
 /// What is timed must be right: a small batch against the reference.
 fn check() {
     let mut training = Training::new(32, 128);
@@ -137,5 +91,5 @@ fn check() {
 
 fn main() {
     check();
-    report::run(criterion_report, shares);
+    report::run(criterion_report);
 }

@@ -1,9 +1,5 @@
-//! The forward pass on every backend and with every screen: criterion's report, from small batches, where latency
-//! matters, to large ones, and then a table of shares of the machine's `f32` ceiling with both measured in turns, since
-//! a ratio survives a noisy machine and a time does not.
-//!
-//! `cargo bench --bench forward` runs both; `cargo bench --bench forward -- shares` the table alone, and
-//! `cargo bench --bench forward -- latency` the report on small batches, with the table.
+//! The forward pass on every backend and with every screen: criterion's report, which compares with the run before, from
+//! small batches, where latency matters, to large ones. `cargo bench --bench forward -- latency` has the small ones alone.
 
 #[path = "common/ceiling.rs"]
 mod ceiling;
@@ -11,12 +7,10 @@ mod common;
 #[path = "common/report.rs"]
 mod report;
 
-use std::hint::black_box;
-
 use ceiling::{CEILING_WORK, Unit};
-use common::{Call, OwnedBatch, Rotation, in_turns, serial_ways, sets};
+use common::{OwnedBatch, Rotation, serial_ways, sets};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use hardneg::{Threads, TripletLoss, Workspace};
+use hardneg::{TripletLoss, Workspace};
 
 /// Rows of the small batches, of dim 128.
 const SMALL: [usize; 5] = [4, 8, 16, 32, 64];
@@ -67,40 +61,6 @@ fn check(plan: TripletLoss, inputs: &[OwnedBatch], workspace: &mut Workspace) {
     inputs[0].check(forward.row_stats(), "the forward pass");
 }
 
-fn shares() {
-    println!(
-        "\n| rows x dim | backend | screen | threads | time, us | share of the f32 FMA ceiling | against one thread |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for (rows, dim) in SMALL.map(|rows| (rows, 128)).into_iter().chain(LARGE) {
-        let inputs = inputs(rows, dim);
-        for plan in serial_ways(TripletLoss::new(), work(rows, dim)) {
-            share_lines(&inputs, plan);
-        }
-    }
-}
-
-fn share_lines(inputs: &[OwnedBatch], one: TripletLoss) {
-    let (rows, dim) = (inputs[0].rows(), inputs[0].dim);
-    let all = one.threads(Threads::Rayon);
-    let mut workspaces = [Workspace::new(), Workspace::new()];
-    let [first, second] = &mut workspaces;
-    let calls: Vec<Call<'_>> =
-        vec![Box::new(|| Unit::F32.work_out()), call(one, inputs, first), call(all, inputs, second)];
-    let turns = in_turns(0.5, 5, calls);
-    for (threads, contender) in [("1", 1), ("all", 2)] {
-        let share = 100.0 * turns.ratio(0, contender) * work(rows, dim) as f64 / CEILING_WORK as f64;
-        let (time, gain) = (turns.time(contender) * 1e6, turns.ratio(1, contender));
-        let (backend, screen) = (one.backend, one.screen);
-        println!("| {rows} x {dim} | {backend} | {screen} | {threads} | {time:.1} | {share:.1} % | {gain:.2} |");
-    }
-}
-
-fn call<'a>(plan: TripletLoss, inputs: &'a [OwnedBatch], workspace: &'a mut Workspace) -> Call<'a> {
-    let mut inputs = Rotation::new(inputs);
-    Box::new(move || _ = black_box(plan.forward(inputs.turn().batch(), workspace).map(|forward| forward.loss())))
-}
-
 fn main() {
-    report::run(criterion_report, shares);
+    report::run(criterion_report);
 }

@@ -80,5 +80,5 @@ fn kernels(criterion: &mut Criterion) {
 }
 
 fn main() {
-    report::run(kernels, || ()); // There is no table.
+    report::run(kernels);
 }

@@ -2,6 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::hint::black_box;
+use std::sync::atomic::AtomicBool;
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Set while the machine is measured as if it had no AVX-512.
+pub(crate) static WITHOUT_AVX512: AtomicBool = AtomicBool::new(false);
 
 /// A multiply-add unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +43,9 @@ impl Unit {
 
     #[cfg(target_arch = "x86_64")]
     fn is_available(self) -> bool {
-        let vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
         match self {
-            Unit::F32 => {
-                let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-                is_x86_feature_detected!("avx512f") || avx2
-            }
-            Unit::I16 | Unit::I8 => vnni,
+            Unit::F32 => has_avx512() || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Unit::I16 | Unit::I8 => has_avx512() && is_x86_feature_detected!("avx512vnni"),
         }
     }
 
@@ -61,7 +63,7 @@ impl Unit {
         }
         match self {
             // SAFETY: the CPU has AVX-512F.
-            Unit::F32 if is_x86_feature_detected!("avx512f") => unsafe { x86::avx512(black_box(0.5)) },
+            Unit::F32 if has_avx512() => unsafe { x86::avx512(black_box(0.5)) },
             // SAFETY: the unit is available without AVX-512F: the CPU has AVX2 and FMA.
             Unit::F32 => unsafe { x86::avx2(black_box(0.5)) },
             // SAFETY: the unit is available: the CPU has AVX-512F and VNNI.
@@ -73,6 +75,11 @@ impl Unit {
 
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) fn work_out(self) {}
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && !WITHOUT_AVX512.load(Relaxed)
 }
 
 #[cfg(target_arch = "x86_64")]

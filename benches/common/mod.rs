@@ -29,7 +29,7 @@ pub(crate) fn serial_ways(plan: TripletLoss, work: u64) -> impl Iterator<Item = 
 
 /// The inputs of the benchmarks: pairs, so that the candidates are the positives.
 impl OwnedBatch {
-    /// Anchors and their positives.
+    /// Anchors and their positives, as many.
     pub(crate) fn pairs(anchors: Vec<f32>, positives: Vec<f32>, dim: usize) -> OwnedBatch {
         OwnedBatch::new(anchors, positives, dim, Pairing::Paired)
     }
@@ -48,11 +48,22 @@ impl OwnedBatch {
         OwnedBatch::new(anchors, candidates, dim, Pairing::Identity)
     }
 
+    /// Anchors and candidates; the positive of anchor `i` is candidate `i`.
+    pub(crate) fn among(anchors: Vec<f32>, candidates: Vec<f32>, dim: usize) -> OwnedBatch {
+        OwnedBatch::new(anchors, candidates, dim, Pairing::Identity)
+    }
+
     /// Random anchors and positives that have nothing to do with each other: any negative may be as similar as the
     /// positive, as before training.
     pub(crate) fn independent(seed: u64, rows: usize, dim: usize) -> OwnedBatch {
-        let [anchors, positives] = [2 * seed, 2 * seed + 1].map(|seed| random_rows(seed, rows, dim));
-        OwnedBatch::pairs(anchors, positives, dim)
+        OwnedBatch::independent_among(seed, rows, rows, dim).with(Pairing::Paired)
+    }
+
+    /// The same among more candidates.
+    pub(crate) fn independent_among(seed: u64, rows: usize, candidates: usize, dim: usize) -> OwnedBatch {
+        let [anchors, candidates] =
+            [(2 * seed, rows), (2 * seed + 1, candidates)].map(|(seed, n)| random_rows(seed, n, dim));
+        OwnedBatch::new(anchors, candidates, dim, Pairing::Identity)
     }
 
     /// Some rows with their indices as the reference has them under the default rule, spread over the batch: as many as
@@ -114,9 +125,27 @@ pub(crate) type Call<'a> = Box<dyn FnMut() + 'a>;
 pub(crate) struct Turns(Vec<Vec<Option<f64>>>);
 
 impl Turns {
+    /// Times of as many rounds for each contender.
+    pub(crate) fn of(times: Vec<Vec<f64>>) -> Turns {
+        Turns(times.into_iter().map(|times| times.into_iter().map(Some).collect()).collect())
+    }
+
+    /// The same with nothing for a round in which a contender took no part; all took part in the first.
+    pub(crate) fn of_some(times: Vec<Vec<Option<f64>>>) -> Turns {
+        Turns(times)
+    }
+
     /// The median time of a call, in seconds.
     pub(crate) fn time(&self, contender: usize) -> f64 {
         median(self.0[contender].iter().flatten().copied().collect())
+    }
+
+    /// The range of the middle half of the times, as a share of the median: how far the machine can be trusted.
+    pub(crate) fn spread(&self, contender: usize) -> f64 {
+        let mut times: Vec<f64> = self.0[contender].iter().flatten().copied().collect();
+        times.sort_by(f64::total_cmp);
+        let [low, high] = [1, 3].map(|quarter| times[(times.len() - 1) * quarter / 4]);
+        (high - low) / self.time(contender)
     }
 
     /// How many times as long one takes as the other: the median over the rounds, which survives a machine that is

@@ -39,7 +39,7 @@ impl Mistakes {
 /// The mistakes of a contender in all sets of an input. Asserts that this crate makes none, and that everybody's loss,
 /// which is what is timed, is that of the same rows.
 pub(crate) fn check(entrant: &Entrant, rival: &mut dyn Rival, input: &Input, expected: &[Vec<Row>]) -> Mistakes {
-    let mut rows = vec![Row::default(); input.rows()];
+    let mut rows = vec![Row::default(); input.sets[0].rows()];
     let mut all = Mistakes::default();
     for (pairs, expected) in input.sets.iter().zip(expected) {
         rival.run_into(pairs, &mut rows);

@@ -10,8 +10,8 @@ use super::buffer::Buffer;
 use super::entrant::{Entrant, Rival};
 use super::reduce::{normalize, reduce, sum_of_hinges};
 use crate::common::OwnedBatch;
-use crate::inputs::Shape;
 use crate::row::Row;
+use crate::shapes::Case;
 
 /// The anchors in a strip. 64 cost `gemm` up to half of its speed at 4096 x 768; 512 gained little over 256.
 const STRIP: usize = 256;
@@ -57,22 +57,22 @@ struct Slot<P: Product> {
 
 impl<P: Product + 'static> Blocked<P> {
     /// Strips that are whole shares of the threads: the whole matrix is there at once.
-    pub(crate) fn whole(name: &str, threads: usize, product: impl Fn(Shape) -> P + Copy + Sync + 'static) -> Entrant {
-        Entrant::new(format!("{name}, whole matrix"), threads, move |shape: Shape| {
+    pub(crate) fn whole(name: &str, threads: usize, product: impl Fn(&Case) -> P + Copy + Sync + 'static) -> Entrant {
+        Entrant::new(name, threads, move |shape: &Case| {
             Blocked::new(product(shape), shape, threads, shape.rows.div_ceil(threads))
         })
     }
 
     /// Strips of some hundred anchors: their similarities take little memory, and the candidates, which most libraries
     /// pack for every product, are not packed too often.
-    pub(crate) fn strips(name: &str, threads: usize, product: impl Fn(Shape) -> P + Copy + Sync + 'static) -> Entrant {
-        Entrant::new(format!("{name}, strips"), threads, move |shape: Shape| {
+    pub(crate) fn strips(name: &str, threads: usize, product: impl Fn(&Case) -> P + Copy + Sync + 'static) -> Entrant {
+        Entrant::new(format!("{name}, strips"), threads, move |shape: &Case| {
             Blocked::new(product(shape), shape, threads, STRIP.min(shape.rows.div_ceil(threads)))
         })
     }
 
-    fn new(product: P, shape: Shape, threads: usize, strip: usize) -> Blocked<P> {
-        let Shape { rows, candidates, dim } = shape;
+    fn new(product: P, shape: &Case, threads: usize, strip: usize) -> Blocked<P> {
+        let &Case { rows, candidates, dim, .. } = shape;
         let unit_rows = |rows: usize| Buffer::new(if P::UNIT_ROWS { rows * dim } else { 0 });
         let slot = |_| {
             let (similarities, scratch) = (Buffer::new(strip * candidates), P::scratch(strip, candidates));

@@ -1,8 +1,8 @@
 //! What a contender has to do, and how it is made.
 
 use crate::common::OwnedBatch;
-use crate::inputs::Shape;
 use crate::row::Row;
+use crate::shapes::Case;
 
 /// The margin of all measurements: of the random batches both hinges of nearly every row are above 0, so that every
 /// part of a row shows in the loss, and has a gradient.
@@ -18,7 +18,7 @@ pub(crate) trait Rival: Send {
 }
 
 /// Makes the contender for a shape.
-type Build = Box<dyn Fn(Shape) -> Box<dyn Rival> + Sync>;
+type Build = Box<dyn Fn(&Case) -> Box<dyn Rival> + Sync>;
 
 /// A contender of any shape.
 pub(crate) struct Entrant {
@@ -35,15 +35,19 @@ impl Entrant {
     pub(crate) fn new<R: Rival + 'static>(
         name: impl Into<String>,
         threads: usize,
-        build: impl Fn(Shape) -> R + Sync + 'static,
+        build: impl Fn(&Case) -> R + Sync + 'static,
     ) -> Entrant {
         let build: Build = Box::new(move |shape| Box::new(build(shape)));
         Entrant { name: name.into(), threads, ours: false, most_work: u64::MAX, build }
     }
 
-    /// Whether a batch of so many multiply-adds is anything for it: not so many that a call takes many seconds, and for
-    /// several threads so many that it pays to wake them.
+    /// Whether a batch of so many multiply-adds is anything for it, and not so many that a call takes many seconds.
     pub(crate) fn admits(&self, work: u64) -> bool {
-        work <= self.most_work && (self.threads == 1 || work >= 1 << 22)
+        work <= self.most_work && Entrant::wakes(self.threads, work)
+    }
+
+    /// Whether so many multiply-adds are worth waking several threads for.
+    pub(crate) fn wakes(threads: usize, work: u64) -> bool {
+        threads == 1 || work >= 1 << 22
     }
 }

@@ -5,7 +5,7 @@ use gemm::{Parallelism, gemm};
 use super::blocked::{Blocked, Product};
 use super::entrant::Entrant;
 use super::lean;
-use crate::inputs::Shape;
+use crate::shapes::Case;
 
 #[derive(Clone, Copy)]
 struct Gemm {
@@ -14,7 +14,7 @@ struct Gemm {
 
 /// The strongest last. On one thread the whole matrix is [`lean`]'s.
 pub(super) fn entrants(threads: usize) -> [Entrant; 2] {
-    let product = |shape: Shape| Gemm { dim: shape.dim };
+    let product = |shape: &Case| Gemm { dim: shape.dim };
     let whole = if threads == 1 { lean::entrant() } else { Blocked::whole("gemm", threads, product) };
     [whole, Blocked::strips("gemm", threads, product)]
 }

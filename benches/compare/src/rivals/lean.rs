@@ -7,11 +7,11 @@ use super::entrant::{Entrant, Rival};
 use super::gemm::multiply;
 use super::reduce::{normalize, reduce, sum_of_hinges};
 use crate::common::OwnedBatch;
-use crate::inputs::Shape;
 use crate::row::Row;
+use crate::shapes::Case;
 
 struct Lean {
-    shape: Shape,
+    shape: Case,
     /// Both sides with norm 1.
     anchors: Buffer,
     candidates: Buffer,
@@ -20,8 +20,8 @@ struct Lean {
 }
 
 pub(super) fn entrant() -> Entrant {
-    Entrant::new("gemm, whole matrix", 1, |shape: Shape| Lean {
-        shape,
+    Entrant::new("gemm", 1, |shape: &Case| Lean {
+        shape: shape.clone(),
         anchors: Buffer::new(shape.rows * shape.dim),
         candidates: Buffer::new(shape.candidates * shape.dim),
         similarities: Buffer::new(shape.rows * shape.candidates),
@@ -30,7 +30,7 @@ pub(super) fn entrant() -> Entrant {
 
 impl Rival for Lean {
     fn run(&mut self, pairs: &OwnedBatch) -> f64 {
-        let Shape { dim, candidates: columns, .. } = self.shape;
+        let &Case { dim, candidates: columns, .. } = &self.shape;
         normalize(&pairs.anchors, dim, &mut self.anchors);
         normalize(&pairs.candidates, dim, &mut self.candidates);
         multiply(dim, &self.anchors, &self.candidates, &mut self.similarities);

@@ -6,8 +6,8 @@ use super::entrant::{Entrant, Rival};
 use super::reduce::normalize;
 use super::vectorised::{Loop, dot, vectorised};
 use crate::common::OwnedBatch;
-use crate::inputs::Shape;
 use crate::row::Row;
+use crate::shapes::Case;
 
 struct Loops {
     /// Both sides with norm 1.
@@ -16,7 +16,7 @@ struct Loops {
 }
 
 pub(super) fn entrant() -> Entrant {
-    Entrant::new("dot products", 1, |Shape { rows, candidates, dim }| Loops {
+    Entrant::new("dot products", 1, |&Case { rows, candidates, dim, .. }| Loops {
         anchors: Buffer::new(rows * dim),
         candidates: Buffer::new(candidates * dim),
     })

@@ -8,16 +8,19 @@ mod lean;
 mod loops;
 mod naive;
 mod ndarray;
-#[cfg(feature = "numkong")]
-mod numkong;
 mod ours;
+mod prepared;
 mod reduce;
+mod top;
 mod vectorised;
 
 pub(crate) use entrant::{Entrant, MARGIN, Rival};
+pub(crate) use ours::FIXED_SCREEN;
+pub(crate) use prepared::Prepared;
+pub(crate) use top::Top;
 pub(crate) use vectorised::{Loop, vectorised};
 
-use hardneg::Threads;
+use hardneg::{Threads, TripletLoss};
 
 use crate::common::all_threads;
 
@@ -34,28 +37,28 @@ pub(crate) fn threads_for(count: usize) -> Threads {
 }
 
 /// Everybody, for each number of threads: this crate with its default screen first, which the others are compared with.
-pub(crate) fn entrants() -> Vec<Entrant> {
+pub(crate) fn entrants(plan: TripletLoss) -> Vec<Entrant> {
     let mut entrants = Vec::new();
     for threads in thread_counts() {
-        entrants.extend(ours::entrants(threads));
+        entrants.push(ours::default(plan, threads));
+        if threads == 1 {
+            entrants.extend(ours::fixed_screens(plan));
+        }
         entrants.extend(gemm::entrants(threads));
         entrants.push(ndarray::entrant(threads));
-        #[cfg(feature = "numkong")]
-        entrants.push(numkong::entrant(threads));
     }
     entrants.push(naive::entrant());
-    entrants.sort_by_key(|entrant| entrant.threads);
     entrants
 }
 
 /// This crate with its default screen, then the rivals that need the least for a single call, on one thread.
-pub(crate) fn single_calls() -> [Entrant; 3] {
-    [ours::default(1), lean::entrant(), loops::entrant()]
+pub(crate) fn single_calls(plan: TripletLoss) -> [Entrant; 3] {
+    [ours::default(plan, 1), lean::entrant(), loops::entrant()]
 }
 
-/// This crate with every screen, and the strongest of the rivals, on one thread.
-pub(crate) fn finalists() -> Vec<Entrant> {
-    let mut entrants = ours::entrants(1);
+/// This crate, and the strongest of the rivals, on one thread.
+pub(crate) fn finalists(plan: TripletLoss) -> Vec<Entrant> {
+    let mut entrants = vec![ours::default(plan, 1)];
     entrants.extend(gemm::entrants(1).into_iter().last());
     entrants
 }

@@ -3,8 +3,8 @@
 
 use super::entrant::{Entrant, Rival};
 use crate::common::OwnedBatch;
-use crate::inputs::Shape;
 use crate::row::Row;
+use crate::shapes::Case;
 
 struct Naive {
     anchors: Vec<f32>,
@@ -13,13 +13,13 @@ struct Naive {
 }
 
 pub(super) fn entrant() -> Entrant {
-    let build = |Shape { rows, candidates, dim }| Naive {
+    let build = |&Case { rows, candidates, dim, .. }: &Case| Naive {
         anchors: vec![0.0; rows * dim],
         candidates: vec![0.0; candidates * dim],
         rows: vec![Row::default(); rows],
     };
     // Beyond this a call takes seconds.
-    Entrant { most_work: 1 << 30, ..Entrant::new("naive scalar loops", 1, build) }
+    Entrant { most_work: 1 << 30, ..Entrant::new("scalar loops", 1, build) }
 }
 
 fn dot(x: &[f32], y: &[f32]) -> f32 {

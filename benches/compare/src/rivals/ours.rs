@@ -2,10 +2,15 @@
 
 use hardneg::{Screen, TripletLoss, Workspace};
 
-use super::entrant::{Entrant, MARGIN, Rival};
+use super::entrant::{Entrant, Rival};
 use super::threads_for;
 use crate::common::OwnedBatch;
+use crate::contest::OURS;
 use crate::row::Row;
+use crate::shapes::Case;
+
+/// How the names of contenders with a fixed screen begin.
+pub(crate) const FIXED_SCREEN: &str = "hardneg, screen ";
 
 struct Ours {
     plan: TripletLoss,
@@ -23,27 +28,22 @@ impl Rival for Ours {
     }
 }
 
-/// The default screen first.
-pub(super) fn entrants(threads: usize) -> Vec<Entrant> {
-    let mut screens: Vec<Screen> = Screen::all().collect();
-    screens.sort_by_key(|&screen| screen != Screen::default());
-    screens.into_iter().map(|screen| entrant(screen, threads)).collect()
+/// The default screen on so many threads.
+pub(crate) fn default(plan: TripletLoss, threads: usize) -> Entrant {
+    entrant(OURS.to_owned(), plan.threads(threads_for(threads)), threads)
 }
 
-/// The default screen alone.
-pub(super) fn default(threads: usize) -> Entrant {
-    entrant(Screen::default(), threads)
+/// Every other screen, on one thread.
+pub(super) fn fixed_screens(plan: TripletLoss) -> impl Iterator<Item = Entrant> {
+    let screens = Screen::all().filter(|&screen| screen != Screen::default());
+    screens.map(move |screen| {
+        // Beyond this a call without a screen takes many seconds.
+        let most_work = if screen == Screen::Off { 1 << 34 } else { u64::MAX };
+        Entrant { most_work, ..entrant(format!("{FIXED_SCREEN}{screen}"), plan.screen(screen), 1) }
+    })
 }
 
-fn entrant(screen: Screen, threads: usize) -> Entrant {
-    let plan = TripletLoss::new().margin(MARGIN).screen(screen).threads(threads_for(threads));
-    let default = if screen == Screen::default() { " (default)" } else { "" };
-    let name = format!("hardneg, screen {screen}{default}");
-    // Beyond this a call without a screen takes many seconds.
-    let most_work = if screen == Screen::Off { 1 << 34 } else { u64::MAX };
-    Entrant {
-        ours: true,
-        most_work,
-        ..Entrant::new(name, threads, move |_| Ours { plan, workspace: Workspace::new() })
-    }
+fn entrant(name: String, plan: TripletLoss, threads: usize) -> Entrant {
+    let new = move |_: &Case| Ours { plan, workspace: Workspace::new() };
+    Entrant { ours: true, ..Entrant::new(name, threads, new) }
 }

@@ -86,7 +86,7 @@ impl Loop for Reduce<'_> {
 /// The sum of the similarities and the largest below `limit`, which is never the positive: that one is not below
 /// itself. Minus infinity where there is none.
 #[inline(always)]
-fn sum_and_closest(similarities: &[f32], limit: f32) -> (f32, f32) {
+pub(super) fn sum_and_closest(similarities: &[f32], limit: f32) -> (f32, f32) {
     let (blocks, tail) = similarities.as_chunks::<LANES>();
     let (mut sums, mut closest) = ([0.0; LANES], [f32::NEG_INFINITY; LANES]);
     for block in blocks {
@@ -108,6 +108,6 @@ fn below(value: f32, limit: f32) -> f32 {
 }
 
 #[inline(always)]
-fn larger(one: f32, other: f32) -> f32 {
+pub(super) fn larger(one: f32, other: f32) -> f32 {
     if one > other { one } else { other }
 }

@@ -1,5 +1,9 @@
 //! Loops that the compiler vectorises, for the best instruction set of the CPU.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::units::WITHOUT_AVX512;
+
 /// A loop, to be compiled for several instruction sets; `run` must be `#[inline(always)]` for it.
 pub(crate) trait Loop {
     type Output;
@@ -20,7 +24,10 @@ pub(crate) fn vectorised<L: Loop>(work: L) -> L::Output {
         work.run::<true>()
     }
     let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let has_512 = has_avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+    let has_512 = has_avx2
+        && !WITHOUT_AVX512.load(Relaxed)
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl");
     if has_512 && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512dq") {
         // SAFETY: the CPU has all of them.
         unsafe { avx512(work) }
