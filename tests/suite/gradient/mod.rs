@@ -1,7 +1,8 @@
 //! The gradients: against the reference bit for bit, against its more accurate ones, against autograd, against finite
 //! differences, and what the calls promise besides.
 
-use std::path::PathBuf;
+mod accuracy;
+mod of_anchors;
 
 use hardneg::{
     Backend, Batch, Error, Forward, Gradients, Loss, Negatives, Positives, Reduction, Side, TripletLoss, Workspace,
@@ -12,7 +13,6 @@ use crate::common::{
     ALL_DATA, ALL_NEGATIVES, ALL_REDUCTIONS, Data, OwnedBatch, Pairing, Random, assert_forward, assert_loss,
     assert_rows, bits, ways, ways_of_one_screen,
 };
-use crate::npz::Npz;
 
 /// The gradients with respect to the anchors and to the candidates.
 type Pair = [Vec<f32>; 2];
@@ -138,112 +138,6 @@ fn every_number_of_threads_gives_the_same_bits() {
             let plan = TripletLoss::new().backend(backend).threads(hardneg::Threads::Rayon);
             let (_, pair) = pool.install(|| run(plan, input.batch(), None));
             assert_pair(&expected, &pair, &format!("{backend}, {threads} threads"));
-        }
-    }
-}
-
-#[test]
-fn rounded_gradients_are_those_of_the_reference() {
-    for data in ALL_DATA {
-        let input = input(data, 6, 60, 50, 24);
-        let [by_anchors, by_candidates, _] =
-            reference::backward(input.batch(), 0.5, Negatives::Below, &vec![1.0; 60]).unwrap();
-        let (_, pair) = run(TripletLoss::new().margin(0.5), input.batch(), None);
-        let rows = [(&input.anchors, &by_anchors, &pair[0]), (&input.candidates, &by_candidates, &pair[1])];
-        for (rows, expected, actual) in rows {
-            for ((row, expected), actual) in rows.chunks(24).zip(expected.chunks(24)).zip(actual.chunks(24)) {
-                // The derivatives by the similarities of a row add up to less than 3 for each of at most 60 anchors.
-                let scale = 180.0 / reference::norm(row).max(f64::MIN_POSITIVE);
-                for (&expected, &actual) in expected.iter().zip(actual) {
-                    let tolerance = expected.abs() * 2.0_f64.powi(-24) + 5e-15 * scale + 1e-45;
-                    let near = (expected - f64::from(actual)).abs() <= tolerance || expected as f32 == actual;
-                    assert!(near, "{data:?}: {expected} against {actual}");
-                }
-            }
-        }
-    }
-}
-
-/// Fails unless all numbers are within 1e-6 of the largest expected one.
-fn assert_near_the_largest(expected: &[f64], actual: &[f32], what: &str) {
-    assert_eq!(expected.len(), actual.len(), "{what}");
-    let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    for (index, (expected, &actual)) in expected.iter().zip(actual).enumerate() {
-        let near = (expected - f64::from(actual)).abs() <= 1e-6 * largest;
-        assert!(near, "{what}[{index}]: {expected} against {actual}, the largest is {largest}");
-    }
-}
-
-#[test]
-fn gradients_that_pytorch_computed() {
-    let cases = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases.json");
-    let cases: serde_json::Value = serde_json::from_reader(std::fs::File::open(cases).unwrap()).unwrap();
-    let cases = cases.as_array().unwrap();
-    assert_eq!(cases.len(), 8, "the list of cases");
-    let mut some = false;
-    for case in cases {
-        let (file, dim) = (case["file"].as_str().unwrap(), case["dim"].as_u64().unwrap() as usize);
-        let archive = Npz::open(file);
-        let (a, c) = (archive.f32("anchors"), archive.f32("positives"));
-        let negatives = match case["negatives"].as_str().unwrap() {
-            "below" => Negatives::Below,
-            "at_or_below" => Negatives::AtOrBelow,
-            _ => Negatives::Any,
-        };
-        let margin = case["margin"].as_f64().unwrap() as f32;
-        let batch = Batch::paired(&a, &c, dim).unwrap();
-        for backend in Backend::available() {
-            let plan = TripletLoss::new().margin(margin).negatives(negatives).backend(backend);
-            let (_, [by_anchors, by_positives]) = run(plan, batch, None);
-            assert_near_the_largest(&archive.f64("grad_anchors"), &by_anchors, &format!("{file}, anchors"));
-            assert_near_the_largest(&archive.f64("grad_positives"), &by_positives, &format!("{file}, positives"));
-            some |= by_anchors.iter().any(|&value| value != 0.0);
-        }
-    }
-    assert!(some, "every gradient is 0");
-}
-
-/// The loss of a batch in `f64`, with the closest negatives held fixed, as the derivative holds them.
-fn loss64(a: &[f64], c: &[f64], input: &OwnedBatch, closest: &[Option<usize>], margin: f64) -> f64 {
-    let (dim, positives) = (input.dim, input.positives());
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    let rows = a.chunks(dim).zip(&positives).zip(closest);
-    rows.map(|((anchor, &positive), closest)| {
-        let cosine =
-            |candidate: &[f64]| dot(anchor, candidate) / (dot(anchor, anchor) * dot(candidate, candidate)).sqrt();
-        let similarities: Vec<f64> = c.chunks(dim).map(cosine).collect();
-        let others = similarities.len() - 1;
-        let mean = (similarities.iter().sum::<f64>() - similarities[positive]) / others as f64;
-        let hinge = |negative: f64| (negative - similarities[positive] + margin).max(0.0);
-        hinge(mean) + closest.map_or(0.0, |closest| hinge(similarities[closest]))
-    })
-    .sum()
-}
-
-#[test]
-fn central_differences_of_the_loss() {
-    const STEP: f64 = 1e-5;
-    for (seed, rows, candidates, dim, margin) in [(1, 6, 9, 5, 0.3), (2, 9, 7, 8, 1.25), (3, 12, 12, 3, 0.0)] {
-        let input = input(Data::Random, seed, rows, candidates, dim);
-        let mut workspace = Workspace::new();
-        let plan = TripletLoss::new().margin(margin).negatives(Negatives::Any);
-        let (forward, [by_anchors, by_candidates]) = forward_backward(plan, input.batch(), None, &mut workspace);
-        assert!(forward.loss().active_mean + forward.loss().active_closest > 0);
-        let stats = forward.row_stats();
-        let closest: Vec<_> = stats.iter().map(|row| row.closest_negative().map(|closest| closest.index())).collect();
-        let wide = |rows: &[f32]| rows.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
-        let sides = [wide(&input.anchors), wide(&input.candidates)];
-        for (side, gradient) in [by_anchors, by_candidates].iter().enumerate() {
-            for (index, &gradient) in gradient.iter().enumerate() {
-                let at = |step: f64| {
-                    let mut sides = sides.clone();
-                    sides[side][index] += step;
-                    loss64(&sides[0], &sides[1], &input, &closest, margin.into())
-                };
-                let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-                let error = (slope - f64::from(gradient)).abs();
-                assert!(error < 1e-6 * (1.0 + slope.abs()), "seed {seed}: {slope} against {gradient}");
-            }
         }
     }
 }
@@ -506,61 +400,6 @@ fn a_backward_pass_on_other_threads_than_the_forward_pass() {
         let actual = pool(threads).install(|| backward(&mut forward));
         assert_pair(&expected, &actual, &format!("{threads} threads on one workspace"));
     }
-}
-
-/// Without the candidates' side, the gradients of the anchors have the same bits, and no buffer of candidates is asked
-/// for.
-#[test]
-fn gradients_of_the_anchors_alone() {
-    for (data, rows, candidates, dim) in [
-        (Data::Random, 1, 2, 3),
-        (Data::CommonMean, 70, 90, 33),
-        (Data::ZeroRows, 60, 50, 16),
-        (Data::Scaled, 385, 200, 17),
-    ] {
-        let input = input(data, 36, rows, candidates, dim);
-        let batch = input.batch();
-        let weights = Random(9).rows(1, rows);
-        for (way, plan) in ways(TripletLoss::new().margin(1.0)) {
-            for weights in [None, Some(&weights[..])] {
-                let mut workspace = Workspace::new();
-                let (loss, [expected, _]) = run(plan, batch, weights);
-                let mut alone = vec![7.5; batch.rows() * dim];
-                let forward =
-                    plan.forward_backward(batch, weighted(Gradients::of_anchors(&mut alone), weights), &mut workspace);
-                let mut forward = forward.unwrap();
-                assert_loss(&loss, &forward.loss(), &way);
-                assert_eq!(bits(&expected), bits(&alone), "{data:?}, {way}");
-                // Added to what is there, as with both sides.
-                let mut pair = [alone.clone(), vec![0.0; batch.candidates() * dim]];
-                forward.backward(both(&mut pair, weights).accumulate()).unwrap();
-                forward.backward(weighted(Gradients::of_anchors(&mut alone), weights).accumulate()).unwrap();
-                assert_eq!(bits(&pair[0]), bits(&alone), "{data:?}, {way}");
-            }
-        }
-    }
-}
-
-#[test]
-fn errors_of_gradients_of_the_anchors_alone() {
-    let input = input(Data::Random, 37, 7, 9, 4);
-    let mut workspace = Workspace::new();
-    for wrong in [0, 27, 29, 36] {
-        let mut buffer = vec![7.5; wrong];
-        let expected = Error::Length { side: Side::AnchorGradients, expected: 28, actual: wrong };
-        let gradients = Gradients::of_anchors(&mut buffer);
-        let error = TripletLoss::new().forward_backward(input.batch(), gradients, &mut workspace).unwrap_err();
-        assert_eq!(error, expected);
-        let mut forward = TripletLoss::new().forward(input.batch(), &mut workspace).unwrap();
-        assert_eq!(forward.backward(Gradients::of_anchors(&mut buffer)), Err(expected));
-        assert!(buffer.iter().all(|&value| value == 7.5));
-    }
-    let mut buffer = vec![7.5; 28];
-    let weights = [1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0, 1.0];
-    let mut forward = TripletLoss::new().forward(input.batch(), &mut workspace).unwrap();
-    let refused = forward.backward(Gradients::of_anchors(&mut buffer).weights(&weights));
-    assert_eq!(refused, Err(Error::NotFinite { side: Side::Weights, row: 1 }));
-    assert!(buffer.iter().all(|&value| value == 7.5));
 }
 
 /// Indices of 32 and of 64 bits are those of `usize`, for the forward pass and for the gradients.
