@@ -4,7 +4,7 @@ use crate::arch::{Backend, in_default_environment};
 use crate::batch::Batch;
 use crate::error::{Error, Side, check_length};
 use crate::forward::Forward;
-use crate::gradient::{GradientPlan, Gradients};
+use crate::gradient::{self, GradientPlan, Gradients};
 use crate::mine::{self, MeasurePlan, MineMemory, MinePlan, Mined};
 use crate::parallel::Threads;
 use crate::reduction::{Loss, Reduction};
@@ -125,13 +125,18 @@ impl TripletLoss {
         Ok(Forward::new(self.gradient_plan(), batch, workspace))
     }
 
+    /// Grows a workspace to what both passes over batches of this shape need.
+    pub(crate) fn reserve(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(), Error> {
+        self.check_margin()?;
+        mine::reserve_stats(self.mine_plan(), batch, &mut workspace.mining)?;
+        gradient::reserve(self.gradient_plan(), *batch, &mut workspace.gradient)
+    }
+
     fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(), Error> {
         self.check_margin()?;
-        let TripletLoss { negatives, backend, screen, threads, .. } = *self;
-        let plan = MinePlan { negatives, backend, screen, threads };
         let shape = (batch.rows(), batch.candidates());
         let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
-        let mined = mine::mine(plan, batch, &exclusions, &mut workspace.mining)?;
+        let mined = mine::mine(self.mine_plan(), batch, &exclusions, &mut workspace.mining)?;
         workspace.totals = self.totals(batch, &mined, &workspace.mining);
         Ok(())
     }
@@ -232,6 +237,12 @@ impl TripletLoss {
             ..self.sum_rows(memory.stats(batch.rows()))
         };
         Totals { loss, screening: mined.screening }
+    }
+
+    /// How pairs are mined.
+    fn mine_plan(&self) -> MinePlan {
+        let TripletLoss { negatives, backend, screen, threads, .. } = *self;
+        MinePlan { negatives, backend, screen, threads }
     }
 
     /// How a backward pass is to be computed.

@@ -3,9 +3,11 @@
 use core::fmt;
 
 use crate::bank::Bank;
+use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::excluded::ExclusionMemory;
 use crate::gradient::GradientMemory;
+use crate::loss::TripletLoss;
 use crate::memory::grow;
 use crate::mine::{self, MineMemory};
 use crate::miner::Miner;
@@ -119,6 +121,35 @@ impl Workspace {
         let rows = grow(&mut rows, Side::Queries, queries, bank.dim())?;
         let batch = MiningBatch::against(rows, bank)?;
         mine::reserve_neighbours(miner.plan(batch)?, batch, &mut self.mining)
+    }
+
+    /// Grows to what a `loss` and its gradients need for batches of the shape of `batch`, raw or against a bank, so that
+    /// the first step costs no more than those after it. Nothing is computed: rows of zeros will do. What exclusions
+    /// need depends on their labels and lists, and is got by the first call that has them.
+    ///
+    /// ```
+    /// use hardneg::{Batch, Gradients, TripletLoss, Workspace};
+    ///
+    /// let (loss, mut workspace) = (TripletLoss::new(), Workspace::new());
+    /// let zeros = [0.0; 16 * 8];
+    /// workspace.warm_loss(&loss, Batch::paired(&zeros, &zeros, 8)?)?;
+    /// let bytes = workspace.bytes();
+    /// # let rows: Vec<f32> = (0..16 * 8).map(|element| (element * element % 31) as f32).collect();
+    /// # let (anchors, positives) = (&rows, &rows);
+    /// let (mut by_anchors, mut by_positives) = ([0.0; 16 * 8], [0.0; 16 * 8]);
+    /// let gradients = Gradients::new(&mut by_anchors, &mut by_positives);
+    /// loss.forward_backward(Batch::paired(anchors, positives, 8)?, gradients, &mut workspace)?;
+    /// assert_eq!(workspace.bytes(), bytes);
+    /// # Ok::<(), hardneg::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The margin is not finite; there is no memory.
+    ///
+    /// # Allocation
+    /// What [`TripletLoss::forward_backward`] would allocate.
+    pub fn warm_loss(&mut self, loss: &TripletLoss, batch: Batch<'_>) -> Result<(), Error> {
+        loss.reserve(&batch, self)
     }
 }
 

@@ -295,6 +295,13 @@ pub(crate) fn backward(
     })
 }
 
+/// Grows the memory to what [`backward`] needs for all gradients of batches of this shape, but for exclusions.
+pub(crate) fn reserve(plan: GradientPlan, batch: Batch<'_>, memory: &mut GradientMemory) -> Result<(), Error> {
+    let rows = batch.rows().saturating_add(batch.candidates());
+    let join = plan.threads.join(rows.saturating_mul(batch.dim()) as f64 * NANOSECONDS);
+    memory.grow(batch, join.threads()).map(|_| ())
+}
+
 /// The sides of a batch.
 struct Sides<'a> {
     of_anchors: Pullback<'a>,

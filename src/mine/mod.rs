@@ -122,6 +122,16 @@ fn mine_stats(
     Ok(Mined { zero_positives: zero_norms(positive_norms), ..mined })
 }
 
+/// Grows the memory to what [`mine()`] needs for batches of this shape, whatever they hold, but for exclusions.
+pub(crate) fn reserve_stats(plan: MinePlan, batch: &Batch<'_>, memory: &mut MineMemory) -> Result<(), Error> {
+    let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
+    if call.screens.is_direct {
+        memory.grow_direct(batch).map(|_| ())
+    } else {
+        memory.grow_stats_of(&call, batch).map(|_| ())
+    }
+}
+
 /// Leaves in the memory what [`mine()`] does, with statistics that were computed elsewhere: norms and the candidates'
 /// sum are computed, no pair is.
 pub(crate) fn measure(

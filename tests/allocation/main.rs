@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{ALL_NEGATIVES, Data, Kind, OwnedBatch, Random};
 use counting::{SHARED, allocations};
 use hardneg::{
-    Backend, BankOptions, Batch, CandidateSum, Exclusions, Gradients, KnownPositives, Miner, MiningBatch, Positives,
-    Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
+    Backend, Bank, BankOptions, Batch, CandidateSum, Exclusions, Gradients, KnownPositives, Miner, MiningBatch,
+    Positives, Screen, Screening, SimilarityMatrix, Threads, TripletLoss, Workspace,
 };
 
 #[test]
@@ -328,6 +328,41 @@ fn gradients() {
             };
             assert_eq!(allocations(both), 0, "{backend}, {rows} x {candidates} x {dim}");
             largest = false;
+        }
+    }
+}
+
+/// A workspace that was warmed with zeros allocates nothing at the first call of the shape, whatever its rows hold, nor
+/// in its backward pass.
+#[test]
+fn a_workspace_that_was_warmed_for_a_loss() {
+    for (rows, candidates, dim) in [(5, 7, 3), (32, 32, 40), (150, 220, 33), (10, 900, 40)] {
+        let zeros = vec![0.0; candidates * dim];
+        for data in [Data::Random, Data::NearTies, Data::Duplicates, Data::ZeroRows] {
+            let input = data.batch(3, rows, candidates, dim);
+            let bank = Bank::new(&input.candidates[..], dim).unwrap();
+            for plan in Backend::available().map(|backend| TripletLoss::new().margin(1.0).backend(backend)) {
+                let raw = |anchors, candidates| Batch::new(anchors, candidates, dim, Positives::Identity).unwrap();
+                let of_bank = |anchors| Batch::against(anchors, &bank, Positives::Outside(anchors)).unwrap();
+                let zeros = (&zeros[..rows * dim], &zeros[..]);
+                let cases = [
+                    (raw(zeros.0, zeros.1), raw(&input.anchors, &input.candidates)),
+                    (of_bank(zeros.0), of_bank(&input.anchors)),
+                ];
+                for ((shape, batch), outside) in cases.into_iter().zip([false, true]) {
+                    let mut workspace = Workspace::new();
+                    assert!(allocations(|| workspace.warm_loss(&plan, shape).unwrap()) > 0);
+                    let mut gradients = [rows, candidates, rows].map(|rows| vec![0.0; rows * dim]);
+                    let step = || {
+                        let [a, c, p] = &mut gradients;
+                        let gradients = Gradients::new(a, c);
+                        let gradients = if outside { gradients.positives(p) } else { gradients };
+                        plan.forward_backward(batch, gradients, &mut workspace).unwrap().loss()
+                    };
+                    assert_eq!(allocations(step), 0, "{data:?}, {rows} x {candidates} x {dim}, {plan:?}");
+                    assert_eq!(allocations(|| workspace.warm_loss(&plan, shape).unwrap()), 0);
+                }
+            }
         }
     }
 }
