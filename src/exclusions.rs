@@ -38,11 +38,6 @@ pub enum Exclusions<'a> {
 }
 
 impl<'a> Exclusions<'a> {
-    /// [`Exclusions::None`] under the name that it had.
-    #[doc(hidden)]
-    #[allow(non_upper_case_globals)] // It was a variant.
-    pub const Nothing: Exclusions<'static> = Exclusions::None;
-
     /// Checks what is excluded of `candidates` for each of `rows` anchors.
     pub(crate) fn check(self, rows: usize, candidates: usize) -> Result<(), Error> {
         if let Exclusions::Labels { anchors, candidates: labels } = self {

@@ -89,7 +89,7 @@ impl<'py> Excluded<'py> {
 
     pub(crate) fn exclusions(&self) -> Exclusions<'_> {
         match self {
-            Excluded::Nothing => Exclusions::Nothing,
+            Excluded::Nothing => Exclusions::None,
             Excluded::Labels(labels) => Exclusions::Labels { anchors: labels.rows(), candidates: labels.candidates() },
             Excluded::Lists(Lists { offsets, indices }) => Exclusions::Lists { offsets, indices },
         }

@@ -270,7 +270,7 @@ impl<'a> Call<'a> {
         };
         let (labels, lists) = (self.knowledge.labels, self.knowledge.lists);
         let exclusions = match (labels, lists) {
-            (None, None) => Exclusions::Nothing,
+            (None, None) => Exclusions::None,
             (Some((anchors, candidates)), None) => Exclusions::Labels { anchors: &anchors[first..end], candidates },
             (_, Some(lists)) => {
                 let (offsets, indices) = piece_of(lists, first, end, excluded);
