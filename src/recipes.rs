@@ -36,7 +36,7 @@
 //! ```
 //! use std::collections::HashMap;
 //!
-//! use hardneg::{Bank, Miner, MiningBatch, Workspace};
+//! use hardneg::{Bank, Exclusions, Miner, MiningBatch, Workspace};
 //!
 //! let mut ids = vec!["red", "amber", "blue"];
 //! let mut rows: HashMap<&str, usize> = ids.iter().enumerate().map(|(row, &id)| (id, row)).collect();
@@ -58,9 +58,12 @@
 //!         ids.push("rust");
 //!     }
 //! }
+//! // The nearest, without what the request has seen; what is no longer there need not be left out.
+//! let seen: Vec<usize> = ["rust", "red"].iter().filter_map(|id| rows.get(id).copied()).collect();
+//! let batch = MiningBatch::against(&[1.0, 0.1], &bank)?.excluding(Exclusions::Shared(&seen))?;
 //! let mut workspace = Workspace::new();
-//! let found = Miner::new().k(2).mine(MiningBatch::against(&[1.0, 0.1], &bank)?, &mut workspace)?;
-//! assert!(found[0].iter().map(|neighbour| ids[neighbour.index]).eq(["rust", "amber"]));
+//! let found = Miner::new().k(2).mine(batch, &mut workspace)?;
+//! assert!(found[0].iter().map(|neighbour| ids[neighbour.index]).eq(["amber", "blue"]));
 //! # Ok::<(), hardneg::Error>(())
 //! ```
 //!
