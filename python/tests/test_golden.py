@@ -60,6 +60,45 @@ def test_exclusions(case):
         np.testing.assert_allclose(result.positive_gradients, golden["grad_positives"], atol=1e-5)
 
 
+MINING = {
+    "any": {},
+    "below": {"negatives": "below"},
+    "absolute": {"absolute_margin": 0.05},
+    "relative": {"relative_margin": 0.05},
+    "range": {"min_similarity": 0.35, "max_similarity": 0.6},
+}
+
+
+@pytest.mark.parametrize("name", MINING)
+def test_mining(sample, name):
+    """NumPy mined 1977 candidates, of which the sample has the first 256. So a list restricted to these stands without a
+    gap in the list of the sample with nothing skipped. Queries whose known positives are in the sample are compared."""
+    golden = np.load(DATA / f"mining_{name}.npz")
+    known = lists(golden["known_offsets"], golden["known_indices"])
+    assert len(known) == 200
+    whole = [query for query, indices in enumerate(known) if all(indices < 256)]
+    k, skip = int(golden["k"]), int(golden["skip"])
+    queries, candidates = sample
+    options = {"k": k + skip, "positives": [known[query] for query in whole], **MINING[name]}
+    mined = hardneg.mine(queries[whole], candidates, **options)
+    of_bank = hardneg.Bank(candidates).mine(queries[whole], **options)
+    np.testing.assert_array_equal(mined.indices, of_bank.indices)
+    np.testing.assert_array_equal(mined.similarities, of_bank.similarities)
+    compared = 0
+    for row, query in enumerate(whole):
+        inside = (golden["indices"][query] >= 0) & (golden["indices"][query] < 256)
+        indices, similarities = golden["indices"][query][inside], golden["similarities"][query][inside]
+        if len(indices) == 0:
+            continue
+        start = mined.indices[row].tolist().index(indices[0])
+        assert start <= skip, query
+        places = slice(start, start + len(indices))
+        np.testing.assert_array_equal(mined.indices[row, places], indices, f"query {query}")
+        np.testing.assert_allclose(mined.similarities[row, places], similarities, atol=3e-7)
+        compared += len(indices)
+    assert compared > 100, compared
+
+
 def test_the_cosine_of_the_lab():
     vectors = json.loads((DATA / "lab.json").read_text())["two_vectors"]
     assert hardneg.cosine_similarity(vectors["v1"], vectors["v2"]) == np.float32(vectors["cosine"])

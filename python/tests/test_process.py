@@ -67,7 +67,7 @@ def test_reading_while_a_bank_changes():
 
 def test_other_threads_run_during_a_call():
     """A thread that counts makes progress while a call runs on another one: the GIL is free."""
-    queries, corpus = normal(1500, 512, 62), normal(8000, 512, 63)
+    queries, corpus = normal(6000, 512, 62), normal(8000, 512, 63)
     done = threading.Event()
 
     def work():
@@ -76,12 +76,13 @@ def test_other_threads_run_during_a_call():
 
     thread = threading.Thread(target=work)
     thread.start()
-    longest, last = 0.0, time.monotonic()
+    turns = 0
     while not done.is_set():
         time.sleep(0.001)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        turns += 1
     thread.join()
-    assert longest < 0.5
+    # With the GIL held there would be one turn before the call, and one after it.
+    assert turns > 5
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
@@ -107,7 +108,7 @@ assert count() == before + 3 + 2, (count(), before)
 
 def run_python(code):
     code = code.format(folder=os.path.dirname(__file__))
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @unix
@@ -146,22 +147,21 @@ from conftest import normal
 import hardneg
 queries, corpus = normal(200_000, 256, 1), normal(50_000, 256, 2)
 bank = hardneg.Bank(corpus)
-sent = []
-def interrupt():
-    sent.append(time.process_time())
-    os.kill(os.getpid(), signal.SIGINT)
-threading.Timer(1.5, interrupt).start()
-try:
-    if WAY == "rows":
-        hardneg.mine(queries, corpus, 100, positives=None, threads=THREADS)
-    else:
-        bank.mine(queries, 100, positives=None, threads=THREADS)
-except KeyboardInterrupt:
-    # The processor's time, which other programs on the machine do not lengthen.
-    late = (time.process_time() - sent[0]) / THREADS
-    assert late < 1.0, late
-else:
-    raise AssertionError("the call has ended by itself")
+def mine(queries):
+    start = time.process_time()
+    try:
+        if WAY == "rows":
+            hardneg.mine(queries, corpus, 100, positives=None, threads=THREADS)
+        else:
+            bank.mine(queries, 100, positives=None, threads=THREADS)
+    except KeyboardInterrupt:
+        return True, time.process_time() - start
+    return False, time.process_time() - start
+# The work of a hundredth of the call, in time of the processor, which other programs on the machine do not lengthen.
+_, part = mine(queries[:2000])
+threading.Timer(part, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+interrupted, taken = mine(queries)
+assert interrupted and taken < 50 * part, (interrupted, taken, part)
 # What was interrupted leaves nothing behind.
 assert len(bank.mine(queries[:3], 2, positives=None, threads=THREADS).indices) == 3
 bank.add(queries[:1])
