@@ -6,7 +6,7 @@
 //! ```text
 //!                panel p                            panel p + 1
 //!          +-----+-----+-----+                +-----+-----+-----+
-//!          |     |     |     |                |  0  |  1  |  2  |   a register's worth of each step is one line
+//!          |     |     |     |                |  0  |  1  |  2  |   a column is one line of each step
 //!          +-----+-----+-----+                +-----+-----+-----+
 //!   tile 0 . . . . . . . . . . . fetches column 0 of the next panel, one line a step
 //!   tile 1 . . . . . . . . . . . fetches column 1
@@ -18,7 +18,7 @@
 //! The panel is read from the second-level cache then, not from memory: at 4096 x 768 this took the `f32` tile from 88
 //! % to 99 % of the multiply-add ceiling.
 
-use crate::arch::{Simd, prefetch};
+use crate::arch::prefetch;
 
 /// The elements of a cache line.
 const LINE: usize = 16;
@@ -75,14 +75,14 @@ pub(crate) struct PrefetchPlan<'a> {
 impl PrefetchPlan<'_> {
     /// What tile `tile` fetches.
     #[inline(always)]
-    pub(super) fn of_tile<S: Simd>(&self, tile: usize) -> Option<Prefetch> {
-        let registers = self.width / S::F32_LANES;
-        match tile.checked_sub(registers) {
+    pub(super) fn of_tile(&self, tile: usize) -> Option<Prefetch> {
+        let lines = self.width.div_ceil(LINE);
+        match tile.checked_sub(lines) {
             None => {
-                let from = self.next_panel?.get(tile * S::F32_LANES..).filter(|from| !from.is_empty())?;
+                let from = self.next_panel?.get(tile * LINE..).filter(|from| !from.is_empty())?;
                 Some(Prefetch::new(from, self.width))
             }
-            Some(spare) => self.next_rows(self.panels_left * (self.tiles - registers) + spare),
+            Some(spare) => self.next_rows(self.panels_left * (self.tiles - lines) + spare),
         }
     }
 

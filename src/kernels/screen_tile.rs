@@ -120,8 +120,6 @@ pub(crate) struct PanelTiles<'a> {
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct PanelHits {
-    /// The upper ends of the tile that is computed: always in the same place, which no hit before has to be waited for.
-    tile: [[f32; MAX_WIDTH]; MAX_ANCHORS],
     upper: [[f32; MAX_WIDTH]; SLOTS],
     lower: [[f32; MAX_WIDTH]; SLOTS],
     /// Of each slot with a row: the row, and which of its intervals end in the row's window.
@@ -137,7 +135,6 @@ pub(crate) struct PanelHits {
 impl Default for PanelHits {
     fn default() -> PanelHits {
         PanelHits {
-            tile: [[0.0; MAX_WIDTH]; MAX_ANCHORS],
             upper: [[0.0; MAX_WIDTH]; SLOTS],
             lower: [[0.0; MAX_WIDTH]; SLOTS],
             rows: [0; SLOTS],
@@ -220,19 +217,28 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
         let (candidates, candidate_constants) = panel.split_at(steps * width);
         let count = rows.div_ceil(S::TILE_ANCHORS);
         (hits.used, hits.taken, hits.width) = (0, 0, width);
+        let mut next = count;
         let tiles = anchors.chunks_exact(S::TILE_ANCHORS * steps).take(count).enumerate().skip(from);
         for (tile, anchors) in tiles {
             let row = tile * S::TILE_ANCHORS;
-            let prefetch = prefetch.of_tile::<S>(tile).unwrap_or(Prefetch::nothing(anchors));
+            let prefetch = prefetch.of_tile(tile).unwrap_or(Prefetch::nothing(anchors));
             let (constants, windows) = (&constants[row..], &windows[row..]);
             let tile_of = Tile { anchors, candidates, candidate_constants, prefetch, row, constants, windows };
             let kernel = ScreenTile { tile: tile_of, hits: &mut *hits, words: PhantomData::<W> };
             simd.run_tile(S::TILE_ANCHORS.min(rows - row), width / S::F32_LANES, kernel);
             if hits.used + S::TILE_ANCHORS > SLOTS {
-                return tile + 1;
+                next = tile + 1;
+                break;
             }
         }
-        count
+        // Not tile by tile: which rows have hits is hard to foresee, and a tile that waits for it begins the next one late.
+        for slot in 0..hits.used {
+            let row = hits.rows[slot];
+            let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
+            let of_row = (&constants[row], windows[row]);
+            hits.found[slot] = write_lower::<S, W>(simd, of_row, (candidate_constants, width), upper, lower);
+        }
+        next
     }
 }
 
@@ -276,20 +282,15 @@ impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
         for (c, loaded) in loaded.iter_mut().enumerate() {
             *loaded = W::load_constants(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
         }
-        let mut rows_hit = 0_u32;
+        // A row without hits leaves its slot to the next one.
+        let mut used = hits.used;
         for r in 0..ANCHORS {
-            let upper = &mut hits.tile[r];
+            let upper = &mut hits.upper[used];
             let hit = write_upper::<S, W, REGISTERS>(simd, &sums[r], (&rows[r], windows[r]), &loaded, upper);
-            rows_hit |= u32::from(hit) << r;
+            hits.rows[used] = tile.row + r;
+            used += usize::from(hit);
         }
-        while rows_hit != 0 {
-            let (r, slot) = (rows_hit.trailing_zeros() as usize, hits.used);
-            rows_hit &= rows_hit - 1;
-            hits.rows[slot] = tile.row + r;
-            let ends = (&hits.tile[r], &mut hits.upper[slot], &mut hits.lower[slot]);
-            hits.found[slot] = write_ends::<S, W, REGISTERS>(simd, (&rows[r], windows[r]), &loaded, ends);
-            hits.used += 1;
-        }
+        hits.used = used;
     }
 }
 
@@ -312,23 +313,23 @@ fn write_upper<S: Simd, W: Words, const REGISTERS: usize>(
     hits != 0
 }
 
-/// Writes both ends of the intervals of a row, whose upper ones the tile has, and finds what matters of it.
+/// Writes the lower ends of a row with `width` candidates, and finds what matters of it.
 #[inline(always)]
-fn write_ends<S: Simd, W: Words, const REGISTERS: usize>(
+fn write_lower<S: Simd, W: Words>(
     simd: S,
     (row, window): (&AnchorConstants, Window),
-    loaded: &[W::Constants<S>; REGISTERS],
-    (tile, upper, lower): (&[f32; MAX_WIDTH], &mut [f32; MAX_WIDTH], &mut [f32; MAX_WIDTH]),
+    (constants, width): (&[u32], usize),
+    upper: &[f32; MAX_WIDTH],
+    lower: &mut [f32; MAX_WIDTH],
 ) -> Found {
     let (low, high, certain) = (simd.splat(window.low), simd.splat(window.high), simd.splat(window.certain));
     let (mut mask, mut largest) = (0, simd.splat(f32::NEG_INFINITY));
-    for (c, loaded) in loaded.iter().enumerate() {
-        let at = c * S::F32_LANES;
-        let (length, ends) = (W::length(simd, row, loaded), simd.load(&tile[at..]));
+    for at in (0..width).step_by(S::F32_LANES) {
+        let loaded = W::load_constants(simd, CandidateConstants { constants, width, first: at });
+        let (length, ends) = (W::length(simd, row, &loaded), simd.load(&upper[at..]));
         let lower_ends = simd.sub(ends, length);
         mask |= u64::from(simd.in_range(ends, low, high)) << at;
         largest = simd.max_where(largest, lower_ends, ends, certain);
-        simd.store(ends, &mut upper[at..]);
         simd.store(lower_ends, &mut lower[at..]);
     }
     if !are_many_hits(mask) {
@@ -336,9 +337,8 @@ fn write_ends<S: Simd, W: Words, const REGISTERS: usize>(
     }
     let (reached, mut raised) = (simd.largest(largest), 0);
     let low = simd.splat(if reached > window.low { reached } else { window.low });
-    for c in 0..REGISTERS {
-        let at = c * S::F32_LANES;
-        raised |= u64::from(simd.in_range(simd.load(&tile[at..]), low, high)) << at;
+    for at in (0..width).step_by(S::F32_LANES) {
+        raised |= u64::from(simd.in_range(simd.load(&upper[at..]), low, high)) << at;
     }
     Found { mask, reached, raised }
 }
