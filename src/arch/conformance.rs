@@ -357,10 +357,10 @@ fn words<S: Simd>(simd: S) {
 /// Integer products with the extremes of their ranges in every place, added to sums that wrap around.
 fn dot_products<S: Simd>(simd: S) {
     let sums = sums();
-    // The bytes of unsigned hardware take 0, too, though no integer is as small.
-    let (least, largest) = (S::I8_OFFSET - 127 - S::I8_OFFSET / 128, S::I8_OFFSET + 127);
+    // All four extremes at once are among them: no sum of products on the way leaves its range.
+    let (least, largest) = (S::I8_OFFSET - S::I8_CANDIDATES, S::I8_OFFSET + S::I8_CANDIDATES);
     let bytes = words_of(&[least, S::I8_OFFSET, largest], 8);
-    for word in words_of(&[-127, 1, 127], 8) {
+    for word in words_of(&[-S::I8_ANCHORS, 1, S::I8_ANCHORS], 8) {
         let operation = |[sum, bytes]: [I32<S::I32>; 2]| I32(simd.dot_i8(sum.0, bytes.0, word));
         let expected = |[sum, bytes]: [u32; 2]| {
             let widen = |byte: u8| if S::I8_OFFSET == 0 { i32::from(byte.cast_signed()) } else { i32::from(byte) };

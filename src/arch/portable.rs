@@ -24,7 +24,19 @@ impl Simd for Portable {
     const DOT_ANCHORS: usize = 2;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.15, 1.27 and 1.32; 1 x 4096 0.60,
     // 0.59 and 0.49, 8 x 1024 1.53, 1.49 and 1.49.
-    const COSTS: Costs = Costs { exact_square: 11, exact_few: 3, exact: 2.0, fast_i16: false, fast_i8: false };
+    const COSTS: Costs = Costs {
+        exact_square: 11,
+        exact_few: 3,
+        exact: 2.0,
+        screening: [0.3, 0.6, 1.0],
+        fast_i16: false,
+        fast_i8: false,
+        integer_dim: 32,
+        integer_elements: 1 << 12,
+        integer_pairs: 0,
+    };
+    const I8_ANCHORS: i32 = 127;
+    const I8_CANDIDATES: i32 = 127;
     const I8_OFFSET: i32 = 128;
 
     #[inline(never)]

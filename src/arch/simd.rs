@@ -35,8 +35,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const DOT_ANCHORS: usize;
     /// What computing costs with this set.
     const COSTS: Costs;
-    /// What the bytes of one operand of [`Simd::dot_i8`] have added to them: 128, where the hardware multiplies
-    /// unsigned bytes by signed ones, or 0.
+    /// The largest magnitudes of the bytes of both operands of [`Simd::dot_i8`]: those of anchors and those of candidates.
+    const I8_ANCHORS: i32;
+    const I8_CANDIDATES: i32;
+    /// What the bytes of candidates have added to them, at least their largest magnitude where the hardware multiplies
+    /// unsigned bytes by signed ones; 0 elsewhere.
     const I8_OFFSET: i32;
 
     /// Runs `computation`, compiled for this instruction set, as a function of its own: from outside to switch the
@@ -91,8 +94,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn join_low_bytes(self, low: Self::I32, high: Self::I32) -> Self::I32;
     /// In each lane the lower half of `low` below the lower half of `high`.
     fn join_low_i16(self, low: Self::I32, high: Self::I32) -> Self::I32;
-    /// Adds to each lane of `sum` the four products of its bytes in `bytes`, which lie between -127 and 127 and have
-    /// [`Simd::I8_OFFSET`] added, and those of `word`, which lie between -127 and 127.
+    /// Adds to each lane of `sum` the four products of its bytes in `bytes`, which are up to [`Simd::I8_CANDIDATES`] and
+    /// have [`Simd::I8_OFFSET`] added, and those of `word`, which are up to [`Simd::I8_ANCHORS`].
     fn dot_i8(self, sum: Self::I32, bytes: Self::I32, word: u32) -> Self::I32;
     /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
     fn dot_i16(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;

@@ -12,7 +12,9 @@ pub(crate) struct Traits {
     /// The candidates of a screen's tile, and of a panel: of `f32`, and of integers.
     pub(crate) float_width: usize,
     pub(crate) integer_width: usize,
-    /// What the bytes of candidates have added to them.
+    /// The largest magnitudes of the bytes of anchors and of candidates, and what is added to those of candidates.
+    pub(crate) i8_anchors: i32,
+    pub(crate) i8_candidates: i32,
     pub(crate) i8_offset: i32,
     pub(crate) costs: Costs,
 }
@@ -26,10 +28,17 @@ pub(crate) struct Costs {
     pub(crate) exact_few: usize,
     /// How many times as long as a screen's tile in `f32` an exact tile takes, pair for pair.
     pub(crate) exact: f64,
+    /// What screening a pair takes in bytes, in 16-bit integers and in `f32`, of which the last takes 1.
+    pub(crate) screening: [f64; 3],
     /// Whether products of 16-bit integers are faster than those of `f32`, an element of a row for an element.
     pub(crate) fast_i16: bool,
     /// Whether products of bytes are faster than both, an element for an element.
     pub(crate) fast_i8: bool,
+    /// Batches with shorter rows, with fewer elements on both sides, or with fewer pairs for each row of both sides are
+    /// screened in `f32`: there, rounding rows to integers costs more than it saves.
+    pub(crate) integer_dim: usize,
+    pub(crate) integer_elements: usize,
+    pub(crate) integer_pairs: usize,
 }
 
 impl Traits {
@@ -40,6 +49,8 @@ impl Traits {
             tile_anchors: S::TILE_ANCHORS,
             float_width: S::TILE_REGISTERS * S::F32_LANES,
             integer_width: S::INTEGER_REGISTERS * S::F32_LANES,
+            i8_anchors: S::I8_ANCHORS,
+            i8_candidates: S::I8_CANDIDATES,
             i8_offset: S::I8_OFFSET,
             costs: S::COSTS,
         }

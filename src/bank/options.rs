@@ -95,7 +95,7 @@ impl BankOptions {
     /// | [`I16`](Screen::I16) | 2, and 16 a row | positives among the negatives, as before training |
     /// | [`F32`](Screen::F32) | 4 | CPUs without fast products of integers |
     /// | [`Off`](Screen::Off) | 0 | rows that are alike to the last digits |
-    /// | [`Auto`](Screen::Auto) | | the default: `I8` on the backends `avx_vnni`, `avx512` and `neon_dotprod`, `I16` on `avx2`, `F32` elsewhere |
+    /// | [`Auto`](Screen::Auto) | | the default: `I8` on the backends `avx512`, `avx_vnni`, `avx2` and `neon_dotprod`, `F32` elsewhere |
     ///
     /// Norms and sums take 8 bytes a row and a twelfth of a byte an element more.
     pub fn screens(self, screens: &[Screen]) -> BankOptions {

@@ -46,28 +46,38 @@ impl Format {
         }
     }
 
-    /// The largest integer that an element becomes; infinite where elements stay as they are.
-    pub(crate) const fn largest_integer(self) -> f32 {
-        match self {
-            Format::Int8 => 127.0,
-            Format::Int16 => 32767.0,
-            Format::Float32 => f32::INFINITY,
-        }
-    }
-
-    /// The largest norm that the integers of a row may have, but for their rounding. Two rows of 16-bit integers of this
-    /// norm have a product below 2^31, also after their rounding.
-    pub(crate) const fn largest_norm(self) -> f32 {
-        match self {
-            Format::Int16 => 46000.0,
-            Format::Int8 | Format::Float32 => f32::INFINITY,
-        }
+    /// What the elements of anchors and of candidates are rounded to; nothing where they stay as they are.
+    pub(crate) const fn integer_ranges(self, backend: Backend) -> Option<[IntegerRange; 2]> {
+        let traits = backend.traits();
+        let ([anchors, candidates], offset, largest_norm) = match self {
+            Format::Int8 => ([traits.i8_anchors, traits.i8_candidates], traits.i8_offset, f32::INFINITY),
+            Format::Int16 => ([32767; 2], 0, LARGEST_NORM),
+            Format::Float32 => return None,
+        };
+        let anchors = IntegerRange { format: self, largest: anchors, largest_norm, candidate_offset: None };
+        Some([anchors, IntegerRange { largest: candidates, candidate_offset: Some(offset), ..anchors }])
     }
 
     /// How many words a candidate has, its constants among them.
     pub(crate) const fn words_per_candidate(self, dim: usize) -> usize {
         self.steps(dim) + self.constants()
     }
+}
+
+/// The largest norm of a row of 16-bit integers, but for their rounding: two such rows have a product below 2^31, also
+/// after their rounding.
+pub(crate) const LARGEST_NORM: f32 = 46000.0;
+
+/// The integers that the elements of a row are rounded to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntegerRange {
+    pub(crate) format: Format,
+    /// The largest magnitude of an integer.
+    pub(crate) largest: i32,
+    /// The largest norm that the integers of a row may have, but for their rounding.
+    pub(crate) largest_norm: f32,
+    /// What is added to each integer of a candidate; none for anchors.
+    pub(crate) candidate_offset: Option<i32>,
 }
 
 /// A format as a type, in which the kernels are written.

@@ -38,7 +38,9 @@ pub(crate) use exact_tile::{
     find_largest_up_to, measure_similarities,
 };
 pub(crate) use few_rows::{FewMeasures, FewRows, MOST_FEW, measure_few};
-pub(crate) use format::Format;
+#[cfg(test)]
+pub(crate) use format::IntegerRange;
+pub(crate) use format::{Format, LARGEST_NORM};
 pub(crate) use lanes::LANES;
 pub(crate) use pack::{MAX_LANES, PanelTarget, RawRows, pack_floats};
 pub(crate) use prefetch::{PrefetchPlan, prefetch_row};

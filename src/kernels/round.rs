@@ -2,7 +2,7 @@
 //! out is measured, row by row. What the bound on the screen's error needs of it stands in
 //! [`screen::quantize`](crate::screen).
 
-use super::format::Format;
+use super::format::{Format, IntegerRange};
 use super::pack::{Columns, MAX_LANES, PanelTarget, RawRows, RowGroup};
 use crate::arch::{Backend, Simd, WithSimd};
 
@@ -40,27 +40,25 @@ pub(crate) struct QuantizedRow {
     pub(crate) sum: f32,
 }
 
-/// Rounds up to [`MAX_LANES`] rows, each scaled to norm 1 and less `center`, to integers, and packs them. With
-/// `candidate_offset` they are rows of candidates: it is added to each integer, and the constants of each row are written
-/// behind its words. Returns what was measured of each row; of rows beyond the last, anything.
+/// Rounds up to [`MAX_LANES`] rows, each scaled to norm 1 and less `center`, to the integers of `range`, and packs them.
+/// Behind the words of candidates the constants of each row are written. Returns what was measured of each row; of rows
+/// beyond the last, anything.
 pub(crate) fn pack_integers(
     backend: Backend,
-    format: Format,
+    range: IntegerRange,
     rows: RawRows<'_>,
     center: &[f32],
-    candidate_offset: Option<i32>,
     scratch: &mut [f32],
     target: PanelTarget<'_>,
 ) -> [QuantizedRow; MAX_LANES] {
-    backend.run(PackIntegers { format, rows, center, candidate_offset, scratch, target })
+    backend.run(PackIntegers { range, rows, center, scratch, target })
 }
 
 /// Both formats of integers are one kernel: they differ in a few numbers, and in the words of each four elements.
 struct PackIntegers<'a, 'b> {
-    format: Format,
+    range: IntegerRange,
     rows: RawRows<'a>,
     center: &'a [f32],
-    candidate_offset: Option<i32>,
     scratch: &'b mut [f32],
     target: PanelTarget<'b>,
 }
@@ -69,15 +67,14 @@ impl WithSimd for PackIntegers<'_, '_> {
     type Output = [QuantizedRow; MAX_LANES];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [QuantizedRow; MAX_LANES] {
-        let Self { format, rows, center, candidate_offset, scratch, mut target } = self;
-        let offset = candidate_offset.unwrap_or(0) as f32;
+        let Self { range, rows, center, scratch, mut target } = self;
         let mut packed = [QuantizedRow::default(); MAX_LANES];
         for (first, group) in rows.groups(S::F32_LANES) {
             let mut columns = target.columns(first);
             let mut measured = measure(simd, &RowGroup::new(group, 1.0), center, scratch);
-            round(simd, format, rows.dim, offset, scratch, &mut columns, &mut measured);
-            if candidate_offset.is_some() {
-                write_constants(simd, format.steps(rows.dim), &measured, &mut columns);
+            round(simd, range, rows.dim, scratch, &mut columns, &mut measured);
+            if range.candidate_offset.is_some() {
+                write_constants(simd, range.format.steps(rows.dim), &measured, &mut columns);
             }
             packed[first..first + S::F32_LANES].copy_from_slice(&measured[..S::F32_LANES]);
         }
@@ -135,14 +132,14 @@ fn measure<S: Simd>(simd: S, group: &RowGroup<'_>, center: &[f32], scratch: &mut
 #[inline(always)]
 fn round<S: Simd>(
     simd: S,
-    format: Format,
+    range: IntegerRange,
     dim: usize,
-    offset: f32,
     scratch: &[f32],
     columns: &mut Columns<'_>,
     measured: &mut [QuantizedRow; MAX_LANES],
 ) {
-    let [steps, inverses] = set_steps(format, measured);
+    let [steps, inverses] = set_steps(range, measured);
+    let offset = range.candidate_offset.unwrap_or(0) as f32;
     let (step, inverse) = (simd.load(&steps), simd.load(&inverses));
     let (magic, unmagic) = (simd.splat(MAGIC + offset), simd.splat(-(MAGIC + offset)));
     let (mut residuals, mut sums) = ([simd.splat(0.0); 4], [simd.splat(0.0); 4]);
@@ -159,7 +156,7 @@ fn round<S: Simd>(
             rounded[k] = simd.bits(magical);
         }
         let [a, b, c, d] = rounded;
-        if format == Format::Int8 {
+        if range.format == Format::Int8 {
             let low = simd.join_low_bytes(a, b);
             columns.write(simd, quad, simd.join_low_i16(low, simd.join_low_bytes(c, d)));
         } else {
@@ -179,9 +176,9 @@ fn round<S: Simd>(
 
 /// Sets the steps with which rows fit into integers; returns them and their inverses.
 #[inline(always)]
-fn set_steps(format: Format, measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
+fn set_steps(range: IntegerRange, measured: &mut [QuantizedRow; MAX_LANES]) -> [[f32; MAX_LANES]; 2] {
     let (mut steps, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-    let (largest, largest_norm) = (format.largest_integer(), format.largest_norm());
+    let (largest, largest_norm) = (range.largest as f32, range.largest_norm);
     for (lane, row) in measured.iter_mut().enumerate() {
         row.quant_step = (row.largest / largest).max(row.norm / largest_norm);
         steps[lane] = row.quant_step;

@@ -122,8 +122,11 @@ fn every_path_around_the_end_of_the_exact_pass() {
     }
 }
 
+/// Fewer anchors than decide about a sample, and more than enough for integers.
+const ANCHORS: usize = 100;
+
 /// The candidates and the lengths of their rows below and at each crossover between formats, and the formats in which
-/// batches of more than a few anchors begin there.
+/// batches of [`ANCHORS`] begin there.
 type Crossover = ([(usize, usize); 2], [Format; 2]);
 
 fn crossovers_of(backend: Backend) -> Vec<Crossover> {
@@ -131,29 +134,27 @@ fn crossovers_of(backend: Backend) -> Vec<Crossover> {
     let (fast_i16, fast_i8) = (costs.fast_i16, costs.fast_i8);
     let float = Format::Float32;
     let Method::Screen(fastest) = Screen::kept_by_default(backend).first() else { panic!("a bank keeps a screen") };
-    let at_elements = |elements: usize| [(elements / 64 - 1, 64), (elements / 64, 64)];
+    let at_elements = |elements: usize| {
+        let (rows, dim) = (elements.div_ceil(costs.integer_dim), costs.integer_dim);
+        [(rows - 1, dim), (rows, dim)]
+    };
     let at_rows = |rows: usize, elements: usize| {
         let dim = elements.div_ceil(rows - 1);
         [(rows - 1, dim), (rows, dim)]
     };
-    let at_dim = [(1 << 11, crossovers::LEAST_DIM - 1), (1 << 11, crossovers::LEAST_DIM)];
-    if fast_i8 {
-        let small = if fast_i16 { Format::Int16 } else { fastest };
-        let (rows, elements) = (crossovers::LEAST_SAMPLED_ROWS, crossovers::LEAST_SAMPLED_ELEMENTS);
-        vec![
-            (at_dim, [float, fastest]),
-            (at_elements(crossovers::LEAST_ELEMENTS), [float, small]),
-            (at_elements(elements), [small, fastest]),
-            (at_rows(rows, elements), [small, fastest]),
-        ]
-    } else {
-        let (rows, elements) = (crossovers::LEAST_ROWS_WITHOUT_DOTS, crossovers::LEAST_ELEMENTS_WITHOUT_DOTS);
-        vec![
-            (at_dim, [float, fastest]),
-            (at_elements(elements), [float, fastest]),
-            (at_rows(rows, elements), [float, fastest]),
-        ]
+    let at_dim = [(1 << 11, costs.integer_dim - 1), (1 << 11, costs.integer_dim)];
+    let small = if fast_i8 && fast_i16 { Format::Int16 } else { fastest };
+    let mut crossovers = vec![(at_dim, [float, fastest]), (at_elements(costs.integer_elements), [float, small])];
+    if costs.integer_pairs > 0 {
+        let rows = (costs.integer_pairs * ANCHORS).div_ceil(ANCHORS - costs.integer_pairs);
+        let dim = costs.integer_elements.div_ceil(ANCHORS);
+        crossovers.push(([(rows - 1, dim), (rows, dim)], [float, small]));
     }
+    if fast_i8 {
+        let (rows, elements) = (crossovers::LEAST_SAMPLED_ROWS, crossovers::LEAST_SAMPLED_ELEMENTS);
+        crossovers.extend([at_elements(elements), at_rows(rows, elements)].map(|shapes| (shapes, [small, fastest])));
+    }
+    crossovers
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn plans_change_at_the_crossovers() {
             [plan(square, square, 64), plan(square + 1, square + 1, 64), plan(few, 900, 64), plan(few + 1, 900, 64)];
         assert_eq!(is_direct.map(|plan| plan.is_direct), [true, false, true, false], "{backend}");
         for (shapes, formats) in crossovers_of(backend) {
-            let found = shapes.map(|(candidates, dim)| plan(40, candidates, dim).methods.first());
+            let found = shapes.map(|(candidates, dim)| plan(ANCHORS, candidates, dim).methods.first());
             assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");
         }
     }

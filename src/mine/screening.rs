@@ -79,6 +79,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 screened_rows += 1;
             }
         }
+        let of_set = self.block.call.backend.traits().costs;
         let mean = |sum: usize| sum as f64 / f64::from(screened_rows.max(1));
         let (screened, count, constants) = (screened as f64, count as f64, &self.buffers.constants[..rows]);
         let float_bound = candidates.params.float_bound;
@@ -96,7 +97,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             given_up: given_up.map(|cost| cost / rows as f64),
             int16_share,
             float32_share,
-            exact_cost: exact_tile_cost(self.block.call.backend.traits().costs.exact, dim),
+            screening: of_set.screening,
+            exact_cost: exact_tile_cost(of_set.exact, dim),
         };
         match model.cheapest(methods) {
             Method::Exact => Outcome::LeftToTiles,

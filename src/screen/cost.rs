@@ -17,7 +17,7 @@
 //! pair that is computed by itself, e that of a pair in an exact tile:
 //!
 //! ```text
-//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32
+//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32; 0.5 and 0.7 without an instruction for dot products
 //! p = 30 + 3000 / dim          fetched from afar, and what does not depend on the length
 //! e = exact + 100 / dim        exact is 2 to 4, by instruction set; 300 / dim where 16 does not divide dim
 //! ```
@@ -39,7 +39,7 @@
 use super::method::{Method, Methods};
 use super::quantize::MAX_DIM;
 use super::screening::Screening;
-use crate::arch::Backend;
+use crate::arch::{Backend, Costs};
 use crate::kernels::{Format, LANES};
 use crate::rows::Shape;
 
@@ -58,45 +58,24 @@ pub(crate) fn exact_tile_cost(exact: f64, dim: usize) -> f64 {
 
 /// Where the formats of small batches change.
 pub(crate) mod crossovers {
-    /// Batches with shorter rows, or fewer elements on both sides, are screened in `f32`: there, rounding rows to integers
-    /// costs more than it saves. Whole calls on Zen 5, 16 bits over `f32`: 48 x 48 x 128 took 0.98, 64 x 64 x 64 0.98,
-    /// 128 x 128 x 32 0.99, 96 x 96 x 32 1.04. Without an instruction for dot products, which 16 bits of AVX2 lack,
-    /// 128 x 128 x 128 took 1.07, 192 x 192 x 128 1.09, 64 x 64 x 768 1.10, and 256 x 256 x 128 0.97.
-    pub(crate) const LEAST_DIM: usize = 32;
-    pub(crate) const LEAST_ELEMENTS: usize = 1 << 12;
-    pub(crate) const LEAST_ROWS_WITHOUT_DOTS: usize = 128;
-    pub(crate) const LEAST_ELEMENTS_WITHOUT_DOTS: usize = 1 << 15;
-
     /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
     /// less there than it takes. Whole calls on Zen 5, bytes by a sample over 16 bits without: 128 x 128 x 768 took 1.09,
     /// 192 x 192 x 384 1.00, 256 x 256 x 128 1.06, 256 x 256 x 384 0.94.
     pub(crate) const LEAST_SAMPLED_ROWS: usize = 192;
     pub(crate) const LEAST_SAMPLED_ELEMENTS: usize = 1 << 16;
 }
-use crossovers::{
-    LEAST_DIM, LEAST_ELEMENTS, LEAST_ELEMENTS_WITHOUT_DOTS, LEAST_ROWS_WITHOUT_DOTS, LEAST_SAMPLED_ELEMENTS,
-    LEAST_SAMPLED_ROWS,
-};
+use crossovers::{LEAST_SAMPLED_ELEMENTS, LEAST_SAMPLED_ROWS};
 
 /// About how long a row's element takes to prepare, in nanoseconds.
 pub(crate) const PREPARATION: f64 = 0.3;
 
 impl Method {
-    /// What a pair costs, where it costs `exact` in an exact tile.
-    fn cost(self, exact: f64) -> f64 {
+    /// What a pair costs.
+    fn cost(self, costs: Costs) -> f64 {
         match self {
-            Method::Screen(format) => screening_cost(format),
-            Method::Exact => exact,
+            Method::Screen(format) => costs.screening[format as usize],
+            Method::Exact => costs.exact,
         }
-    }
-}
-
-/// What screening a pair costs.
-pub(super) fn screening_cost(format: Format) -> f64 {
-    match format {
-        Format::Int8 => 0.3,
-        Format::Int16 => 0.6,
-        Format::Float32 => 1.0,
     }
 }
 
@@ -136,6 +115,8 @@ pub(crate) struct CostModel {
     pub(crate) int16_share: f64,
     /// The share of the doubtful pairs that `f32` would leave.
     pub(crate) float32_share: f64,
+    /// What screening a pair costs in each format.
+    pub(crate) screening: [f64; 3],
     /// What computing a pair exactly costs in a tile.
     pub(crate) exact_cost: f64,
 }
@@ -145,14 +126,14 @@ impl CostModel {
     pub(crate) fn cheapest(self, methods: Methods) -> Method {
         let CostModel { format, screened, candidates, doubtful, scored, exact_cost, .. } = self;
         let survivor = survivor_cost(self.dim);
-        let spent = screened_cost(self.done) / self.rows;
-        let ahead = (candidates - screened) * screening_cost(format);
+        let spent = self.spent() / self.rows;
+        let ahead = (candidates - screened) * self.screening[format as usize];
         let here = ahead + (doubtful - scored).max(0.0) * survivor;
         let mut best = (format, here);
         for (finer, survivors) in
             [(Format::Int16, 1.0 + doubtful * self.int16_share), (Format::Float32, 1.0 + doubtful * self.float32_share)]
         {
-            let screening = candidates * screening_cost(finer);
+            let screening = candidates * self.screening[finer as usize];
             let may_screen = spent + screening <= SCREENING * candidates;
             let cost = screening + survivors * survivor;
             if finer > format && methods.contains(Method::Screen(finer)) && may_screen && cost < best.1 {
@@ -170,12 +151,12 @@ impl CostModel {
         let best_screen = if best.0 == format { best.1.max(with_list) } else { best.1 };
         if methods.contains(Method::Exact) && tiles < best_screen { Method::Exact } else { Method::Screen(best.0) }
     }
-}
 
-/// What the screens cost that were counted.
-fn screened_cost(done: Screening) -> f64 {
-    let counts = [(Format::Int8, done.i8_pairs), (Format::Int16, done.i16_pairs), (Format::Float32, done.f32_pairs)];
-    counts.into_iter().map(|(format, pairs)| pairs as f64 * screening_cost(format)).sum()
+    /// What the screens cost that were counted.
+    fn spent(self) -> f64 {
+        let counts = [self.done.i8_pairs, self.done.i16_pairs, self.done.f32_pairs];
+        counts.into_iter().zip(self.screening).map(|(pairs, cost)| pairs as f64 * cost).sum()
+    }
 }
 
 /// About how long a forward call takes on one thread: what it multiplies by this method, the ends of the tiles, or
@@ -189,7 +170,7 @@ pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepar
     const PER_BYTE: f64 = 0.0125;
     let (traits, Shape { anchors, candidates, dim }) = (backend.traits(), shape);
     let [anchors, candidates, dim] = [anchors, candidates, dim].map(|count| count as f64);
-    let product = dim * method.cost(traits.costs.exact) * PER_REGISTER / traits.f32_lanes as f64;
+    let product = dim * method.cost(traits.costs) * PER_REGISTER / traits.f32_lanes as f64;
     let raw_rows = if prepared { anchors } else { anchors + candidates };
     let bytes = method.format().map_or(1.0, |format| 1.0 / format.per_word() as f64) * size_of::<u32>() as f64;
     let reading = candidates * dim * bytes * PER_BYTE;
@@ -223,13 +204,9 @@ pub(super) fn first_that_pays(backend: Backend, shape: Shape) -> Method {
     if is_small(backend, shape) || few <= costs.exact_few {
         return Method::Exact;
     }
-    // Of few rows against many, packing the many takes most of the time, and integers are packed the fastest.
-    let (least_rows, least_elements) = match costs.fast_i8 {
-        true => (0, LEAST_ELEMENTS),
-        false => (LEAST_ROWS_WITHOUT_DOTS, LEAST_ELEMENTS_WITHOUT_DOTS),
-    };
-    let elements = many.saturating_mul(dim);
-    if dim < LEAST_DIM || many < least_rows || elements < least_elements || dim > MAX_DIM {
+    let (elements, rows) = (many.saturating_mul(dim), anchors.saturating_add(candidates));
+    let has_pairs = anchors.saturating_mul(candidates) >= rows.saturating_mul(costs.integer_pairs);
+    if dim < costs.integer_dim || elements < costs.integer_elements || !has_pairs || dim > MAX_DIM {
         return Method::Screen(Format::Float32);
     }
     Method::Screen(match fastest(backend) {

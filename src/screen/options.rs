@@ -16,16 +16,15 @@ use crate::rows::Shape;
 /// | your batches | what pays |
 /// |---|---|
 /// | up to some ten rows on both sides, or up to three on one (32 and 10 with AVX-512, 16 and 4 with NEON) | `Off` |
-/// | under 128 rows on both sides, `dim` under 32, or fewer than 2^15 elements on the larger side | `F32` |
+/// | `dim` under 32, or fewer than 2^12 elements on the larger side (48 and 2^15 with AVX2, or few rows on one side) | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |
 ///
-/// `Auto` takes `I8` only on the backends `avx_vnni`, `avx512` and `neon_dotprod`, which have a unit for it, `I16` on
-/// `avx_vnni`, `avx512` and `avx2`, and `F32` on all. Every screen can be had on every [`Backend`]. The memory for
-/// `Auto` is that for `F32`, a word of 32 bits an element; integers alone need a half and a quarter of it. `Auto` alone
-/// computes pairs exactly where its screen leaves too many of them, so that no data makes a call slow: the others do
-/// what their name says.
+/// `Auto` takes `I8` on the backends `avx512`, `avx_vnni`, `avx2` and `neon_dotprod`, `I16` on the first three, and `F32`
+/// on all. Every screen can be had on every [`Backend`]. The memory for `Auto` is that for `F32`, a word of 32 bits an
+/// element; integers alone need a half and a quarter of it. `Auto` alone computes pairs exactly where its screen leaves
+/// too many of them, so that no data makes a call slow: the others do what their name says.
 ///
 /// ```
 /// use hardneg::{Batch, Screen, TripletLoss, Workspace};
@@ -48,7 +47,8 @@ pub enum Screen {
     F32,
     /// By similarities of rows rounded to 16-bit integers. Rows longer than 2^15 take `F32`.
     I16,
-    /// By similarities of rows rounded to 8-bit integers. Rows longer than 2^15 take `F32`.
+    /// By similarities of rows rounded to 8-bit integers, which `avx2` uses about three quarters of. Rows longer than 2^15
+    /// take `F32`.
     I8,
     /// Not at all: every pair is computed exactly, in tiles. On large batches several times slower.
     Off,

@@ -31,15 +31,15 @@ pub(crate) fn pack_anchors(
     target: PanelTarget<'_>,
 ) -> [AnchorConstants; MAX_LANES] {
     let Params { center, float_bound } = params;
-    if format == Format::Float32 {
+    let Some([range, others]) = format.integer_ranges(backend) else {
         pack_floats(backend, rows, SHRINK, target);
         let constants = AnchorConstants { length: 2.0 * float_bound, shift: float_bound, ..AnchorConstants::default() };
         return [constants; MAX_LANES];
-    }
-    let packed = pack_integers(backend, format, rows, params.center.values(), None, scratch, target);
-    let (mut constants, offset) = ([AnchorConstants::default(); MAX_LANES], offset(backend, format));
+    };
+    let packed = pack_integers(backend, range, rows, center.values(), scratch, target);
+    let mut constants = [AnchorConstants::default(); MAX_LANES];
     for (constants, row) in constants.iter_mut().zip(&packed).take(rows.norms.len()) {
-        *constants = anchor_constants(row, rows.dim, center, offset);
+        *constants = anchor_constants(row, rows.dim, center, others.candidate_offset.unwrap_or(0));
     }
     constants
 }
@@ -53,16 +53,10 @@ pub(crate) fn pack_candidates(
     scratch: &mut [f32],
     target: PanelTarget<'_>,
 ) {
-    if format == Format::Float32 {
+    let Some([_, range]) = format.integer_ranges(backend) else {
         return pack_floats(backend, rows, SHRINK, target);
-    }
-    let offset = Some(offset(backend, format));
-    pack_integers(backend, format, rows, params.center.values(), offset, scratch, target);
-}
-
-/// What the integers of candidates have added to them.
-fn offset(backend: Backend, format: Format) -> i32 {
-    if format == Format::Int8 { backend.traits().i8_offset } else { 0 }
+    };
+    pack_integers(backend, range, rows, params.center.values(), scratch, target);
 }
 
 /// The largest residual and the largest norm among some candidates; both are 0 where the error is the same for all.

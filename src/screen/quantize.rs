@@ -17,9 +17,11 @@
 //!    `|p| |f| + |e| |v - b|`. All four norms are measured, so that this holds for any step and any rounding, also of
 //!    rows with one element that dwarfs the others; a good step only makes it small.
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
-//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 all the more. The sum of 16-bit
-//!    products is at most the product of the norms of both rows in steps, which are `46000`
-//!    ([`Format::largest_norm`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
+//!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 and with smaller bytes all the more. Where
+//!    two products of bytes are added in 16 bits first, which saturate, candidates are up to 90, with 90 added up to 180,
+//!    and anchors up to 91: `2 * 180 * 91 = 32760 < 2^15`, of either sign. What fills up a row is 0 with the offset on one
+//!    side and 0 on the other. The sum of 16-bit products is at most the product of the norms of both rows in steps, which
+//!    are `46000` ([`LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
 //!    A sum that leaves the range on the way comes back, as it wraps around.
 //!
 //! 3 needs a measured norm that is not too small. [`SLACK`](crate::kernels) sees to it (5), but for squares that underflow: each of up
@@ -50,7 +52,7 @@
 //!    that numbers pass 16, and covered by what [`SLACK`](crate::kernels) has to spare.
 
 use super::center::Center;
-use crate::kernels::{AnchorConstants, Format, QuantizedRow};
+use crate::kernels::{AnchorConstants, LARGEST_NORM, QuantizedRow};
 
 /// The longest rows that are quantised: up to here, no final sum leaves the range of an `i32`, and the roundings of
 /// `f32` sums along a row stay below `SLACK`.
@@ -58,7 +60,7 @@ pub(crate) const MAX_DIM: usize = 1 << 15;
 
 /// About the residual of a row of norm 1 as 16-bit integers.
 pub(super) fn int16_residual(dim: usize) -> f32 {
-    (dim as f32 / 12.0).sqrt() / Format::Int16.largest_norm()
+    (dim as f32 / 12.0).sqrt() / LARGEST_NORM
 }
 
 /// What a tile must know of an anchor of `dim` elements, which is multiplied with candidates that have `offset` added.
@@ -66,7 +68,7 @@ pub(super) fn anchor_constants(row: &QuantizedRow, dim: usize, center: Center<'_
     let norm = row.norm + row.residual;
     let slack = center.slack(dim, norm);
     AnchorConstants {
-        start: ((-offset as f32 * row.sum) as i32).cast_unsigned(),
+        start: (-offset * row.sum as i32).cast_unsigned(),
         quant_step: row.quant_step,
         norm,
         residual: row.residual,

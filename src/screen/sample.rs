@@ -11,9 +11,16 @@ use crate::kernels::{Format, cosine, dots, inverse, norm};
 use crate::row_stats::RowRule;
 use crate::rows::Sides;
 
-/// The error bound of similarities of bytes, for rows whose largest element is 3.5 times their root mean square; if
-/// these rows' are larger, the blocks will notice.
+/// The error bound of similarities of bytes up to 127, for rows whose largest element is 3.5 times their root mean square;
+/// if these rows' are larger, the blocks will notice.
 const INT8_ERROR: f64 = 0.016;
+
+/// The error bound with the bytes of a backend.
+fn int8_error(backend: Backend) -> f64 {
+    let traits = backend.traits();
+    let share = |largest: i32| 127.0 / f64::from(largest) / 2.0;
+    INT8_ERROR * (share(traits.i8_anchors) + share(traits.i8_candidates))
+}
 
 /// The divisor of the sampled number of doubtful pairs before costs are compared: a small sample errs, and blocks can
 /// change to a finer screen, but not back.
@@ -71,11 +78,11 @@ impl Sample<'_> {
         let float32 = 2.0 * f64::from(float_bound);
         let int16 = spread * 2.0 * f64::from(int16_residual(candidates.dim())) + float32;
         let error = match format {
-            Format::Int8 => spread * INT8_ERROR + float32,
+            Format::Int8 => spread * int8_error(self.backend) + float32,
             Format::Int16 => int16,
             Format::Float32 => float32,
         };
-        let count = candidates.count() as f64;
+        let (count, costs) = (candidates.count() as f64, self.backend.traits().costs);
         let [here, finest_left] = self.doubtful_shares([error, float32]);
         let model = CostModel {
             format,
@@ -90,7 +97,8 @@ impl Sample<'_> {
             given_up: None,
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
-            exact_cost: exact_tile_cost(self.backend.traits().costs.exact, candidates.dim()),
+            screening: costs.screening,
+            exact_cost: exact_tile_cost(costs.exact, candidates.dim()),
         };
         model.cheapest(methods)
     }

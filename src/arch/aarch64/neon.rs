@@ -51,8 +51,20 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // multiply-adds), 0.40 in `f32` (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both
     // sides or 2.3 on one here, 3 or 1.6 with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured.
     // Eight products of 16-bit integers take four instructions with their sums; in `f32` they take two.
-    const COSTS: Costs = Costs { exact_square: 16, exact_few: 4, exact: 3.0, fast_i16: false, fast_i8: DOTPROD };
+    const COSTS: Costs = Costs {
+        exact_square: 16,
+        exact_few: 4,
+        exact: 3.0,
+        screening: [0.3, 0.6, 1.0],
+        fast_i16: false,
+        fast_i8: DOTPROD,
+        integer_dim: 32,
+        integer_elements: 1 << 12,
+        integer_pairs: 0,
+    };
     // Bytes are multiplied signed by signed.
+    const I8_ANCHORS: i32 = 127;
+    const I8_CANDIDATES: i32 = 127;
     const I8_OFFSET: i32 = 0;
 
     #[inline(always)]

@@ -3,14 +3,14 @@
 use super::pack::{LENGTHS, Place};
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{self, Format, PanelTarget, QuantizedRow, RawRows, SLACK, scratch_len};
+use crate::kernels::{self, Format, IntegerRange, PanelTarget, QuantizedRow, RawRows, SLACK, scratch_len};
 
 /// What is added to a norm for the roundings of its row's elements.
 const OF_ELEMENTS: f32 = 8.0 / 16_777_216.0;
 
 /// Rows on a grid: less the center they are integers, one of which is the largest that there is, times a unit.
 struct Grid {
-    format: Format,
+    range: IntegerRange,
     dim: usize,
     integers: Vec<Vec<i32>>,
     /// What one unit of each row stands for, a power of two.
@@ -23,11 +23,12 @@ impl Grid {
     /// The largest unit.
     const UNIT: f64 = 1.0 / 1024.0;
 
-    fn draw(format: Format, random: &mut Random, count: usize, dim: usize) -> Grid {
-        let largest = format.largest_integer() as i32;
+    fn draw(range: IntegerRange, random: &mut Random, count: usize, dim: usize) -> Grid {
+        let (largest, small) = (range.largest, range.largest.min(127));
         let integers = (0..count).map(|row| {
             // All others are small: a norm of 16-bit integers has no room for several of the largest.
-            let mut integers: Vec<i32> = (0..dim).map(|_| random.below(255) as i32 - 127).collect();
+            let mut integers: Vec<i32> =
+                (0..dim).map(|_| random.below(2 * small as usize + 1) as i32 - small).collect();
             integers[(row * 5) % dim] = if row % 2 == 0 { largest } else { -largest };
             integers
         });
@@ -35,7 +36,7 @@ impl Grid {
         let units = (0..count).map(|row| Grid::UNIT / f64::from(1 << (row % 4))).collect();
         // Small numbers, so that products with them have sums without roundings.
         let center = (0..dim).map(|_| random.below(5) as i32 - 2).collect();
-        Grid { format, dim, integers, units, center }
+        Grid { range, dim, integers, units, center }
     }
 
     /// The center as kernels take it.
@@ -51,7 +52,7 @@ impl Grid {
         let mut rows = Vec::new();
         for (row, integers) in self.integers.iter().enumerate() {
             for (k, &integer) in integers.iter().enumerate() {
-                let off = if integer.abs() == self.format.largest_integer() as i32 { 0.0 } else { off(row + k) };
+                let off = if integer.abs() == self.range.largest { 0.0 } else { off(row + k) };
                 let element = (f64::from(integer) + off) * self.units[row] + f64::from(self.center[k]) * Grid::UNIT;
                 rows.push((element * norms[row]) as f32);
             }
@@ -60,43 +61,49 @@ impl Grid {
     }
 
     /// A word of a row, whose integers are filled up with zeros.
-    fn word(&self, row: usize, step: usize, offset: i32) -> u32 {
-        let bits = 32 / self.format.per_word();
+    fn word(&self, row: usize, step: usize) -> u32 {
+        let (per_word, offset) = (self.range.format.per_word(), self.range.candidate_offset.unwrap_or(0));
+        let bits = 32 / per_word;
         let mask = u32::MAX >> (32 - bits);
-        (0..self.format.per_word()).rev().fold(0, |word, part| {
-            let integer = self.integers[row].get(step * self.format.per_word() + part).copied().unwrap_or(0) + offset;
+        (0..per_word).rev().fold(0, |word, part| {
+            let integer = self.integers[row].get(step * per_word + part).copied().unwrap_or(0) + offset;
             word << bits | integer.cast_unsigned() & mask
         })
     }
 
-    /// Packs the rows as candidates with an offset, or as anchors without one.
+    /// Packs the rows as those of their side.
     fn pack(
         &self,
         backend: Backend,
         place: Place,
         off: impl Fn(usize) -> f64,
-        offset: Option<i32>,
     ) -> (Vec<u32>, [QuantizedRow; kernels::MAX_LANES]) {
         let norms: Vec<f64> = (0..place.count).map(|row| f64::from(1_u32 << (row % 3))).collect();
         let (rows, center) = (self.rows(&norms, off), self.center());
-        let words_per_row = self.words_per_row(offset);
+        let words_per_row = self.words_per_row();
         let (mut panels, mut scratch) = (place.memory(words_per_row), vec![0.0; scratch_len(self.dim)]);
         let Place { width, padded, first, .. } = place;
         let target = PanelTarget { panels: &mut panels, width, padded, words_per_row, first };
         let rows = RawRows { rows: &rows, norms: &norms, dim: self.dim };
-        let packed = kernels::pack_integers(backend, self.format, rows, &center, offset, &mut scratch, target);
+        let packed = kernels::pack_integers(backend, self.range, rows, &center, &mut scratch, target);
         (panels, packed)
     }
 
     /// The words of a row and, of a candidate, its constants.
-    fn words_per_row(&self, offset: Option<i32>) -> usize {
-        if offset.is_some() { self.format.words_per_candidate(self.dim) } else { self.format.steps(self.dim) }
+    fn words_per_row(&self) -> usize {
+        let format = self.range.format;
+        if self.range.candidate_offset.is_some() {
+            format.words_per_candidate(self.dim)
+        } else {
+            format.steps(self.dim)
+        }
     }
 }
 
-/// What candidates of a format have added: what the backend asks for, and nothing.
-fn offsets(backend: Backend, format: Format) -> [Option<i32>; 3] {
-    [None, Some(0), Some(if format == Format::Int8 { backend.traits().i8_offset } else { 0 })]
+/// The integers of a format: of anchors, of candidates, and of candidates that have nothing added.
+fn ranges(backend: Backend, format: Format) -> [IntegerRange; 3] {
+    let [anchors, candidates] = format.integer_ranges(backend).expect("integers");
+    [anchors, candidates, IntegerRange { candidate_offset: Some(0), ..candidates }]
 }
 
 /// Checks rows that are up to three eighths of a unit away from the grid, or on it: `off` says how far each element is.
@@ -104,9 +111,9 @@ fn check(off: impl Fn(usize) -> f64 + Copy) {
     for format in [Format::Int8, Format::Int16] {
         for backend in Backend::available() {
             for (place, dim) in Place::all(backend).into_iter().flat_map(|place| LENGTHS.map(|dim| (place, dim))) {
-                let grid = Grid::draw(format, &mut Random((dim + place.first) as u64), place.count, dim);
-                for offset in offsets(backend, format) {
-                    check_packed(backend, &grid, place, off, offset);
+                for range in ranges(backend, format) {
+                    let grid = Grid::draw(range, &mut Random((dim + place.first) as u64), place.count, dim);
+                    check_packed(backend, &grid, place, off);
                 }
             }
         }
@@ -114,16 +121,16 @@ fn check(off: impl Fn(usize) -> f64 + Copy) {
 }
 
 /// Packs the rows of a grid in a place, and checks their words, their constants and what is returned.
-fn check_packed(backend: Backend, grid: &Grid, place: Place, off: impl Fn(usize) -> f64 + Copy, offset: Option<i32>) {
-    let (panels, packed) = grid.pack(backend, place, off, offset);
-    let (words, steps) = (grid.words_per_row(offset), grid.format.steps(grid.dim));
+fn check_packed(backend: Backend, grid: &Grid, place: Place, off: impl Fn(usize) -> f64 + Copy) {
+    let (panels, packed) = grid.pack(backend, place, off);
+    let (words, steps) = (grid.words_per_row(), grid.range.format.steps(grid.dim));
     for (row, measured) in packed.iter().enumerate().take(place.count) {
-        let what = format!("{backend}, {:?}, {place:?}, dim {}, offset {offset:?}, row {row}", grid.format, grid.dim);
+        let what = format!("{backend}, {:?}, {place:?}, dim {}, row {row}", grid.range, grid.dim);
         for step in 0..steps {
-            let (found, expected) = (panels[place.of(words, row, step)], grid.word(row, step, offset.unwrap_or(0)));
+            let (found, expected) = (panels[place.of(words, row, step)], grid.word(row, step));
             assert_eq!(found, expected, "{what}, word {step}: {found:x} in place of {expected:x}");
         }
-        if offset.is_some() {
+        if grid.range.candidate_offset.is_some() {
             let constant = |number: usize| f32::from_bits(panels[place.of(words, row, steps + number)]);
             let expected = [measured.quant_step, measured.center_dot, measured.residual, measured.norm];
             assert_eq!([0, 1, 2, 3].map(constant), expected, "{what}: constants");
@@ -136,7 +143,7 @@ fn check_packed(backend: Backend, grid: &Grid, place: Place, off: impl Fn(usize)
 /// Panics unless the numbers of a row are exact where all sums are, and norms lie between what they are and the slack.
 fn assert_measured(grid: &Grid, row: usize, off: impl Fn(usize) -> f64, measured: &QuantizedRow, what: &str) {
     let (integers, unit) = (&grid.integers[row], grid.units[row]);
-    let largest = grid.format.largest_integer() as i32;
+    let largest = grid.range.largest;
     let (mut norm, mut residual, mut along) = (0.0, 0.0, 0.0);
     for (k, &integer) in integers.iter().enumerate() {
         let off = if integer.abs() == largest { 0.0 } else { off(row + k) };
@@ -187,7 +194,8 @@ fn rows_of_which_nothing_is_left() {
             let target = PanelTarget { panels: &mut panels, width, padded, words_per_row, first };
             let norms = [if value == 0.0 { 0.0 } else { 1.0 }; 16];
             let rows = RawRows { rows: &[value; DIM * 16], norms: &norms, dim: DIM };
-            let packed = kernels::pack_integers(backend, format, rows, &center, None, &mut scratch, target);
+            let [range, _, _] = ranges(backend, format);
+            let packed = kernels::pack_integers(backend, range, rows, &center, &mut scratch, target);
             assert_eq!(panels, vec![0; 16 * words_per_row], "{backend}, {format:?}, elements of {value:e}");
             for row in packed {
                 let QuantizedRow { center_dot, norm, residual, sum, .. } = row;
@@ -211,7 +219,8 @@ fn the_norm_decides_the_step_of_16_bit_integers() {
         let target = PanelTarget { panels: &mut panels, width, padded, words_per_row: DIM / 2, first };
         let rows = RawRows { rows: &[0.5; DIM * 16], norms: &[3.0; 16], dim: DIM };
         let center = [0.0; 48];
-        let packed = kernels::pack_integers(backend, Format::Int16, rows, &center, None, &mut scratch, target);
+        let [range, _, _] = ranges(backend, Format::Int16);
+        let packed = kernels::pack_integers(backend, range, rows, &center, &mut scratch, target);
         // Rows of norm 1, each element of which is a sixth; the norm is taken a little larger than it is.
         let integer = (46000.0 / (1.0 + f64::from(SLACK)) / 6.0).round() as u32;
         assert_eq!(panels, vec![integer << 16 | integer; 16 * DIM / 2], "{backend}");

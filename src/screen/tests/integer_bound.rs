@@ -15,7 +15,7 @@ use crate::arch::Backend;
 use crate::common::near_ties::{NearTies, scaled, sign};
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, check_forward};
 use crate::error::Side;
-use crate::kernels::{Format, MAX_LANES, PanelTarget, RawRows, SLACK, norm, scratch_len};
+use crate::kernels::{Format, LARGEST_NORM, MAX_LANES, PanelTarget, RawRows, SLACK, norm, scratch_len};
 use crate::rows::Rows;
 use crate::screen::center::sample_size;
 use crate::screen::quantize::MAX_DIM;
@@ -27,7 +27,7 @@ use crate::{Workspace, reference};
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Grid {
     format: Format,
-    /// The largest integer.
+    /// The largest integer of the side that is attacked. The other side is flat, and on the grid whatever that is.
     largest: f64,
     /// The largest norm of a row in steps.
     largest_norm: f64,
@@ -35,8 +35,10 @@ struct Grid {
     off: f64,
 }
 
-const BYTES: Grid = Grid::of(Format::Int8, 0.49);
-const WORDS: Grid = Grid::of(Format::Int16, 0.48);
+const BYTES: Grid = Grid::of(Format::Int8, 127, f64::INFINITY, 0.49);
+/// The bytes of candidates and of anchors where two products are added in 16 bits.
+const SMALL_BYTES: [Grid; 2] = [Grid { largest: 90.0, ..BYTES }, Grid { largest: 91.0, ..BYTES }];
+const WORDS: Grid = Grid::of(Format::Int16, 32767, LARGEST_NORM as f64, 0.48);
 
 const DIMS: [usize; 8] = [4, 16, 17, 64, 128, 384, 768, 1024];
 const ANCHORS: usize = 6;
@@ -52,7 +54,13 @@ enum Limit {
     Norm,
 }
 
-const ALL_GRIDS: [(Grid, Limit); 3] = [(BYTES, Limit::Element), (WORDS, Limit::Element), (WORDS, Limit::Norm)];
+const ALL_GRIDS: [(Grid, Limit); 5] = [
+    (BYTES, Limit::Element),
+    (SMALL_BYTES[0], Limit::Element),
+    (SMALL_BYTES[1], Limit::Element),
+    (WORDS, Limit::Element),
+    (WORDS, Limit::Norm),
+];
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
@@ -101,10 +109,15 @@ struct Rounded {
 }
 
 impl Grid {
-    const fn of(format: Format, off: f64) -> Grid {
+    const fn of(format: Format, largest: i32, largest_norm: f64, off: f64) -> Grid {
         // What a screen measures is taken a little larger than it is.
-        let largest_norm = format.largest_norm() as f64 / (1.0 + SLACK as f64);
-        Grid { format, largest: format.largest_integer() as f64, largest_norm, off }
+        Grid { format, largest: largest as f64, largest_norm: largest_norm / (1.0 + SLACK as f64), off }
+    }
+
+    /// Whether a backend rounds the elements of candidates so.
+    fn is_of_candidates(self) -> bool {
+        let largest = |backend| self.format.integer_ranges(backend).expect("integers")[1].largest;
+        Backend::available().any(|backend| f64::from(largest(backend)) == self.largest)
     }
 
     /// Panics unless the intervals of all pairs hold their exact similarities; returns how near they come to the ends.
@@ -356,7 +369,7 @@ fn roundings_around_a_center() {
             let batch = OwnedBatch::new(anchors, candidates, dim, Pairing::Identity);
             let places = grid.assert_intervals(&batch, &what);
             // The bound of 16-bit integers is mostly what roundings of the products with the center may be.
-            if dim > 16 && grid == BYTES {
+            if dim > 16 && grid.format == Format::Int8 && grid.is_of_candidates() {
                 let reached = [-places[0], places[1]];
                 assert!(reached.iter().all(|&place| place > 0.85), "{what}: {reached:?} of the bound");
             }
@@ -514,6 +527,7 @@ fn assert_measured(format: Format, rows: &[f32], dim: usize, what: &str) {
     let norm = |values: &[f64]| dot(values, values).sqrt();
     for backend in Backend::available() {
         let (center, measured) = measure(backend, format, rows, dim);
+        let [_, range] = format.integer_ranges(backend).expect("integers");
         for (index, (row, measured)) in rows.chunks(dim).zip(measured).enumerate() {
             let what = format!("{what}, {backend}, {:?}, row {index}", format);
             let Measured { integers, quant_step, center_dot, residual, norm: measured_norm } = measured;
@@ -523,10 +537,7 @@ fn assert_measured(format: Format, rows: &[f32], dim: usize, what: &str) {
                 rest.iter().zip(&integers).map(|(rest, &integer)| rest - quant_step * f64::from(integer)).collect();
             assert!(norm(&rest) <= measured_norm, "{what}: norm {measured_norm} of {}", norm(&rest));
             assert!(norm(&left) <= residual, "{what}: residual {residual} of {}", norm(&left));
-            assert!(
-                integers.iter().all(|integer| integer.unsigned_abs() <= format.largest_integer() as u32),
-                "{what}: {integers:?}"
-            );
+            assert!(integers.iter().all(|integer| integer.abs() <= range.largest), "{what}: {integers:?}");
             let square: i64 = integers.iter().map(|&integer| i64::from(integer).pow(2)).sum();
             assert!(square < 1 << 31, "{what}: the integers' square is {square}");
             let roundings = (dim / 4 + 8) as f64 * norm(&rest) * norm(&center) + 8.0 * norm(&center);
