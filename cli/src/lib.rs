@@ -18,7 +18,7 @@ mod numbers;
 mod options;
 mod output;
 mod pairs;
-mod pool;
+pub mod pool;
 mod records;
 pub mod report;
 pub mod rows;

@@ -1,9 +1,12 @@
 //! Tables of pairs of rows of two files, with the header `query,index`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::{input, memory};
+
+/// The bytes of the longest line that is read: that of a pair has some twenty.
+const LONGEST: usize = 1 << 16;
 
 /// Reads the pairs as compressed lists: for each of so many queries the indices, in the order of the table. The error
 /// is one line that begins with the path.
@@ -15,7 +18,7 @@ pub(crate) fn read(path: &Path, queries: usize, rows: usize) -> Result<(Vec<usiz
 }
 
 fn read_pairs(file: impl Read, queries: usize, rows: usize) -> Result<Vec<(usize, usize)>, String> {
-    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Lines { file, length: 0 });
     let header = table.headers().map_err(|error| error.to_string())?;
     if header != ["query", "index"].as_slice() {
         let found: Vec<&str> = header.iter().take(4).collect();
@@ -33,6 +36,25 @@ fn read_pairs(file: impl Read, queries: usize, rows: usize) -> Result<Vec<(usize
         memory::push(&mut pairs, pair, "pairs")?;
     }
     Ok(pairs)
+}
+
+/// A file whose lines are short: a line is kept in memory.
+struct Lines<R> {
+    file: R,
+    /// The bytes of the last line so far.
+    length: usize,
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let end = buffer[..count].iter().rposition(|byte| b"\r\n".contains(byte));
+        self.length = end.map_or(self.length + count, |end| count - end - 1);
+        if self.length > LONGEST {
+            return Err(io::Error::other("not a table of pairs: a line has more than 65536 bytes"));
+        }
+        Ok(count)
+    }
 }
 
 /// Sorts the pairs by queries.

@@ -61,15 +61,19 @@ impl Pool {
 }
 
 /// The address space of a thread: its stack, and what the system and the allocator keep for it.
-#[cfg(feature = "rayon")]
 const THREAD_SPACE: usize = 9 << 18;
 
-/// A pool, where there is room for its threads. A thread that finds no room for its signals' stack ends the process, so
-/// that the room is sought before.
+/// Whether there is room for so many threads. A thread that finds none for its signals' stack ends the process, so that
+/// the room is sought before.
+pub fn check_room(threads: usize) -> Result<(), String> {
+    let room = Vec::<u8>::new().try_reserve_exact(threads.saturating_mul(THREAD_SPACE));
+    room.map_err(|_| "no memory for their stacks".to_owned())
+}
+
+/// A pool, where there is room for its threads.
 #[cfg(feature = "rayon")]
 fn build(threads: usize) -> Result<Pool, String> {
-    let room = Vec::<u8>::new().try_reserve_exact(threads.saturating_mul(THREAD_SPACE));
-    room.map_err(|_| "no memory for their stacks".to_owned())?;
+    check_room(threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map(Pool::Rayon).map_err(|error| error.to_string())
 }

@@ -150,6 +150,8 @@ fn hostile_headers_are_refused_at_once() {
     let endless = if cfg!(unix) { vec!["/dev/zero", "/dev/urandom"] } else { Vec::new() };
     for endless in endless.into_iter().filter(|endless| Path::new(endless).exists()) {
         assert!(error(&["mine", endless, &positives]).contains("not an npy file or npz archive"), "{endless}");
+        let message = error(&["mine", &positives, &positives, "--exclude", endless]);
+        assert!(message.contains(endless), "{message}");
     }
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
@@ -275,10 +277,15 @@ fn an_archive_of_doubles_with_ids_runs_from_a_pipe() {
 
 #[test]
 fn archives_of_the_cases_are_read_by_both_commands() {
-    let positives = data("plain_positives.npy");
-    for name in ["archive_stored.npz", "archive_two.npz", "archive_two.npz:emb"] {
-        for command in ["score", "mine"] {
-            printed(&[command, &data(name), &positives]);
+    let [anchors, positives] = plain();
+    for command in [["score", "--rows", "-"], ["mine", "--out", "-"]] {
+        let table = |rows: &str| {
+            let output = hardneg(&[&command[..], &[rows, &positives]].concat());
+            assert!(output.status.success(), "{rows}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        for name in ["archive_stored.npz", "archive_two.npz", "archive_two.npz:emb"] {
+            assert!(table(&data(name)) == table(&anchors), "{name}, {command:?}");
         }
     }
 }

@@ -10,7 +10,8 @@ pub(crate) fn start(threads: Option<u16>) -> Result<(Threads, usize), String> {
         return Ok((Threads::Serial, 1));
     }
     // The global pool, as the thread that calls MPI is none of a pool's.
-    match rayon::ThreadPoolBuilder::new().num_threads(count).build_global() {
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(|error| error.to_string());
+    match hardneg_cli::pool::check_room(count).and_then(|()| pool()) {
         Ok(()) => Ok((Threads::Rayon, count)),
         Err(error) => Err(format!("--threads {count}: {error}")),
     }
