@@ -15,7 +15,8 @@ use crate::arrays::{self, OwnedRows, Rows};
 use crate::errors::{refused, unknown_option};
 use crate::lists::Shape;
 use crate::loss::{self, Exclude, Inputs, check_dim};
-use crate::mine::{self, Corpus, Knowledge, KnowledgeArguments, Mined, PositivesArgument};
+use crate::mine::{self, Knowledge, KnowledgeArguments, Mined, PositivesArgument};
+use crate::pieces::Corpus;
 use crate::pools::Resources;
 use crate::result::TripletLossResult;
 

@@ -4,7 +4,7 @@
 //! | module | |
 //! |---|---|
 //! | `loss`, `result` | the loss of a batch, with and without gradients |
-//! | `mine` | mining, in pieces between which signals are looked at |
+//! | `mine`, `pieces` | mining, in pieces between which signals are looked at |
 //! | `bank` | candidates that are prepared once |
 //! | `similarity` | similarities, and the original triplet loss |
 //! | `arrays`, `lists`, `excluded`, `duplicates` | arguments |
@@ -19,6 +19,7 @@ mod excluded;
 mod lists;
 mod loss;
 mod mine;
+mod pieces;
 mod pools;
 mod result;
 mod similarity;

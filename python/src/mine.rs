@@ -1,8 +1,6 @@
-//! Mining: the arguments, and the queries in pieces, between which signals are looked at.
+//! Mining: the arguments, the call and its results.
 
-use std::time::{Duration, Instant};
-
-use hardneg::{Bank, BankOptions, Error, Exclusions, KnownPositives, Miner, MiningBatch, Positives, Side, Workspace};
+use hardneg::{BankOptions, Error, Miner, Side};
 use numpy::{Element, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -11,17 +9,12 @@ use pyo3::types::PyString;
 
 use crate::arrays::Rows;
 use crate::duplicates::Duplicates;
-use crate::errors::{of_all_rows, refused};
+use crate::errors::refused;
 use crate::excluded::Labels;
 use crate::lists::{Lists, Meaning, Shape};
 use crate::loss::{check_dim, negatives_from};
+use crate::pieces::{Call, Corpus, Places, SMALL};
 use crate::pools::{Resources, with_workspace};
-
-/// About how long a piece of the queries takes. A call ends at most a few times later than a signal arrives.
-const PIECE: Duration = Duration::from_millis(150);
-
-/// Multiply-adds that take less than [`PIECE`] on one thread of any CPU, whatever the data.
-const SMALL: usize = 2_000_000_000;
 
 /// The closest candidates of m queries.
 ///
@@ -89,7 +82,7 @@ impl<'py> FromPyObject<'_, 'py> for PositivesArgument<'py> {
 }
 
 /// The known positives of the queries.
-enum Known {
+pub(crate) enum Known {
     None,
     /// Candidate i of query i.
     Paired,
@@ -119,7 +112,7 @@ impl Known {
         Err(refused(Error::PositiveOutOfRange { row: candidates, index: candidates as i128, candidates }))
     }
 
-    fn of(&self, query: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn of(&self, query: usize) -> impl Iterator<Item = usize> {
         let (one, list) = match self {
             Known::None => (None, &[][..]),
             Known::Paired => (Some(query), &[][..]),
@@ -182,163 +175,12 @@ fn check_labels(side: Side, expected: usize, labels: &[u64]) -> PyResult<()> {
 
 /// [`Knowledge`] as slices.
 #[derive(Clone, Copy)]
-struct KnowledgeParts<'a> {
-    known: &'a Known,
-    similarities: Option<&'a [Option<f32>]>,
-    labels: Option<(&'a [u64], &'a [u64])>,
-    lists: Option<&'a Lists>,
-    distinct: bool,
-}
-
-/// Where the candidates are.
-#[derive(Clone, Copy)]
-pub(crate) enum Corpus<'a> {
-    Rows(&'a [f32]),
-    Bank(&'a Bank<'a>),
-}
-
-impl<'a> Corpus<'a> {
-    fn rows(self) -> &'a [f32] {
-        match self {
-            Corpus::Rows(rows) => rows,
-            Corpus::Bank(bank) => bank.rows(),
-        }
-    }
-}
-
-/// A call of mining without what belongs to Python.
-#[derive(Clone, Copy)]
-struct Call<'a> {
-    miner: Miner,
-    resources: &'a Resources,
-    queries: &'a [f32],
-    dim: usize,
-    corpus: Corpus<'a>,
-    knowledge: KnowledgeParts<'a>,
-    duplicates: Option<&'a Duplicates>,
-}
-
-/// The results of some queries, k places each.
-struct Places<'a> {
-    k: usize,
-    indices: &'a mut [i64],
-    similarities: &'a mut [f32],
-    counts: &'a mut [i64],
-}
-
-/// The offsets of the lists of a piece, which begin at 0.
-#[derive(Default)]
-struct Offsets {
-    known: Vec<usize>,
-    excluded: Vec<usize>,
-}
-
-fn piece_of<'a>(lists: &'a Lists, first: usize, end: usize, offsets: &'a mut Vec<usize>) -> (&'a [usize], &'a [usize]) {
-    let (begin, stop) = (lists.offsets[first], lists.offsets[end]);
-    offsets.clear();
-    offsets.extend(lists.offsets[first..=end].iter().map(|offset| offset - begin));
-    (offsets, &lists.indices[begin..stop])
-}
-
-impl<'a> Call<'a> {
-    fn count(&self) -> usize {
-        self.queries.len() / self.dim.max(1)
-    }
-
-    /// Mines queries `first` to `end` into `places`, which are those of all queries.
-    fn mine_piece(
-        &self,
-        first: usize,
-        end: usize,
-        offsets: &mut Offsets,
-        workspace: &mut Workspace,
-        places: &mut Places<'_>,
-    ) -> Result<(), Error> {
-        let queries = &self.queries[first * self.dim..end * self.dim];
-        let batch = match self.corpus {
-            Corpus::Rows(rows) => MiningBatch::new(queries, rows, self.dim)?,
-            Corpus::Bank(bank) => MiningBatch::against(queries, bank)?,
-        };
-        let Offsets { known, excluded } = offsets;
-        let known = match self.knowledge.known {
-            Known::None => KnownPositives::None,
-            Known::Paired => KnownPositives::One(Positives::Offset(first)),
-            Known::Lists(lists) => {
-                let (offsets, indices) = piece_of(lists, first, end, known);
-                KnownPositives::Lists { offsets, indices }
-            }
-        };
-        let (labels, lists) = (self.knowledge.labels, self.knowledge.lists);
-        let exclusions = match (labels, lists) {
-            (None, None) => Exclusions::None,
-            (Some((anchors, candidates)), None) => Exclusions::Labels { anchors: &anchors[first..end], candidates },
-            (_, Some(lists)) => {
-                let (offsets, indices) = piece_of(lists, first, end, excluded);
-                Exclusions::Lists { offsets, indices }
-            }
-        };
-        let batch = batch.known_positives(known)?.excluding(exclusions)?;
-        let batch = match self.knowledge.similarities {
-            Some(similarities) => batch.positive_similarities(&similarities[first..end])?,
-            None => batch,
-        };
-        // Labels beside lists, and what is to be distinct, are left to a function.
-        let labels = labels.filter(|_| lists.is_some());
-        let excludes = |query: usize, candidate: usize| {
-            let query = first + query;
-            labels.is_some_and(|(queries, candidates)| queries[query] == candidates[candidate])
-                || self.duplicates.is_some_and(|rows| rows.excludes(candidate, self.knowledge.known.of(query)))
-        };
-        let needs_function = labels.is_some() || self.duplicates.is_some();
-        let batch = if needs_function { batch.exclude_where(&excludes) } else { batch };
-        let mined = self.resources.install(|| self.miner.mine(batch, workspace));
-        let mined = mined.map_err(|error| of_all_rows(error, first))?;
-        places.write(first, mined);
-        Ok(())
-    }
-
-    /// Mines all queries, and calls `between` with how many are done after each piece.
-    fn mine(
-        &self,
-        workspace: &mut Workspace,
-        places: &mut Places<'_>,
-        between: &mut dyn FnMut(usize) -> PyResult<()>,
-    ) -> PyResult<()> {
-        let (count, mut offsets, mut first) = (self.count(), Offsets::default(), 0_usize);
-        let mut piece = (SMALL / self.corpus.rows().len().max(1)).max(1);
-        loop {
-            let (end, start) = (first.saturating_add(piece).min(count), Instant::now());
-            self.mine_piece(first, end, &mut offsets, workspace, places).map_err(refused)?;
-            between(end)?;
-            if end == count {
-                return Ok(());
-            }
-            piece = next_piece(end - first, start.elapsed());
-            first = end;
-        }
-    }
-}
-
-/// How many queries take about as long as [`PIECE`], from how long the last piece took; at most four times as many.
-fn next_piece(queries: usize, taken: Duration) -> usize {
-    let ratio = PIECE.as_secs_f64() / taken.as_secs_f64().max(1e-6);
-    ((queries as f64 * ratio.min(4.0)) as usize).max(1)
-}
-
-impl Places<'_> {
-    fn write(&mut self, first: usize, mined: hardneg::Mined<'_>) {
-        for (query, list) in mined.rows().enumerate() {
-            let query = first + query;
-            self.counts[query] = list.len() as i64;
-            let places = query * self.k..(query + 1) * self.k;
-            let (indices, similarities) = (&mut self.indices[places.clone()], &mut self.similarities[places]);
-            for (rank, neighbour) in list.iter().enumerate() {
-                (indices[rank], similarities[rank]) = (neighbour.index as i64, neighbour.similarity);
-            }
-            indices[list.len()..].fill(-1);
-            similarities[list.len()..].fill(f32::NAN);
-        }
-    }
+pub(crate) struct KnowledgeParts<'a> {
+    pub(crate) known: &'a Known,
+    pub(crate) similarities: Option<&'a [Option<f32>]>,
+    pub(crate) labels: Option<(&'a [u64], &'a [u64])>,
+    pub(crate) lists: Option<&'a Lists>,
+    pub(crate) distinct: bool,
 }
 
 /// An array of m rows of k places. Of a large one NumPy says where there is no memory for it.
