@@ -167,7 +167,7 @@ fn a_workspace_knows_its_size() {
 }
 
 #[test]
-fn warming_is_refused_as_mining_is() {
+fn warming_is_refused_as_calls_are() {
     let bank = Bank::new(vec![1.0, 2.0], 2).unwrap();
     let empty = Bank::new(Vec::new(), 2).unwrap();
     let mut workspace = Workspace::new();
@@ -178,6 +178,9 @@ fn warming_is_refused_as_mining_is() {
     assert!(workspace.warm(&miner, usize::MAX, &bank).is_err());
     let error = workspace.warm(&miner.max_similarity(f64::NAN), 1, &bank).unwrap_err();
     assert_eq!(error.to_string(), "max_similarity is NaN");
+    let (loss, pair) = (TripletLoss::new().margin(f32::INFINITY), [1.0, 2.0, 3.0, 4.0]);
+    let error = workspace.warm_loss(&loss, Batch::paired(&pair, &pair, 2).unwrap()).unwrap_err();
+    assert_eq!(error, loss.forward(Batch::paired(&pair, &pair, 2).unwrap(), &mut Workspace::new()).unwrap_err());
     assert_eq!(workspace.bytes(), 0);
 }
 
