@@ -105,7 +105,7 @@ pub(crate) fn versions() -> BTreeMap<String, String> {
     let compiler = first_line("rustc", &["--version"]);
     let version = compiler.as_deref().and_then(|line| line.split(' ').nth(1)).unwrap_or("unknown");
     versions.insert("rustc".to_owned(), version.to_owned());
-    for name in ["hardneg", "gemm", "matrixmultiply", "ndarray"] {
+    for name in ["hardneg", "gemm"] {
         let printed = first_line("cargo", &["pkgid", "--offline", "--package", name]);
         let version = printed.and_then(|id| Some(id.rsplit_once(['@', '#'])?.1.to_owned()));
         versions.insert(name.to_owned(), version.unwrap_or_else(|| "unknown".to_owned()));

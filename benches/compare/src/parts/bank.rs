@@ -22,7 +22,7 @@ pub(super) const PART: Part = Part {
         The rivals keep rows of length 1. *Panels read once* is the time in which a buffer as large as the bank's panels \
         is read, as a share of the call; more than 100 % comes from panels that were still in a cache. Memory is the \
         bank's.",
-    seconds: 2.0,
+    seconds: 3.0,
     cases: |setting| setting.cases("bank", &[1, 8, 32]),
     measure,
 };

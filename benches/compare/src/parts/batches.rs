@@ -18,11 +18,11 @@ pub(super) const PART: Part = Part {
     name: "batches",
     title: "Large batches",
     notes: "Everybody normalises the rows, finds each positive, mean and closest negative below the positive, and adds up \
-        the loss. *gemm* and *ndarray* multiply by these crates and read the product once. The fixed screens are \
+        the loss. *gemm* multiplies by that crate and reads the product once, of the whole matrix or in strips of it. The fixed screens are \
         multiples of the time of `Screen::Auto`, the default, best and worst. A share of the `f32` ceiling is that of \
         fused multiply-adds on registers: no product in `f32` can exceed 100 %. Memory is what a call holds beyond its \
         inputs.",
-    seconds: 5.0,
+    seconds: 8.0,
     cases: |setting| setting.cases("batches", &[usize::MAX]),
     measure,
 };

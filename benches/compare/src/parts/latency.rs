@@ -18,7 +18,7 @@ pub(super) const PART: Part = Part {
     notes: "Whole calls on one thread, from rows that are not normalised to the loss, each timed by itself; inputs \
         rotate. *gemm* normalises both sides, multiplies them by one call of the crate `gemm` into a whole matrix, and \
         reads that once. *Dot products* has a vectorised dot product for each pair. Both allocate nothing.",
-    seconds: 1.0,
+    seconds: 2.0,
     cases: |setting| setting.cases("latency", &[1, 8, 32]),
     measure,
 };

@@ -21,7 +21,7 @@ pub(super) const PART: Part = Part {
         but for *against a bank*. *gemm and lists* multiplies tiles by the crate `gemm` and keeps a list a query. \
         `mine_hard_negatives` is that of sentence-transformers with its defaults; FAISS is asked for the 11 most similar \
         rows, filtered afterwards, so that queries run short. Memory is the peak beyond the rows.",
-    seconds: 4.0,
+    seconds: 6.0,
     cases: |setting| setting.cases("mining", &[usize::MAX]),
     measure,
 };

@@ -43,7 +43,7 @@ impl Training {
         self.run(pairs);
         let weights = vec![1.0; pairs.rows()];
         let [by_anchors, by_candidates, _] =
-            reference::backward(pairs.batch(), MARGIN, Default::default(), &weights).expect("finite rows");
+            reference::backward(pairs.batch(), MARGIN, self.plan.negatives, &weights).expect("finite rows");
         for (expected, actual) in [(by_anchors, &self.by_anchors), (by_candidates, &self.by_candidates)] {
             let near = |(expected, &actual): (&f64, &f32)| (expected - f64::from(actual)).abs() < 1e-6;
             assert!(expected.iter().zip(actual).all(near), "gradients of {} x {}", pairs.rows(), pairs.dim);

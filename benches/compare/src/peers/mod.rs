@@ -25,6 +25,9 @@ use worker::Worker;
 /// The modules in benches/peers.
 const MODULES: [&str; 5] = ["with_numpy", "with_torch", "with_faiss", "with_usearch", "with_sentence_transformers"];
 
+/// The one that has no switch for the instruction set.
+const WITHOUT_SWITCH: &str = "with_usearch";
+
 /// How long the runs of a turn take together, in seconds.
 const TURN: f64 = 0.15;
 /// The most runs of a turn.
@@ -84,19 +87,20 @@ impl Peers {
         if !self.join(part, case) {
             return Ok(Vec::new());
         }
-        let (pairs, plan) = (&input.sets[0], setting.plan());
+        // The rule of the lab's code, which the others follow.
+        let (pairs, plan) = (&input.sets[0], setting.plan().negatives(Negatives::AtOrBelow));
         self.write_rows(pairs)?;
         let mut workspace = Workspace::new();
         let forward = plan.forward(pairs.batch(), &mut workspace).map_err(|error| error.to_string())?;
-        let losses: Vec<f64> = forward.row_stats().iter().map(|row| Row::from(row).loss()).collect();
+        let losses: Vec<f32> = forward.row_stats().iter().map(|row| Row::from(row).loss() as f32).collect();
         let closest: Vec<i64> = forward.row_stats().iter().map(index_of).collect();
-        self.write("losses", &losses, 0)?;
-        self.write("closest", &closest, 0)?;
+        self.write_floats("losses", &losses, 0)?;
+        self.write_indices("closest", &closest, 0)?;
         self.write_nearest(setting, pairs.batch())?;
         let mut training = Training::new(plan, case, pairs);
         training.run(pairs);
-        self.write("gradient_anchors", &training.by_anchors, pairs.dim)?;
-        self.write("gradient_candidates", &training.by_candidates, pairs.dim)?;
+        self.write_floats("gradient_anchors", &training.by_anchors, pairs.dim)?;
+        self.write_floats("gradient_candidates", &training.by_candidates, pairs.dim)?;
         let ours: [(&str, Call<'_>); 2] = [
             (OURS, Box::new(|| _ = plan.forward(pairs.batch(), &mut workspace).map(|forward| forward.loss()))),
             (WITH_GRADIENTS, Box::new(|| training.run(pairs))),
@@ -142,7 +146,7 @@ impl Peers {
         self.write_rows(rows)?;
         let places = found.iter().flat_map(|list| (0..K).map(|place| list.get(place)));
         let indices: Vec<i64> = places.map(|found| found.map_or(-1, |found| found.index as i64)).collect();
-        self.write("found", &indices, K)?;
+        self.write_indices("found", &indices, K)?;
         let batch = paired(MiningBatch::new(&rows.anchors, &rows.candidates, rows.dim))?;
         let mut workspace = Workspace::new();
         let call: Call<'_> = Box::new(|| _ = miner.mine(batch, &mut workspace).map(|mined| mined.found()));
@@ -152,19 +156,27 @@ impl Peers {
 
     fn write_rows(&mut self, rows: &OwnedBatch) -> Result<(), String> {
         fs::create_dir_all(&self.folder).map_err(|error| format!("{}: {error}", self.folder.display()))?;
-        self.write("anchors", &rows.anchors, rows.dim)?;
-        self.write("candidates", &rows.candidates, rows.dim)
+        self.write_floats("anchors", &rows.anchors, rows.dim)?;
+        self.write_floats("candidates", &rows.candidates, rows.dim)
     }
 
     /// The most similar candidate of each anchor other than its positive.
     fn write_nearest(&mut self, setting: &Setting, batch: Batch<'_>) -> Result<(), String> {
         let (plan, mut workspace) = (setting.plan().negatives(Negatives::Any), Workspace::new());
         let forward = plan.forward(batch, &mut workspace).map_err(|error| error.to_string())?;
-        self.write("nearest", &forward.row_stats().iter().map(index_of).collect::<Vec<i64>>(), 0)
+        self.write_indices("nearest", &forward.row_stats().iter().map(index_of).collect::<Vec<i64>>(), 0)
     }
 
-    fn write<T: npy::Element>(&self, name: &str, values: &[T], columns: usize) -> Result<(), String> {
-        npy::write(&self.folder.join(name).with_extension("npy"), values, columns)
+    fn write_floats(&self, name: &str, values: &[f32], columns: usize) -> Result<(), String> {
+        npy::write(&self.path(name), "<f4", values.iter().map(|value| value.to_le_bytes()), columns)
+    }
+
+    fn write_indices(&self, name: &str, values: &[i64], columns: usize) -> Result<(), String> {
+        npy::write(&self.path(name), "<i8", values.iter().map(|value| value.to_le_bytes()), columns)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name).with_extension("npy")
     }
 
     /// Opens the case everywhere, and measures in turns.
@@ -188,6 +200,10 @@ impl Peers {
             .workers
             .get_or_insert_with(|| MODULES.iter().map(|module| Worker::new(python, module, self.narrowed)).collect());
         for (index, worker) in workers.iter_mut().enumerate() {
+            if self.narrowed && MODULES[index] == WITHOUT_SWITCH {
+                self.missing.insert("usearch".to_owned(), "it cannot be told to leave out AVX-512".to_owned());
+                continue;
+            }
             let opened = match worker.open(&request) {
                 Ok(opened) => opened,
                 Err(error) => {
@@ -195,7 +211,8 @@ impl Peers {
                     continue;
                 }
             };
-            self.versions.insert(MODULES[index].replace("with_", ""), opened.version);
+            let (name, version) = opened.version.split_once(' ').unwrap_or((&opened.version, ""));
+            self.versions.insert(name.to_owned(), version.to_owned());
             self.missing.extend(opened.missing.into_iter().map(|(name, why)| (format!("{name}, {}", case.label), why)));
             for (name, differing) in opened.jobs {
                 let way = Way::Theirs { worker: index, memory: job.kind == "mining" };

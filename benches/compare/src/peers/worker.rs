@@ -61,6 +61,7 @@ impl Worker {
                 ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
                 ("ONEDNN_MAX_CPU_ISA", "AVX2"),
                 ("FAISS_OPT_LEVEL", "AVX2"),
+                ("FAISS_SIMD_LEVEL", "AVX2"),
             ] {
                 command.env(name, value);
             }

@@ -1,13 +1,9 @@
 //! Who competes: everybody does the whole job, from rows that are not normalised to the loss.
 
-mod blocked;
 mod buffer;
 mod entrant;
 mod gemm;
-mod lean;
 mod loops;
-mod naive;
-mod ndarray;
 mod ours;
 mod prepared;
 mod reduce;
@@ -45,20 +41,18 @@ pub(crate) fn entrants(plan: TripletLoss) -> Vec<Entrant> {
             entrants.extend(ours::fixed_screens(plan));
         }
         entrants.extend(gemm::entrants(threads));
-        entrants.push(ndarray::entrant(threads));
     }
-    entrants.push(naive::entrant());
     entrants
 }
 
 /// This crate with its default screen, then the rivals that need the least for a single call, on one thread.
 pub(crate) fn single_calls(plan: TripletLoss) -> [Entrant; 3] {
-    [ours::default(plan, 1), lean::entrant(), loops::entrant()]
+    let [gemm, _] = gemm::entrants(1);
+    [ours::default(plan, 1), gemm, loops::entrant()]
 }
 
 /// This crate, and the strongest of the rivals, on one thread.
 pub(crate) fn finalists(plan: TripletLoss) -> Vec<Entrant> {
-    let mut entrants = vec![ours::default(plan, 1)];
-    entrants.extend(gemm::entrants(1).into_iter().last());
-    entrants
+    let [_, strips] = gemm::entrants(1);
+    vec![ours::default(plan, 1), strips]
 }

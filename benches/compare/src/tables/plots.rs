@@ -41,16 +41,17 @@ pub(super) fn rivals(title: &str, lines: &[Line<'_>]) -> Option<String> {
     );
     svg += &text(LEFT, 16, &format!("{title}: times as multiples of hardneg's"));
     for (index, name) in names.iter().enumerate() {
-        let (x, y) = (LEFT + 190.0 * (index % 2) as f64, 34 + LEGEND * (index / 2));
+        let (x, y) = (LEFT + 205.0 * (index % 2) as f64, 34 + LEGEND * (index / 2));
         svg += &mark(index, x + 5.0, y as f64 - 4.0, name);
         svg += &text(x + 16.0, y, name);
     }
     for power in AXIS.0..=AXIS.1 {
-        let (value, class) = (2.0_f64.powi(power), if power == 0 { "a" } else { "l" });
-        let x = place(value);
-        svg += &format!("<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{bottom}\"/>\n", top - 4);
-        let label = if power < 0 { format!("1/{}", 1 << -power) } else { format!("{value}") };
-        svg += &format!("<text text-anchor=\"middle\" x=\"{x:.1}\" y=\"{}\">{label}</text>\n", top - 8);
+        let (x, class) = (place(2.0_f64.powi(power)), if power == 0 { "a" } else { "l" });
+        // Nothing crosses the labels.
+        let pieces: String = (0..lines.len()).map(|index| format!("M{x:.1} {}v16", top + CASE * index + 18)).collect();
+        svg += &format!("<path class=\"{class}\" d=\"{pieces}\"/>\n");
+        let label = if power < 0 { format!("1/{}", 1 << -power) } else { format!("{}", 1 << power) };
+        svg += &format!("<text text-anchor=\"middle\" x=\"{x:.1}\" y=\"{}\">{label}</text>\n", top - 6);
     }
     for (index, line) in lines.iter().enumerate() {
         let y = top + CASE * index;
