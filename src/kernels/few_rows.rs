@@ -4,8 +4,8 @@
 
 use super::dots::{mean_negative, roots};
 use super::exact_tile::cosine;
-use super::lanes::{Block, LANES, Lanes, TOGETHER, fold_together, padded, sum_dots_in_registers};
-use super::sums::add_units;
+use super::lanes::{Block, LANES, Lanes, TOGETHER, fold_together, padded_start, sum_dots_in_registers};
+use super::sums::{add_multiples, inverse};
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::rows::Rows;
 
@@ -49,32 +49,29 @@ impl WithSimd for MeasureFew<'_, '_> {
         let (count, dim) = (anchors.count().min(MOST_FEW), anchors.dim());
         let (anchors, candidates) = (anchors.data(), candidates.data());
         let mut dots = [[0.0; MOST_FEW]; MOST_FEW];
-        let (mut anchor_squares, mut candidate_squares) =
-            ([simd.splat64(0.0); TOGETHER], [simd.splat64(0.0); TOGETHER]);
+        let (mut anchor_norms, mut candidate_norms) = ([0.0; MOST_FEW], [0.0; MOST_FEW]);
+        let mut scales = [0.0; MOST_FEW];
         for a in (0..count).step_by(2) {
             let [x, y] = two_rows(anchors, dim, a, count);
-            let mut products = [[simd.splat64(0.0); TOGETHER]; 2];
             for c in (0..count).step_by(2) {
                 let [u, v] = two_rows(candidates, dim, c, count);
-                let [xu, xv, yu, yv] = if a == c {
-                    let [xu, xv, yu, yv, xx, yy, uu, vv] = multiply::<S, 8>(simd, [x, y, u, v]);
-                    [anchor_squares[a], anchor_squares[a + 1]] = [xx, yy];
-                    [candidate_squares[a], candidate_squares[a + 1]] = [uu, vv];
-                    [xu, xv, yu, yv]
+                let products = if a == c {
+                    let products = fold_together(simd, &multiply::<S, 8>(simd, [x, y, u, v], dim), TOGETHER);
+                    // The roots and quotients of all numbers take as long as those of one.
+                    let norms = roots(products);
+                    let inverses = norms.map(inverse);
+                    [anchor_norms[a], anchor_norms[a + 1]] = [norms[4], norms[5]];
+                    [candidate_norms[a], candidate_norms[a + 1]] = [norms[6], norms[7]];
+                    [scales[a], scales[a + 1]] = [inverses[6], inverses[7]];
+                    products
                 } else {
-                    multiply::<S, 4>(simd, [x, y, u, v])
+                    fold_four(simd, &multiply::<S, 4>(simd, [x, y, u, v], dim))
                 };
-                [products[0][c], products[0][c + 1]] = [xu, xv];
-                [products[1][c], products[1][c + 1]] = [yu, yv];
-            }
-            for (dots, products) in dots[a..].iter_mut().zip(&products) {
-                *dots = fold_together(simd, products, count);
+                [dots[a][c], dots[a][c + 1]] = [products[0], products[1]];
+                [dots[a + 1][c], dots[a + 1][c + 1]] = [products[2], products[3]];
             }
         }
-        let anchor_norms = roots(fold_together(simd, &anchor_squares, count));
-        let candidate_norms = roots(fold_together(simd, &candidate_squares, count));
-        sum.fill(0.0);
-        add_units(simd, candidates, &candidate_norms[..count], sum);
+        add_multiples(simd, candidates, &scales[..count], sum, true);
         let mut totals = [simd.splat64(0.0); TOGETHER];
         for a in (0..count).step_by(2) {
             [totals[a], totals[a + 1]] = sum_dots_in_registers(simd, two_rows(anchors, dim, a, count), sum);
@@ -100,23 +97,23 @@ impl WithSimd for MeasureFew<'_, '_> {
     }
 }
 
-/// Row `first` of `count` rows and the one after it, or itself where there is none.
+/// Row `first` of `count` rows and the one after it, or itself where there is none, and all that follows them.
 #[inline(always)]
 fn two_rows(rows: &[f32], dim: usize, first: usize, count: usize) -> [&[f32]; 2] {
     let second = (first + 1).min(count - 1);
-    [&rows[first * dim..][..dim], &rows[second * dim..][..dim]]
+    [&rows[first * dim..], &rows[second * dim..]]
 }
 
-/// The dot products of the first two of four rows with the last two, and of each with itself where there are `SUMS` for
-/// them, before the lanes of one register are folded.
+/// The dot products of the first two of four rows of `dim` elements with the last two, and of each with itself where
+/// there are `SUMS` for them, before the lanes of one register are folded. The slices may go on beyond the rows.
 #[inline(always)]
-fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4]) -> [S::F64; SUMS] {
+fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4], dim: usize) -> [S::F64; SUMS] {
     let mut lanes = [Lanes::zero(simd); SUMS];
     // What registers there are hold the sums and a part of each row.
     if S::F64_LANES == 8 || SUMS == 4 {
-        multiply_parts::<S, SUMS, 2>(simd, rows, &mut lanes);
+        multiply_parts::<S, SUMS, 2>(simd, rows, dim, &mut lanes);
     } else {
-        multiply_parts::<S, SUMS, 1>(simd, rows, &mut lanes);
+        multiply_parts::<S, SUMS, 1>(simd, rows, dim, &mut lanes);
     }
     let mut registers = [simd.splat64(0.0); SUMS];
     for sum in 0..SUMS {
@@ -129,23 +126,31 @@ fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4]) -> [S::F64; 
 #[inline(always)]
 fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
     simd: S,
-    [x, y, u, v]: [&[f32]; 4],
+    rows: [&[f32]; 4],
+    dim: usize,
     lanes: &mut [Lanes<S>; SUMS],
 ) {
-    let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    let ((u, u_tail), (v, v_tail)) = (u.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    let (whole, rest) = (dim / LANES, dim % LANES);
+    let mut tails = [[0.0; LANES]; 4];
+    if rest > 0 {
+        for (tail, row) in tails.iter_mut().zip(rows) {
+            *tail = padded_start(&row[whole * LANES..], rest);
+        }
+    }
+    let [x, y, u, v] = rows;
+    let (x, y) = (&x.as_chunks::<LANES>().0[..whole], &y.as_chunks::<LANES>().0[..whole]);
+    let (u, v) = (&u.as_chunks::<LANES>().0[..whole], &v.as_chunks::<LANES>().0[..whole]);
     for part in (0..LANES / S::F64_LANES).step_by(REGISTERS) {
         let mut sums = [[simd.splat64(0.0); SUMS]; REGISTERS];
         for (((x, y), u), v) in x.iter().zip(y).zip(u).zip(v) {
             add_blocks(simd, part, [x, y, u, v], &mut sums);
         }
-        if !x_tail.is_empty() {
-            let tails = [padded(x_tail), padded(y_tail), padded(u_tail), padded(v_tail)];
+        if rest > 0 {
             add_blocks(simd, part, tails.each_ref(), &mut sums);
         }
-        for r in 0..REGISTERS {
-            for sum in 0..SUMS {
-                lanes[sum].0[part + r] = sums[r][sum];
+        for (r, sums) in sums.iter().enumerate() {
+            for (lanes, &sum) in lanes.iter_mut().zip(sums) {
+                lanes.0[part + r] = sum;
             }
         }
     }
@@ -168,4 +173,12 @@ fn add_blocks<S: Simd, const SUMS: usize, const REGISTERS: usize>(
             *sum = simd.mul_add_exact(one, other, *sum);
         }
     }
+}
+
+/// Folds the lanes of four sums.
+#[inline(always)]
+fn fold_four<S: Simd>(simd: S, sums: &[S::F64; 4]) -> [f64; TOGETHER] {
+    let mut all = [simd.splat64(0.0); TOGETHER];
+    all[..4].copy_from_slice(sums);
+    fold_together(simd, &all, 4)
 }

@@ -188,7 +188,7 @@ pub(super) fn dots_in_registers<S: Simd, const PAIRS: usize>(
 /// The first `length` elements of `from`, fewer than `LANES`, filled up with zeros. Where more of them follow, which is
 /// the case of all rows but the last few of a matrix, that is a whole block of which some lanes are cleared.
 #[inline(always)]
-fn padded_start(from: &[f32], length: usize) -> Block<f32> {
+pub(super) fn padded_start(from: &[f32], length: usize) -> Block<f32> {
     let Some(block) = from.first_chunk() else { return padded(&from[..length]) };
     let mut block: Block<f32> = *block;
     for (lane, value) in block.iter_mut().enumerate() {
@@ -286,7 +286,8 @@ pub(super) fn dot_sum<S: Simd>(simd: S, x: &[f32], sum: &[f64]) -> f64 {
     simd.fold(product)
 }
 
-/// The dot products of some rows with a vector of `f64`, before the lanes of one register are folded.
+/// The dot products of some rows with a vector of `f64`, before the lanes of one register are folded. The slices may go on
+/// beyond the rows.
 #[inline(always)]
 pub(super) fn sum_dots_in_registers<S: Simd, const ROWS: usize>(
     simd: S,
@@ -302,8 +303,10 @@ pub(super) fn sum_dots_in_registers<S: Simd, const ROWS: usize>(
         }
     }
     if !tail.is_empty() {
+        let tail_block = padded(tail);
         for row in 0..ROWS {
-            lanes[row].add_rounded_products(simd, &padded(rows[row].as_chunks::<LANES>().1), &padded(tail));
+            let block = padded_start(&rows[row][blocks.len() * LANES..], tail.len());
+            lanes[row].add_rounded_products(simd, &block, &tail_block);
         }
     }
     let mut registers = [simd.splat64(0.0); ROWS];

@@ -10,10 +10,10 @@ use super::task::StatsTask;
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows};
+use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, zero_norms};
 use crate::kernels::{
-    FewMeasures, FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine,
-    dot_sum, mean_negative, measure_cached_rows, measure_few, pair_dots,
+    FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine, dot_sum,
+    mean_negative, measure_cached_rows, measure_few, pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::{Admissible, ClosestNegative, ClosestSearch, RowStats};
@@ -53,7 +53,8 @@ fn finish(batch: &Batch<'_>, buffers: &DirectBuffers<'_>) -> Result<Mined, Error
     check_norms(Side::Anchors, anchor_norms)?;
     check_norms(batch.candidate_side(), candidate_norms)?;
     check_norms(Side::Positives, positive_norms)?;
-    Ok(Mined::without_screens(batch, anchor_norms, candidate_norms, positive_norms))
+    let zeros = [zero_norms(anchor_norms), zero_norms(candidate_norms), zero_norms(positive_norms)];
+    Ok(Mined::without_screens(batch, zeros))
 }
 
 /// [`mine`] of a batch with at most [`MOST_CANDIDATES`] candidates: they are measured first, so that one look at an anchor
@@ -67,8 +68,7 @@ pub(super) fn mine_small(
     let StatsTask { batch, exclusions, negatives, .. } = *task;
     let is_square = batch.rows() == batch.candidates() && batch.outside_rows().is_none();
     if is_square && batch.rows() <= MOST_FEW && exclusions.is_nothing() {
-        mine_few(backend, task, &mut buffers);
-        return finish(batch, &buffers);
+        return mine_few(backend, task, &mut buffers);
     }
     let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
         &mut buffers;
@@ -93,21 +93,31 @@ pub(super) fn mine_small(
 }
 
 /// Mines a batch of at most [`MOST_FEW`] anchors and as many candidates of which nothing but the positives is excluded.
-fn mine_few(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
+fn mine_few(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) -> Result<Mined, Error> {
     let StatsTask { batch, negatives, .. } = *task;
+    let count = batch.rows();
     let mut positives = [0; MOST_FEW];
-    for (row, positive) in positives[..batch.rows()].iter_mut().enumerate() {
+    for (row, positive) in positives[..count].iter_mut().enumerate() {
         *positive = batch.positive_index(row).unwrap_or_default();
     }
     let rows = FewRows { anchors: batch.anchor_rows(), candidates: batch.candidate_rows(), positives };
-    let FewMeasures { anchor_norms, candidate_norms, similarities, means } = measure_few(backend, &rows, buffers.sums);
+    let measured = measure_few(backend, &rows, buffers.sums);
+    let (mut zero_anchors, mut zero_candidates, mut are_finite) = (0, 0, true);
     for (row, stats) in buffers.stats.iter_mut().enumerate() {
-        buffers.anchor_norms[row] = anchor_norms[row];
-        buffers.candidate_norms[row] = candidate_norms[row];
-        let (similarities, positive) = (&similarities[row][..batch.candidates()], positives[row]);
+        let (norm, candidate_norm) = (measured.anchor_norms[row], measured.candidate_norms[row]);
+        (buffers.anchor_norms[row], buffers.candidate_norms[row]) = (norm, candidate_norm);
+        are_finite &= norm.is_finite() && candidate_norm.is_finite();
+        zero_anchors += usize::from(norm == 0.0);
+        zero_candidates += usize::from(candidate_norm == 0.0);
+        let (similarities, positive) = (&measured.similarities[row][..count], positives[row]);
         let limit = negatives.admissible(similarities[positive]).high;
         let closest = ClosestNegative::among(similarities, limit, positive);
-        *stats = RowStats::computed(similarities[positive], Some(means[row] as f32), closest);
+        *stats = RowStats::computed(similarities[positive], Some(measured.means[row] as f32), closest);
+    }
+    if are_finite {
+        Ok(Mined::without_screens(batch, [zero_anchors, zero_candidates, 0]))
+    } else {
+        finish(batch, buffers)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::arch::Backend;
 use crate::batch::Batch;
-use crate::exact::zero_norms;
 use crate::parallel::Threads;
 use crate::row_stats::{Negatives, Thresholds};
 use crate::screen::{Method, Screen, Screening};
@@ -47,21 +46,14 @@ pub(crate) struct Mined {
 }
 
 impl Mined {
-    /// The counts of a call without screens.
+    /// The counts of a call without screens, with so many zero rows of each side.
     pub(super) fn without_screens(
         batch: &Batch<'_>,
-        anchor_norms: &[f64],
-        candidate_norms: &[f64],
-        positive_norms: &[f64],
+        [zero_anchors, zero_candidates, zero_positives]: [usize; 3],
     ) -> Mined {
         let mut screening = Screening::default();
         screening.count(Method::Exact, batch.rows(), batch.rows().saturating_mul(batch.negatives()));
         screening.count_pairs(Method::Exact, batch.rows().saturating_mul(batch.candidates()));
-        Mined {
-            zero_anchors: zero_norms(anchor_norms),
-            zero_candidates: zero_norms(candidate_norms),
-            zero_positives: zero_norms(positive_norms),
-            screening,
-        }
+        Mined { zero_anchors, zero_candidates, zero_positives, screening }
     }
 }

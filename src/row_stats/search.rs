@@ -124,30 +124,27 @@ impl Search for ClosestSearch {
         if run.largest == f32::NEG_INFINITY {
             return;
         }
-        for (block, values) in run.values.chunks(BLOCK).enumerate() {
-            let (first, best) = (first + block * BLOCK, equal_to(values, run.largest));
-            let negatives = best & !rules.among(row, first, best);
-            if negatives != 0 {
-                // Not the largest itself, which may be a zero of the other sign.
-                let index = negatives.trailing_zeros() as usize;
-                return self.offer_negative(first + index, values[index]);
+        // Not the largest itself is kept, which may be a zero of the other sign.
+        let (quads, tail) = run.values.as_chunks::<4>();
+        for (quad, values) in quads.iter().enumerate() {
+            let best = in_range(values, run.largest, run.largest);
+            if best != 0 {
+                let first = first + 4 * quad;
+                let negatives = best & !rules.among(row, first, best);
+                if negatives != 0 {
+                    let index = negatives.trailing_zeros() as usize;
+                    return self.offer_negative(first + index, values[index]);
+                }
             }
         }
-        let rule = rules.row(row);
+        let (first, rule) = (first + 4 * quads.len(), rules.row(row));
+        let best = |&(index, &similarity): &(usize, &f32)| similarity == run.largest && !rule.excludes(first + index);
+        if let Some((index, &similarity)) = tail.iter().enumerate().find(best) {
+            return self.offer_negative(first + index, similarity);
+        }
+        let first = first - 4 * quads.len();
         run.values.iter().enumerate().for_each(|(index, &similarity)| self.offer(first + index, similarity, &rule));
     }
-}
-
-/// The candidates that have a bit each.
-const BLOCK: usize = 64;
-
-/// Bit `l` is set where number `l` of up to [`BLOCK`] is `value`.
-#[inline]
-fn equal_to(numbers: &[f32], value: f32) -> u64 {
-    let (whole, tail) = numbers.as_chunks::<4>();
-    let bits = in_range(whole.as_flattened(), value, value);
-    let equal = |(index, &number): (usize, &f32)| u64::from(number == value) << (4 * whole.len() + index);
-    tail.iter().enumerate().map(equal).fold(bits, |bits, bit| bits | bit)
 }
 
 /// The search for the k closest negatives of a row: a heap whose root is the one that every other one precedes.
