@@ -144,7 +144,8 @@ assert call(2) == expected
 def test_control_c_ends_a_long_call(way, threads):
     """The signal comes when the first piece of the queries is done; the call ends long before the last one."""
     code = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell ignores it in what it runs in the background.
 sys.path.insert(0, FOLDER)
 from conftest import normal
 import hardneg
