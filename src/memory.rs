@@ -82,6 +82,8 @@ pub(crate) fn try_copy<T: Copy>(elements: &[T], side: Side) -> Result<Vec<T>, Er
 pub(crate) struct AlignedVec<T>(Vec<T>);
 
 impl<T: Default> AlignedVec<T> {
+    pub(crate) const EMPTY: AlignedVec<T> = AlignedVec(Vec::new());
+
     /// The elements that alignment may cost.
     const SLACK: usize = ALIGNMENT / size_of::<T>();
 

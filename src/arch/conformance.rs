@@ -464,6 +464,9 @@ fn tiles<S: Simd>(simd: S) {
         // Parts of the sixteen lanes, all of the same size.
         assert!(candidates > 0 && registers > 0 && (16 / lanes).is_multiple_of(registers), "run_dot_tile");
     }
+    let mut given = Vec::new();
+    simd.run_wide_tile(Constants(&mut given));
+    assert_eq!(given, [[S::WIDE_ANCHORS, S::WIDE_CANDIDATES, 1, S::F64_LANES]], "run_wide_tile");
     struct Inner<'a>(&'a mut usize);
     impl WithSimd for Inner<'_> {
         type Output = usize;

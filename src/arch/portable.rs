@@ -22,11 +22,15 @@ impl Simd for Portable {
     const INTEGER_REGISTERS: usize = 1;
     // Two lanes of sixteen at a time, or four: what 16 SSE2 registers hold beside the loaded rows.
     const DOT_ANCHORS: usize = 2;
+    // 2 x 2 accumulators are 8 of the 16 SSE2 registers.
+    const WIDE_ANCHORS: usize = 2;
+    const WIDE_CANDIDATES: usize = 2;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.15, 1.27 and 1.32; 1 x 4096 0.60,
     // 0.59 and 0.49, 8 x 1024 1.53, 1.49 and 1.49.
     const COSTS: Costs = Costs {
         exact_square: 11,
         exact_few: 3,
+        widened_pairs: 8,
         exact: 2.0,
         screening: [0.3, 0.6, 1.0],
         fast_i16: false,
@@ -59,6 +63,11 @@ impl Simd for Portable {
             1 => kernel.run::<Self, 1, 4, 1>(self),
             _ => kernel.run::<Self, 2, 2, 1>(self),
         }
+    }
+
+    #[inline(always)]
+    fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 2, 2, 1>(self);
     }
 
     #[inline(always)]

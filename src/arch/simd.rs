@@ -33,6 +33,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const INTEGER_REGISTERS: usize;
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
+    /// The rows of both sides of a tile of widened rows: each pair has one register.
+    const WIDE_ANCHORS: usize;
+    const WIDE_CANDIDATES: usize;
     /// What computing costs with this set.
     const COSTS: Costs;
     /// The largest magnitudes of the bytes of both operands of [`Simd::dot_i8`]: those of anchors and those of candidates.
@@ -53,6 +56,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits
     /// them. It is inlined into the caller.
     fn run_dot_tile<K: DotKernel>(self, anchors: usize, kernel: K);
+
+    /// Runs `kernel` on a tile of `WIDE_ANCHORS` by `WIDE_CANDIDATES` rows. It is inlined into the caller.
+    fn run_wide_tile<K: DotKernel>(self, kernel: K);
 
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
@@ -129,8 +135,8 @@ pub(crate) trait TileKernel {
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);
 }
 
-/// The inner computation of a tile of dot products: `ANCHORS` rows by `CANDIDATES` rows, both as they lie in memory,
-/// with `REGISTERS` accumulators of `f64` for each pair.
+/// The inner computation of a tile of dot products: `ANCHORS` rows by `CANDIDATES` rows with `REGISTERS` accumulators of
+/// `f64` for each pair.
 pub(crate) trait DotKernel {
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S);

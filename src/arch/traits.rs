@@ -26,6 +26,8 @@ pub(crate) struct Costs {
     pub(crate) exact_square: usize,
     /// Up to so many rows on one side, they do so whatever the other side has.
     pub(crate) exact_few: usize,
+    /// From so many pairs on for each row of both sides, rows are widened before exact tiles multiply them.
+    pub(crate) widened_pairs: usize,
     /// How many times as long as a screen's tile in `f32` an exact tile takes, pair for pair.
     pub(crate) exact: f64,
     /// What screening a pair takes in bytes, in 16-bit integers and in `f32`, of which the last takes 1.

@@ -16,7 +16,7 @@ mod similarity;
 mod sums;
 mod vectors;
 
-pub(crate) use pairs::{PairsOf, SearchedRow, group_rows};
+pub(crate) use pairs::{PairsOf, SearchedRow, group_rows, grow_widened};
 pub(crate) use similarity::{ExactRow, check_norms, zero_norms};
 pub(crate) use sums::{SUM_BLOCK, SumStack, SumTree, combine_blocks, sum_in_order};
 pub(crate) use vectors::check_finite;

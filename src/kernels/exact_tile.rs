@@ -16,11 +16,12 @@
 
 use super::dots::dots_from_memory;
 use super::lanes::{LANES, MOST_REGISTERS, PaddedRows, padded};
+use super::wide_tile::WidenedRows;
 use crate::arch::{Backend, DotKernel, Simd, WithSimd};
 use crate::rows::Rows;
 
 /// The most pairs of a tile.
-const MOST_PAIRS: usize = 16;
+pub(super) const MOST_PAIRS: usize = 16;
 
 /// The most candidates of a run: whole tiles of every instruction set. Divisions and comparisons of a row's similarities
 /// with them are made in whole registers.
@@ -64,6 +65,8 @@ pub(crate) struct Similarities {
     largest: [f32; MOST_ANCHORS],
     /// Bit `a` is set where anchor `a` has a similarity that is looked for.
     found: u32,
+    /// The rows of both sides, where they are widened before they are multiplied.
+    pub(crate) widened: WidenedRows,
 }
 
 /// The similarities of one anchor with a run of candidates, and the largest of them up to the end of what is looked for.
@@ -74,9 +77,34 @@ pub(crate) struct RowSimilarities<'a> {
 }
 
 impl Similarities {
-    /// Room for similarities.
-    pub(crate) const EMPTY: Similarities =
-        Similarities { values: [[0.0; MOST_CANDIDATES]; MOST_ANCHORS], largest: [0.0; MOST_ANCHORS], found: 0 };
+    /// Room for similarities, and none for widened rows.
+    pub(crate) const EMPTY: Similarities = Similarities {
+        values: [[0.0; MOST_CANDIDATES]; MOST_ANCHORS],
+        largest: [0.0; MOST_ANCHORS],
+        found: 0,
+        widened: WidenedRows::EMPTY,
+    };
+
+    /// Forgets which anchors have a similarity that is looked for.
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        self.found = 0;
+    }
+
+    /// Writes the similarities of an anchor by its dot products with as many candidates as there are norms.
+    #[inline(always)]
+    pub(super) fn write_row(
+        &mut self,
+        row: usize,
+        norm: f64,
+        dots: &[f64; MOST_CANDIDATES],
+        other_norms: &[f64],
+        Sought { above, up_to }: Sought,
+    ) {
+        let largest = write_similarities(norm, dots, other_norms, up_to, &mut self.values[row]);
+        self.largest[row] = largest;
+        self.found |= u32::from(largest > above) << row;
+    }
 
     /// Takes the next anchor that has a similarity that is looked for, and its similarities with `candidates` candidates.
     #[inline]
@@ -123,7 +151,7 @@ impl<const RAGGED: bool> WithSimd for ExactTiles<'_, '_, RAGGED> {
     fn run<S: Simd>(self, simd: S) {
         const { assert!(MOST_ANCHORS.is_multiple_of(S::DOT_ANCHORS)) }
         let Self { anchors, candidates, sought, similarities } = self;
-        similarities.found = 0;
+        similarities.clear();
         let count = anchors.rows.count();
         for first in (0..count).step_by(S::DOT_ANCHORS) {
             let strip = Strip::<RAGGED> { anchors, first, candidates, sought, similarities: &mut *similarities };
@@ -177,11 +205,8 @@ impl<const RAGGED: bool> DotKernel for Strip<'_, '_, RAGGED> {
             }
         }
         for (a, dots) in dots.iter().enumerate() {
-            let (row, norm) = (first + a, anchors.norms[first + a]);
-            let (values, Sought { above, up_to }) = (&mut similarities.values[row], sought[row]);
-            let largest = write_similarities(norm, dots, candidates.norms, up_to, values);
-            similarities.largest[row] = largest;
-            similarities.found |= u32::from(largest > above) << row;
+            let row = first + a;
+            similarities.write_row(row, anchors.norms[row], dots, candidates.norms, sought[row]);
         }
     }
 }
@@ -215,9 +240,8 @@ impl WithSimd for MeasureRun<'_, '_> {
         let Self { anchor, norm, rows, norms, sought, similarities } = self;
         let mut dots = [0.0; MOST_CANDIDATES];
         dots_from_memory(simd, rows, anchor, norms, dots.as_chunks_mut().0);
-        let largest = write_similarities(norm, &dots, norms, sought.up_to, &mut similarities.values[0]);
-        similarities.largest[0] = largest;
-        similarities.found = u32::from(largest > sought.above);
+        similarities.clear();
+        similarities.write_row(0, norm, &dots, norms, sought);
     }
 }
 
@@ -340,7 +364,7 @@ fn add_block<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGIS
 
 /// Folds the lanes of every pair by halves.
 #[inline(always)]
-fn fold<S: Simd, const ANCHORS: usize, const CANDIDATES: usize>(
+pub(super) fn fold<S: Simd, const ANCHORS: usize, const CANDIDATES: usize>(
     simd: S,
     lanes: &mut [[[S::F64; MOST_REGISTERS]; CANDIDATES]; ANCHORS],
 ) -> [f64; MOST_PAIRS] {

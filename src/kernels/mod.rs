@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`mod@dots`] | [`dots()`], [`norm`], [`pair_dots`], [`measure_group`], [`dot_sum`], [`dot_scaled`], [`sum_values`], [`norms`] |
 //! | [`exact_tile`] | [`compute_similarities`], [`measure_similarities`], [`find_largest_up_to`] |
+//! | [`wide_tile`] | [`WidenedRows::widen`], [`multiply_widened`] |
 //! | [`few_rows`] | [`measure_few`] |
 //! | [`screen_tile`] | [`find_hits`], in every [`format`](mod@format) |
 //! | [`pack`], [`round`] | [`pack_floats`], [`pack_integers`] |
@@ -28,6 +29,7 @@ mod screen_tile;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod wide_tile;
 
 pub(crate) use dots::{
     GroupMeasures, MOST_MEASURED, RowGroup, dot_scaled, dot_sum, dots, mean_negative, measure_group, norm, norms,
@@ -54,3 +56,4 @@ pub(crate) use sums::{
     MOST_ROWS, MOST_TERMS, RowGradient, Start, Term, add_scaled_to_f32, add_terms, add_unit_rows, inverse,
     measure_cached_rows, measure_rows, scale_row, write_gradient,
 };
+pub(crate) use wide_tile::{STRIP_UNIT, TileSide, WidenedPairs, multiply_widened, widened_dim};

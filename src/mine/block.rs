@@ -5,14 +5,16 @@ use core::ops::Range;
 use super::Call;
 use super::division::{MAX_BLOCK, ROW_UNIT};
 use super::task::{PartResults, Task};
+use crate::arch::Backend;
 use crate::candidates::Candidates;
 use crate::error::{Error, Side};
-use crate::exact::{PairsOf, SearchedRow};
+use crate::exact::{PairsOf, SearchedRow, grow_widened};
 use crate::kernels::{
     AnchorConstants, Format, MAX_LANES, NormedRows, PanelHits, PanelTarget, RawRows, Similarities, Window, scratch_len,
 };
 use crate::memory::{AlignedVec, bytes_of, grow};
 use crate::row_stats::Search;
+use crate::rows::Shape;
 use crate::screen::{
     ExactCosts, Method, NeighbourList, Pairs, RowList, ScreenUnits, Screening, Shortlist, pack_anchors, unit,
 };
@@ -75,7 +77,13 @@ impl BlockScratch {
     /// The bytes that it has got beside itself.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.several.iter().map(RowList::bytes).sum::<usize>();
-        self.words.bytes() + self.rows.bytes() + bytes_of(&self.closest) + bytes_of(&self.several) + lists
+        let rows = self.words.bytes() + self.rows.bytes() + self.similarities.widened.bytes();
+        rows + bytes_of(&self.closest) + bytes_of(&self.several) + lists
+    }
+
+    /// Grows to exact tiles of blocks of this shape.
+    pub(super) fn grow_tiles(&mut self, backend: Backend, shape: Shape) -> Result<(), Error> {
+        grow_widened(&mut self.similarities, backend, shape)
     }
 
     /// Grows to the lists of `rows` rows, for the `k` closest of so many candidates.

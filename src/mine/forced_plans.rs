@@ -122,6 +122,23 @@ fn every_path_around_the_end_of_the_exact_pass() {
     }
 }
 
+/// Rows of 32 elements and more are widened where there are enough pairs for each: 48 of a side at a time at most, fewer
+/// where they are long.
+#[test]
+fn every_path_around_the_parts_of_widened_rows() {
+    let mut memory = MineMemory::default();
+    let lengths = around(32).map(|dim| (21, 50, dim));
+    let parts = [(25, 97, 48), (97, 12, 37), (13, 80, 700), (40, 14, 1900)];
+    for backend in Backend::available() {
+        // Square batches have half as many pairs for each row as rows on a side.
+        let squares = around(2 * backend.traits().costs.widened_pairs).map(|rows| (rows, rows, 35));
+        for (turn, (anchors, candidates, dim)) in squares.into_iter().chain(lengths).chain(parts).enumerate() {
+            let (owned, what) = batch(turn, Shape { anchors, candidates, dim });
+            check(&owned, backend, &mut memory, &what);
+        }
+    }
+}
+
 /// Fewer anchors than decide about a sample, and more than enough for integers.
 const ANCHORS: usize = 100;
 

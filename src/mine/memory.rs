@@ -11,12 +11,13 @@ use crate::bank::Bank;
 use crate::batch::Batch;
 use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candidates};
 use crate::error::{Error, Side};
+use crate::exact::grow_widened;
 use crate::excluded::{GroupSums, MeanMemory, Means, SortedExclusions};
 use crate::kernels::Similarities;
 use crate::memory::{bytes_of, grow, grow_with};
 use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
-use crate::rows::Rows;
+use crate::rows::{Rows, Shape};
 use crate::screen::{Center, Method, Params, Screening};
 
 /// The memory of mining, and the place where its results stay.
@@ -95,7 +96,8 @@ impl MineMemory {
         let results = bytes_of(stats) + bytes_of(queries) + bytes_of(neighbours);
         let MineMemory { parts, searches, positives, positive_norms, similarities, means, .. } = self;
         let direct = bytes_of(searches) + bytes_of(positives) + bytes_of(positive_norms) + bytes_of(similarities);
-        call + results + parts.bytes() + direct + means.bytes()
+        let widened = similarities.iter().map(|of_call| of_call.widened.bytes()).sum::<usize>();
+        call + results + parts.bytes() + direct + widened + means.bytes()
     }
 
     /// The statistics that the last call has left of its `rows` rows.
@@ -145,7 +147,7 @@ impl MineMemory {
     }
 
     /// Grows to what a call without screens needs, and lends it out.
-    pub(super) fn grow_direct(&mut self, batch: &Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
+    pub(super) fn grow_direct(&mut self, backend: Backend, batch: &Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
         let (candidate_norms, sums) = self.candidates.grow_measures(batch.candidate_side(), batch.candidate_rows())?;
         Ok(DirectBuffers {
             anchor_norms: grow(&mut self.anchor_norms, Side::Anchors, batch.rows(), 1)?,
@@ -155,7 +157,7 @@ impl MineMemory {
             stats: grow_with(&mut self.stats, Side::Anchors, batch.rows(), 1, || RowStats::ZERO)?,
             searches: grow(&mut self.searches, Side::Anchors, batch.rows(), 1)?,
             positives: grow(&mut self.positives, Side::Anchors, batch.rows(), 1)?,
-            similarities: &mut grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?[0],
+            similarities: grow_similarities(&mut self.similarities, backend, batch)?,
         })
     }
 
@@ -185,7 +187,7 @@ impl MineMemory {
             // A smaller shape may take no screen.
             grow(&mut self.searches, Side::Anchors, rows, 1)?;
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
-            grow_with(&mut self.similarities, Side::Anchors, 1, 1, || Similarities::EMPTY)?;
+            grow_similarities(&mut self.similarities, call.backend, batch)?;
         }
         let MineMemory { candidates, anchor_norms, positive_norms, blocks, parts, scratch, stats, .. } = self;
         let memory = grow_call(call, 1, candidates, anchor_norms, (blocks, parts), scratch)?;
@@ -218,6 +220,17 @@ fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: &Batch<'a>) -> (&'a [f6
         Some(bank) => bank.norms_and_sum(),
         None => memory.norms_and_sum(batch.candidate_rows()),
     }
+}
+
+/// Grows to the similarities of a call without screens.
+fn grow_similarities<'a>(
+    memory: &'a mut Vec<Similarities>,
+    backend: Backend,
+    batch: &Batch<'_>,
+) -> Result<&'a mut Similarities, Error> {
+    let similarities = &mut grow_with(memory, Side::Anchors, 1, 1, || Similarities::EMPTY)?[0];
+    grow_widened(similarities, backend, batch.sides().shape())?;
+    Ok(similarities)
 }
 
 /// How many positives are no candidates.
@@ -269,6 +282,7 @@ fn grow_call<'a>(
     let (threads, (lists, words)) = (join.threads(), block_len(rows, dim));
     let scratch = scratch.grow(threads, |scratch| {
         scratch.grow(words, quantised_dim)?;
+        scratch.grow_tiles(backend, Shape { anchors: lists, candidates: others.count(), dim })?;
         scratch.grow_lists(lists, k, others.count())
     })?;
     let sizes = CandidateSizes {

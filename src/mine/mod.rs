@@ -67,7 +67,7 @@ pub(crate) fn mine(
     // What a call may need is more to think about than a small one has to do.
     if bank.is_none() && plan.screen.is_small(plan.backend, sides.shape()) {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
-        let mined = direct::mine_small(plan.backend, &task, memory.grow_direct(batch)?)?;
+        let mined = direct::mine_small(plan.backend, &task, memory.grow_direct(plan.backend, batch)?)?;
         exclude_from_means(plan.backend, Join::Serial, batch, exclusions, memory)?;
         return Ok(mined);
     }
@@ -109,7 +109,7 @@ fn mine_stats(
 ) -> Result<Mined, Error> {
     if call.screens.is_direct {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
-        return direct::mine(call, &task, memory.grow_direct(batch)?);
+        return direct::mine(call, &task, memory.grow_direct(call.backend, batch)?);
     }
     let (memory, positive_norms, stats) = memory.grow_stats_of(call, batch)?;
     measure_outside(call.backend, call.join, batch, positive_norms);
@@ -126,7 +126,7 @@ fn mine_stats(
 pub(crate) fn reserve_stats(plan: MinePlan, batch: &Batch<'_>, memory: &mut MineMemory) -> Result<(), Error> {
     let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
     if call.screens.is_direct {
-        memory.grow_direct(batch).map(|_| ())
+        memory.grow_direct(call.backend, batch).map(|_| ())
     } else {
         memory.grow_stats_of(&call, batch).map(|_| ())
     }

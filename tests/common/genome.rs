@@ -270,12 +270,12 @@ fn results(forward: Result<Forward<'_, '_>, Error>) -> (Vec<RowStats>, Screening
 /// library's own cost model.
 fn exact_tile_cost(backend: Backend, dim: usize) -> f64 {
     let long = match backend.name() {
-        "avx512" => 2.8,
-        "avx2" | "avx_vnni" => 3.8,
+        "avx512" => 2.1,
+        "avx2" | "avx_vnni" => 2.3,
         "portable" => 2.0,
         _ => 3.0,
     };
-    long + if dim.is_multiple_of(16) { 100.0 } else { 300.0 } / dim as f64
+    (long * dim.next_multiple_of(16) as f64 + 60.0) / dim as f64
 }
 
 /// What a pair that is computed exactly by itself costs, in pairs of a product in `f32`: as much as 30 pairs, and 3000

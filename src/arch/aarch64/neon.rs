@@ -47,6 +47,9 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // of 32 registers. 8 loads and 8 conversions feed 16 multiply-adds. Conversions take the units of multiply-adds, so
     // that few of them matter more than many accumulators.
     const DOT_ANCHORS: usize = 4;
+    // 4 x 4 accumulators, 4 candidates and an anchor. 8 loads feed 16 multiply-adds.
+    const WIDE_ANCHORS: usize = 4;
+    const WIDE_CANDIDATES: usize = 4;
     // By counts of instructions, not measured. A product takes 1.13 instructions in `f64` (of which 0.75 need a unit of
     // multiply-adds), 0.40 in `f32` (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both
     // sides or 2.3 on one here, 3 or 1.6 with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured.
@@ -54,6 +57,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     const COSTS: Costs = Costs {
         exact_square: 16,
         exact_few: 4,
+        widened_pairs: 8,
         exact: 3.0,
         screening: [0.3, 0.6, 1.0],
         fast_i16: false,
@@ -110,6 +114,11 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
             3 => kernel.run::<Self, 3, 4, 1>(self),
             _ => kernel.run::<Self, 4, 4, 1>(self),
         }
+    }
+
+    #[inline(always)]
+    fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 4, 4, 1>(self);
     }
 
     #[inline(always)]

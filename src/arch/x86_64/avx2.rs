@@ -39,15 +39,21 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 2 x 3 pairs of two accumulators each (half of the sixteen lanes at a time), two anchors and a candidate: 15 of 16
     // registers. 5 loads feed 6 multiply-adds.
     const DOT_ANCHORS: usize = 2;
-    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.16, 1.33 and 1.49; 1 x 4096 0.66,
-    // 0.61 and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
+    // 3 x 4 accumulators, 3 anchors and a candidate: all 16 registers. 7 loads feed 12 multiply-adds.
+    const WIDE_ANCHORS: usize = 3;
+    const WIDE_CANDIDATES: usize = 4;
+    // Whole calls, exact over `f32`: on Zen 4 at dim 128 and 384, 16 x 16 takes 0.95 and 1.04, 24 x 24 1.03 and 1.10; on
+    // Zen 5 at dim 128, 384 and 768, 1 x 4096 takes 0.66, 0.61 and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
     // Screens on Zen 4 without VNNI, over `f32`: 16 bits take 0.69 and bytes 0.60 at 1024 x 1024 x 768. 16 bits take 0.93
     // at 512 x 512 x 64, 1.02 at 256 x 256 x 64, 0.94 at 96 x 96 x 384, 0.98 at 64 x 64 x 768, 1.20 at 32 x 1024 x 128 and
     // 0.89 at 64 x 4096 x 128; bytes 1.01 at 1024 x 1024 x 48, 0.86 at 2048 x 2048 x 48 and 0.97 at 2048 x 2048 x 32.
+    // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.12, 12 x 12 0.94, 16 x 16 0.92, 48 x 48 0.82; 8 x 1024 1.03,
+    // 12 x 1024 0.91. 1024 x 1024 takes 0.91 at dim 20 and 0.85 at dim 50.
     const COSTS: Costs = Costs {
-        exact_square: 10,
+        exact_square: 16,
         exact_few: 3,
-        exact: 3.8,
+        widened_pairs: 8,
+        exact: 2.3,
         screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.5, 0.7, 1.0] },
         fast_i16: true,
         fast_i8: true,
@@ -101,6 +107,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
             1 => kernel.run::<Self, 1, 6, 2>(self),
             _ => kernel.run::<Self, 2, 3, 2>(self),
         }
+    }
+
+    #[inline(always)]
+    fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 3, 4, 1>(self);
     }
 
     #[inline(always)]

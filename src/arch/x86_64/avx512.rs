@@ -40,13 +40,20 @@ impl Simd for Avx512 {
     // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
     // multiply-adds.
     const DOT_ANCHORS: usize = 3;
+    // 4 x 4 accumulators, 4 anchors and a candidate: 8 loads feed 16 multiply-adds, and the strips of a small batch have few
+    // rows to fill up. 6 x 4, 8 x 3, 5 x 5 and 8 x 2 are slower, most of all at 8 to 48 rows.
+    const WIDE_ANCHORS: usize = 4;
+    const WIDE_CANDIDATES: usize = 4;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 32 x 32 takes 0.91, 0.92 and 0.90, 48 x 48 1.22,
     // 1.16 and 1.12; 10 x 1024 takes 1.02, 1.03 and 0.83, 13 x 1024 1.19, 1.18 and 0.97.
     // 16 bits over `f32`: 48 x 48 x 128 takes 0.98, 64 x 64 x 64 0.98, 128 x 128 x 32 0.99, 96 x 96 x 32 1.04.
+    // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.07, 12 x 12 1.04, 16 x 16 1.05, 20 x 20 0.99, 48 x 48 0.90; 8 x
+    // 1024 1.01, 12 x 1024 0.97. 1024 x 1024 takes 1.10 at dim 20 and 0.92 at dim 50.
     const COSTS: Costs = Costs {
         exact_square: 32,
         exact_few: 10,
-        exact: 2.8,
+        widened_pairs: 10,
+        exact: 2.1,
         screening: [0.3, 0.6, 1.0],
         fast_i16: true,
         fast_i8: true,
@@ -88,6 +95,11 @@ impl Simd for Avx512 {
             2 => kernel.run::<Self, 2, 4, 2>(self),
             _ => kernel.run::<Self, 3, 4, 2>(self),
         }
+    }
+
+    #[inline(always)]
+    fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 4, 4, 1>(self);
     }
 
     #[inline(always)]

@@ -3,7 +3,9 @@
 use super::scalar::{LENGTHS, bits, bits32, cancelling_rows, dot, norm, rows, wide};
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{self, MOST_ANCHORS, MOST_CANDIDATES, NormedRows, Similarities, Sought};
+use crate::kernels::{
+    self, MOST_ANCHORS, MOST_CANDIDATES, NormedRows, STRIP_UNIT, Similarities, Sought, TileSide, WidenedPairs,
+};
 use crate::rows::Rows;
 
 /// Numbers of anchors: fewer and more than any tile has, and the most.
@@ -83,6 +85,74 @@ fn similarities_of_anchors_with_candidates() {
                 let what = format!("{backend}, {anchors} x {candidates} x {length}");
                 assert_found(&mut found, &expected, &sought, &what);
             }
+        }
+    }
+}
+
+/// Grows to so many rows on both sides and widens them.
+fn widen(backend: Backend, [anchors, candidates]: [Rows<'_>; 2], similarities: &mut Similarities) {
+    let elements = |rows: Rows<'_>| rows.count().next_multiple_of(STRIP_UNIT) * kernels::widened_dim(rows.dim());
+    similarities.widened.grow(elements(anchors), elements(candidates)).unwrap();
+    similarities.widened.widen(backend, TileSide::Anchors, anchors);
+    similarities.widened.widen(backend, TileSide::Candidates, candidates);
+}
+
+/// Whole and incomplete strips of rows with and without an incomplete block, in memory that other rows were in.
+#[test]
+fn similarities_of_widened_rows() {
+    for backend in Backend::available() {
+        let mut found = Similarities::EMPTY;
+        for (turn, anchors) in ANCHORS.into_iter().enumerate() {
+            for (candidates, length) in CANDIDATES.into_iter().flat_map(|count| LENGTHS.map(|length| (count, length))) {
+                let mut random = Random((turn * 64 + candidates) as u64);
+                // The first of the anchors that are multiplied is the first of a strip, and not that of the memory.
+                let first = random.choose(&[0, STRIP_UNIT, 2 * STRIP_UNIT]);
+                let [all, others] = sides(&mut random, [first + anchors, candidates], length);
+                let (all_norms, other_norms) = (norms(&all, length), norms(&others, length));
+                let some = Rows::known(&all, length).range(first, anchors);
+                let expected: Vec<Vec<f32>> = some.iter().map(|anchor| similarities(anchor, &others)).collect();
+                let sought: Vec<Sought> = expected.iter().map(|row| sought(&mut random, row)).collect();
+                widen(backend, [&all, &others].map(|rows| Rows::known(rows, length)), &mut found);
+                let (anchor_norms, candidate_norms) = (&all_norms[first..], &other_norms[..]);
+                let pairs = WidenedPairs { dim: length, first, anchor_norms, candidate_norms };
+                kernels::multiply_widened(backend, pairs, &sought, &mut found);
+                assert_found(
+                    &mut found,
+                    &expected,
+                    &sought,
+                    &format!("{backend}, {anchors} x {candidates} x {length}"),
+                );
+            }
+        }
+    }
+}
+
+/// A row that is not finite has no finite similarity, and its neighbours in a strip keep theirs.
+#[test]
+fn widened_rows_that_are_not_finite() {
+    let (anchors, candidates, length) = (7, 13, 19);
+    for backend in Backend::available() {
+        let mut found = Similarities::EMPTY;
+        for (turn, trouble) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+            let mut random = Random(turn as u64);
+            let [mut all, mut others] = [anchors, candidates].map(|count| random.rows(count, length));
+            let [row, other] = [random.below(anchors), random.below(candidates)];
+            all[row * length + random.below(length)] = trouble;
+            others[other * length + random.below(length)] = trouble;
+            let (anchor_norms, candidate_norms) = (&norms(&all, length)[..], &norms(&others, length)[..]);
+            widen(backend, [&all, &others].map(|rows| Rows::known(rows, length)), &mut found);
+            let pairs = WidenedPairs { dim: length, first: 0, anchor_norms, candidate_norms };
+            let sought = Sought { above: -2.0, ..Sought::ALL };
+            kernels::multiply_widened(backend, pairs, &[sought; 7], &mut found);
+            for a in (0..anchors).filter(|&a| a != row) {
+                let (index, of_row) = found.next_row(candidates).expect("a finite similarity");
+                let expected = similarities(&all[a * length..][..length], &others);
+                for (c, (&value, expected)) in of_row.values.iter().zip(expected).enumerate() {
+                    let is_same = if c == other { value.is_nan() } else { value.to_bits() == expected.to_bits() };
+                    assert!(index == a && is_same, "{backend}, {trouble}, {a} with {c}: {value}, not {expected}");
+                }
+            }
+            assert!(found.next_row(candidates).is_none(), "{backend}, {trouble}");
         }
     }
 }
