@@ -32,7 +32,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             self.block.state.screening.count_pairs(Method::Screen(format), rows * present);
             self.screened = start + present;
             let seen = panel + 1;
-            if is_checkpoint(seen) {
+            if is_checkpoint(seen, width) {
                 let outcome = self.compare_costs(format, seen * width);
                 if outcome != Outcome::Listed {
                     return outcome;

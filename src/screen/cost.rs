@@ -8,8 +8,8 @@
 //! So that probability decides. It is estimated from the exact similarities of a few pairs before anything is prepared
 //! ([`sample`](super::sample)), since preparing the candidates for a screen that does not pay is the larger part of what a
 //! wrong choice costs. Under `Any` the positive decides nothing, and the cheapest screen begins. And each block of
-//! anchors compares costs again after 1, 2, 4, 8, 16, 24, .. panels ([`is_checkpoint`]): it goes on, waits for a finer
-//! screen, or leaves all its pairs to exact tiles, whichever costs the least ([`CostModel`]).
+//! anchors compares costs again after 1, 2, 4, 8, .. panels and every 384 candidates ([`is_checkpoint`]): it goes on,
+//! waits for a finer screen, or leaves all its pairs to exact tiles, whichever costs the least ([`CostModel`]).
 //!
 //! # Costs
 //!
@@ -40,7 +40,7 @@ use super::method::{Method, Methods};
 use super::quantize::MAX_DIM;
 use super::screening::Screening;
 use crate::arch::{Backend, Costs};
-use crate::kernels::{Format, LANES};
+use crate::kernels::{Format, LANES, MAX_WIDTH};
 use crate::rows::Shape;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
@@ -79,9 +79,11 @@ impl Method {
     }
 }
 
-/// Whether a block compares costs after so many panels: often at first, when little is known and much is left.
-pub(crate) fn is_checkpoint(panels: usize) -> bool {
-    panels.is_power_of_two() || panels.is_multiple_of(8)
+/// Whether a block compares costs after so many panels of some width: often at first, when little is known and much is
+/// left, and then after as many candidates with every set.
+pub(crate) fn is_checkpoint(panels: usize, width: usize) -> bool {
+    const CANDIDATES: usize = 8 * MAX_WIDTH;
+    panels.is_power_of_two() || (panels * width).is_multiple_of(CANDIDATES)
 }
 
 /// How much screening there may be of a block in all formats together, in multiples of screening it once in `f32`: all
