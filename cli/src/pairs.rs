@@ -3,9 +3,12 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use csv::StringRecord;
+
+use crate::report::shown;
 use crate::{input, memory};
 
-/// The bytes of the longest line that is read: that of a pair has some twenty.
+/// The bytes after which a line that has no end is refused: that of a pair has some twenty.
 const LONGEST: usize = 1 << 16;
 
 /// Reads the pairs as compressed lists: for each of so many queries the indices, in the order of the table. The error
@@ -18,41 +21,43 @@ pub(crate) fn read(path: &Path, queries: usize, rows: usize) -> Result<(Vec<usiz
 }
 
 fn read_pairs(file: impl Read, queries: usize, rows: usize) -> Result<Vec<(usize, usize)>, String> {
-    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Lines { file, length: 0 });
+    let mut table = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Limited { file, length: 0 });
     let header = table.headers().map_err(|error| error.to_string())?;
     if header != ["query", "index"].as_slice() {
-        let found: Vec<&str> = header.iter().take(4).collect();
+        let found: Vec<String> = header.iter().take(4).map(shown).collect();
         return Err(format!("expected the header query,index, found {}", found.join(",")));
     }
-    let mut pairs = Vec::new();
-    for record in table.records() {
-        let record = record.map_err(|error| error.to_string())?;
+    let (mut pairs, mut record) = (Vec::new(), StringRecord::new());
+    loop {
+        table.get_mut().length = 0;
+        if !table.read_record(&mut record).map_err(|error| error.to_string())? {
+            return Ok(pairs);
+        }
         let line = record.position().map_or(0, csv::Position::line);
         let number = |field: usize, what: &str, end: usize| {
             let number = record[field].parse::<usize>().ok().filter(|&number| number < end);
-            number.ok_or_else(|| format!("line {line}: {what} {:?} is no row number below {end}", &record[field]))
+            number
+                .ok_or_else(|| format!("line {line}: {what} {:?} is no row number below {end}", shown(&record[field])))
         };
         let pair = (number(0, "query", queries)?, number(1, "index", rows)?);
         memory::push(&mut pairs, pair, "pairs")?;
     }
-    Ok(pairs)
 }
 
-/// A file whose lines are short: a line is kept in memory.
-struct Lines<R> {
+/// A file whose lines are short: crate csv keeps a line in memory, and a field in quotes may have line ends.
+struct Limited<R> {
     file: R,
-    /// The bytes of the last line so far.
+    /// The bytes that were read since the last line was complete.
     length: usize,
 }
 
-impl<R: Read> Read for Lines<R> {
+impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        let end = buffer[..count].iter().rposition(|byte| b"\r\n".contains(byte));
-        self.length = end.map_or(self.length + count, |end| count - end - 1);
         if self.length > LONGEST {
             return Err(io::Error::other("not a table of pairs: a line has more than 65536 bytes"));
         }
+        let count = self.file.read(buffer)?;
+        self.length += count;
         Ok(count)
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A text of a file in a message: its first signs, and none that changes the line.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|sign| !sign.is_control()).take(60).collect()
+}
+
 /// Seconds as they are printed.
 pub fn milliseconds(seconds: f64) -> String {
     format!("{:.4}", 1e3 * seconds)

@@ -7,6 +7,7 @@ use super::header::{self, Header};
 use super::place::Place;
 use super::source::Source;
 use crate::memory;
+use crate::report::shown;
 
 /// Names in a message are no more than these.
 const MOST_NAMES: usize = 8;
@@ -25,7 +26,9 @@ pub(super) fn find(source: &Source, wanted: Wanted) -> Result<Place, String> {
     let archive = Archive::open(source)?;
     if let Some(name) = &source.array {
         let entry = archive.entries.iter().find(|entry| entry.name == *name || entry.array() == Some(name));
-        let names = || archive.entries.iter().filter_map(Entry::array).take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+        let names = || {
+            archive.entries.iter().filter_map(Entry::array).take(MOST_NAMES).map(shown).collect::<Vec<_>>().join(", ")
+        };
         return archive.place(entry.ok_or_else(|| format!("the archive has no array of this name, but: {}", names()))?);
     }
     let mut arrays = Vec::new();
@@ -38,7 +41,7 @@ pub(super) fn find(source: &Source, wanted: Wanted) -> Result<Place, String> {
         (Some(entry), None) => archive.place(entry),
         (None, _) => Err(format!("the archive has no {}, but: {}", wanted.name, describe(&arrays))),
         (Some(first), Some(second)) => {
-            let names = [first, second].into_iter().chain(found).filter_map(Entry::array).take(MOST_NAMES);
+            let names = [first, second].into_iter().chain(found).filter_map(Entry::array).take(MOST_NAMES).map(shown);
             Err(format!(
                 "the archive has several {}: name one of them as FILE.npz:NAME ({})",
                 wanted.name,
@@ -55,7 +58,7 @@ fn describe(arrays: &[(&Entry, Result<Header, String>)]) -> String {
             Ok(Header { element, shape, .. }) => format!("{element}, shape {shape:?}"),
             Err(what) => what.clone(),
         };
-        Some(format!("{} ({what})", entry.array()?))
+        Some(format!("{} ({what})", shown(entry.array()?)))
     });
     let each: Vec<String> = each.collect();
     if each.is_empty() { "nothing that numpy.savez writes".to_owned() } else { each.join(", ") }

@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read};
 
 use super::element::Element;
+use crate::report::shown;
 
 /// The longest header that is read, which is NumPy's limit, too. Headers of arrays of numbers have some 100 bytes.
 const LONGEST: usize = 10_000;
@@ -149,10 +150,12 @@ impl<'a> Rest<'a> {
         let Some(descr) = self.string() else {
             return Err("its elements are records of several fields: save one field alone".to_owned());
         };
-        let shown: String = descr.chars().take(20).filter(|sign| !sign.is_control()).collect();
         Element::of(descr).ok_or_else(|| match descr.trim_start_matches(['<', '>', '|', '=']) {
             "O" | "object" => "its elements are Python objects: save array.astype('float32')".to_owned(),
-            _ => format!("its elements are of the type '{shown}', which is not read: save array.astype('float32')"),
+            _ => format!(
+                "its elements are of the type '{}', which is not read: save array.astype('float32')",
+                shown(descr)
+            ),
         })
     }
 }
