@@ -1,9 +1,12 @@
 //! Options of the library by the names that it gives to their values.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use hardneg::{Backend, ParseOptionError};
+
+use crate::input;
 
 /// What the command line calls the best backend of this CPU.
 pub(crate) const BEST_BACKEND: &str = "auto";
@@ -19,6 +22,15 @@ where
 /// The parser of a backend, which must be one that this CPU has.
 pub(crate) fn backend() -> impl TypedValueParser<Value = Backend> {
     named::<Backend>()
+}
+
+/// The parser of a file to read, whose name may begin with a hyphen: `-:NAME` is an array of the standard input. It also
+/// gets what clap knows as no option, so that a name with a hyphen must be that of a file.
+pub(crate) fn input() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let is_option = path.as_os_str().as_encoded_bytes().starts_with(b"-") && !input::is_there(&path);
+        if is_option { Err("there is no such file, and no such option here") } else { Ok(path) }
+    })
 }
 
 /// The names of an option's values. The library tells them to those who ask for a value without a name.

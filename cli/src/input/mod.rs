@@ -16,7 +16,7 @@ pub(crate) use header::Header;
 pub(crate) use place::Place;
 pub use shared::{drained, emptied, stand_in};
 pub use source::{check, is_pipe, is_standard};
-pub(crate) use source::{file_of, open_text};
+pub(crate) use source::{file_of, is_there, open_text};
 
 use source::Source;
 

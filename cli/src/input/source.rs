@@ -52,6 +52,12 @@ pub(crate) fn file_of(path: &Path) -> PathBuf {
     split(path).0
 }
 
+/// Whether a path is the standard input or names a file that is there.
+pub(crate) fn is_there(path: &Path) -> bool {
+    let file = file_of(path);
+    file == Path::new(STANDARD) || fs::metadata(file).is_ok()
+}
+
 /// The file, and the array that is named after a colon. A file that has a colon in its name is a file.
 fn split(path: &Path) -> (PathBuf, Option<String>) {
     let is_there = |path: &str| path == STANDARD || fs::metadata(path).is_ok();

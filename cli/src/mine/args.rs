@@ -14,10 +14,10 @@ use crate::score::Excluded;
 pub struct Args {
     /// The queries: a 2-D array of floats of 16, 32 or 64 bits in an .npy file or an .npz archive, a pipe, or - for the
     /// standard input. FILE.npz:NAME is one array of an archive, otherwise the only 2-D one of numbers is read
-    #[arg(value_name = "QUERIES.npy")]
+    #[arg(value_name = "QUERIES.npy", allow_hyphen_values = true, value_parser = options::input())]
     pub queries: PathBuf,
     /// The corpus, in which the negatives are found
-    #[arg(value_name = "CORPUS.npy")]
+    #[arg(value_name = "CORPUS.npy", allow_hyphen_values = true, value_parser = options::input())]
     pub corpus: PathBuf,
     /// How many negatives a query gets
     #[arg(long, value_name = "N", default_value = "10")]
@@ -33,10 +33,12 @@ pub struct Args {
     #[arg(long, value_name = "PAIRS.csv")]
     pub exclude: Option<PathBuf>,
     /// A label for each query, a 1-D array of integers: passages with its label are no negatives of a query
-    #[arg(long, value_name = "LABELS.npy", requires = "corpus_labels", conflicts_with = "exclude")]
+    #[arg(long, value_name = "LABELS.npy", allow_hyphen_values = true, value_parser = options::input())]
+    #[arg(requires = "corpus_labels", conflicts_with = "exclude")]
     pub query_labels: Option<PathBuf>,
     /// A label for each passage
-    #[arg(long, value_name = "LABELS.npy", requires = "query_labels", conflicts_with = "exclude")]
+    #[arg(long, value_name = "LABELS.npy", allow_hyphen_values = true, value_parser = options::input())]
+    #[arg(requires = "query_labels", conflicts_with = "exclude")]
     pub corpus_labels: Option<PathBuf>,
     /// Leave out passages whose rows are, bit for bit, those of a positive of the query, and of passages with the same row
     /// all but the first one

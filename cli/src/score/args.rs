@@ -13,11 +13,11 @@ use crate::options::{self, named};
 pub struct Args {
     /// The anchors: a 2-D array of floats of 16, 32 or 64 bits in an .npy file or an .npz archive, a pipe, or - for the
     /// standard input. FILE.npz:NAME is one array of an archive, otherwise the only 2-D one of numbers is read
-    #[arg(value_name = "ANCHORS.npy")]
+    #[arg(value_name = "ANCHORS.npy", allow_hyphen_values = true, value_parser = options::input())]
     pub anchors: PathBuf,
     /// The positives: row i belongs to anchor i, and is a negative of every other anchor. There may be more rows than
     /// anchors: the others are negatives of every anchor
-    #[arg(value_name = "POSITIVES.npy")]
+    #[arg(value_name = "POSITIVES.npy", allow_hyphen_values = true, value_parser = options::input())]
     pub positives: PathBuf,
     /// By how much the positive must be more similar than a negative to cost nothing
     #[arg(long, default_value_t = 0.25, allow_hyphen_values = true)]
@@ -46,17 +46,20 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     pub rows: Option<PathBuf>,
     /// The positives are the rows of this file, row i that of anchor i: POSITIVES.npy holds negatives alone
-    #[arg(long, value_name = "ROWS.npy")]
+    #[arg(long, value_name = "ROWS.npy", allow_hyphen_values = true, value_parser = options::input())]
     pub positive_rows: Option<PathBuf>,
     /// A label for each row of POSITIVES.npy, a 1-D array of integers. Anchor i has the label of row i, and rows with
     /// its label are no negatives of it
-    #[arg(long, value_name = "LABELS.npy", conflicts_with_all = ["anchor_labels", "positive_labels", "exclude", "positive_rows"])]
+    #[arg(long, value_name = "LABELS.npy", allow_hyphen_values = true, value_parser = options::input())]
+    #[arg(conflicts_with_all = ["anchor_labels", "positive_labels", "exclude", "positive_rows"])]
     pub labels: Option<PathBuf>,
     /// The same with labels of the anchors of their own
-    #[arg(long, value_name = "LABELS.npy", requires = "positive_labels", conflicts_with = "exclude")]
+    #[arg(long, value_name = "LABELS.npy", allow_hyphen_values = true, value_parser = options::input())]
+    #[arg(requires = "positive_labels", conflicts_with = "exclude")]
     pub anchor_labels: Option<PathBuf>,
     /// The same with labels of the rows of POSITIVES.npy of their own
-    #[arg(long, value_name = "LABELS.npy", requires = "anchor_labels", conflicts_with = "exclude")]
+    #[arg(long, value_name = "LABELS.npy", allow_hyphen_values = true, value_parser = options::input())]
+    #[arg(requires = "anchor_labels", conflicts_with = "exclude")]
     pub positive_labels: Option<PathBuf>,
     /// Pairs of an anchor and a row of POSITIVES.npy that is no negative of it: a table with the header query,index
     #[arg(long, value_name = "PAIRS.csv")]

@@ -235,6 +235,57 @@ fn data_file() -> String {
     data("plain_positives.npy")
 }
 
+/// What has no end is refused before it fills the memory, also a field in quotes, which may have line ends.
+#[test]
+fn tables_without_ends_are_refused() {
+    let rows = data("plain_positives.npy");
+    let refused = |table: &[u8]| {
+        let message = error_of(&piped(&["mine", &rows, &rows, "--exclude", "-"], table));
+        assert!(message.contains("-: not a table of pairs: a line has more than 65536 bytes"), "{message}");
+    };
+    let lines = "\n".repeat(1 << 20);
+    refused(&[b"query,index\n\"", lines.as_bytes()].concat());
+    refused(&[b"\"", lines.as_bytes()].concat());
+    refused("1".repeat(1 << 20).as_bytes());
+    refused(&[b"query,index\n0,1\n0,", "1".repeat(1 << 20).as_bytes()].concat());
+    // All of a table may be as long as it likes, and fields may be in quotes.
+    let table = [b"\"query\",\"index\"\r\n", "\"0\",1\r\n".repeat(1 << 14).as_bytes()].concat();
+    let output = piped(&["mine", &rows, &rows, "--exclude", "-", "--out", "-"], &table);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("0,")).count(), 5);
+    // Of what is no table a message has a few signs.
+    let message = error_of(&piped(&["mine", &rows, &rows, "--exclude", "-"], b"\"\x1b[2J\n\n\",index\n"));
+    assert!(message.ends_with("expected the header query,index, found [2J,index\n"), "{message}");
+}
+
+/// A name after a colon, where no `--` says that what follows is no option.
+#[test]
+fn an_array_of_the_standard_input_is_no_option() {
+    let [anchors, positives] = plain();
+    let expected = loss(&anchors, &positives, &[]);
+    let archive = fs::read(data("fortran_doubles.npz")).expect("an archive");
+    let labels = path(&folder("array_of_standard_input"), "labels.npz");
+    fs::write(&labels, &archive).expect("a file");
+    let labelled = loss(&anchors, &positives, &["--labels", &labels]);
+    for (arguments, expected) in [
+        (&["score", "-:emb", &positives][..], &expected),
+        (&["score", &anchors, &positives, "--labels", "-:ids"], &labelled),
+    ] {
+        let output = piped(arguments, &archive);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(value(&String::from_utf8_lossy(&output.stdout), "loss"), expected, "{arguments:?}");
+    }
+    assert_eq!(error_of(&piped(&["score", &positives, "-:ids"], &archive)).matches("-:ids: ").count(), 1);
+    for arguments in [
+        &["score", "--bf17", &anchors, &positives][..],
+        &["mine", &anchors, "-x", "--k", "3"],
+        &["score", &anchors, &positives, "--labels", "--bf16"],
+    ] {
+        let message = error(arguments);
+        assert!(message.contains("there is no such file, and no such option here"), "{message}");
+    }
+}
+
 /// Doubles in Fortran order with ids beside them, as NumPy writes them.
 #[test]
 fn an_archive_of_doubles_with_ids_runs_from_a_pipe() {
