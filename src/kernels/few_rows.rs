@@ -133,9 +133,7 @@ fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
     let (whole, rest) = (dim / LANES, dim % LANES);
     let mut tails = [[0.0; LANES]; 4];
     if rest > 0 {
-        for (tail, row) in tails.iter_mut().zip(rows) {
-            *tail = padded_start(&row[whole * LANES..], rest);
-        }
+        pad(rows, whole * LANES, rest, &mut tails);
     }
     let [x, y, u, v] = rows;
     let (x, y) = (&x.as_chunks::<LANES>().0[..whole], &y.as_chunks::<LANES>().0[..whole]);
@@ -153,6 +151,15 @@ fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
                 lanes.0[part + r] = sum;
             }
         }
+    }
+}
+
+/// Writes the `rest` elements of four rows from element `from` on, filled up with zeros. A function of its own, as it moves
+/// numbers only.
+#[inline(never)]
+fn pad(rows: [&[f32]; 4], from: usize, rest: usize, tails: &mut [Block<f32>; 4]) {
+    for (tail, row) in tails.iter_mut().zip(rows) {
+        *tail = padded_start(&row[from..], rest);
     }
 }
 

@@ -305,7 +305,7 @@ pub(super) fn sum_dots_in_registers<S: Simd, const ROWS: usize>(
     if !tail.is_empty() {
         let tail_block = padded(tail);
         for row in 0..ROWS {
-            let block = padded_start(&rows[row][blocks.len() * LANES..], tail.len());
+            let block = padded(&rows[row][blocks.len() * LANES..][..tail.len()]);
             lanes[row].add_rounded_products(simd, &block, &tail_block);
         }
     }
