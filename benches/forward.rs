@@ -1,13 +1,10 @@
 //! The forward pass on every backend and with every screen: criterion's report, which compares with the run before, from
 //! small batches, where latency matters, to large ones. `cargo bench --bench forward -- latency` has the small ones alone.
 
-#[path = "common/ceiling.rs"]
-mod ceiling;
 mod common;
 #[path = "common/report.rs"]
 mod report;
 
-use ceiling::{CEILING_WORK, Unit};
 use common::{OwnedBatch, Rotation, serial_ways, sets};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use hardneg::{TripletLoss, Workspace};
@@ -24,12 +21,6 @@ fn work(rows: usize, dim: usize) -> u64 {
 }
 
 fn criterion_report(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("ceiling");
-    group.throughput(Throughput::Elements(CEILING_WORK));
-    for unit in Unit::available() {
-        group.bench_function(unit.name(), |bencher| bencher.iter(|| unit.work_out()));
-    }
-    group.finish();
     report_group(criterion, "latency", SMALL.map(|rows| (rows, 128)).into_iter());
     report_group(criterion, "forward", LARGE.into_iter());
 }

@@ -20,7 +20,6 @@ mod row;
 mod setting;
 mod shapes;
 mod tables;
-#[path = "../../common/ceiling.rs"]
 mod units;
 
 use std::path::Path;

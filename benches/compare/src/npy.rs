@@ -12,7 +12,8 @@ pub(crate) fn write<const N: usize>(
     columns: usize,
 ) -> Result<(), String> {
     let count = values.len();
-    let shape = if columns == 0 { format!("({count},)") } else { format!("({}, {columns})", count / columns) };
+    let rows = count.checked_div(columns);
+    let shape = rows.map_or_else(|| format!("({count},)"), |rows| format!("({rows}, {columns})"));
     let header = format!("{{'descr': '{name}', 'fortran_order': False, 'shape': {shape}, }}");
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
     let write = || {

@@ -88,7 +88,7 @@ fn own(lines: &[Line<'_>]) -> String {
     heads.extend(has_p99.then(|| "99th percentile".to_owned()));
     heads.extend(options.iter().map(|name| name.trim_start_matches("hardneg, ").to_owned()));
     heads.extend(has_fixed.then(|| "fixed screens, best to worst".to_owned()));
-    heads.extend(ceilings.iter().map(|name| name.clone()));
+    heads.extend(ceilings.iter().cloned());
     heads.extend(has_memory.then(|| "memory".to_owned()));
     heads.push("spread".to_owned());
     let cells = |line: &Line<'_>| {
