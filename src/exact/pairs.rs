@@ -190,13 +190,8 @@ impl<'a> PairsOf<'a> {
                 *of_row = sought(row);
             }
             let (anchors, all_sought) = (self.anchors.range(from, rows.len()), &all_sought[..rows.len()]);
-            if widened {
-                let (dim, first, norms) = (group.rows.dim(), part * MOST_ANCHORS, [anchors.norms, group.norms]);
-                let pairs = WidenedPairs { dim, first, anchor_norms: norms[0], candidate_norms: norms[1] };
-                multiply_widened(self.backend, pairs, all_sought, similarities);
-            } else {
-                compute_similarities(self.backend, anchors, group, all_sought, similarities);
-            }
+            let widened = widened.then_some(part * MOST_ANCHORS);
+            compute(self.backend, anchors, group, widened, all_sought, similarities);
             self.offer(from, group.rows.count(), first, rows, similarities);
         }
     }
@@ -214,6 +209,24 @@ impl<'a> PairsOf<'a> {
         while let Some((row, of_row)) = similarities.next_row(candidates) {
             rows[row].search().offer_run(first, of_row, self.rules, self.first + from + row);
         }
+    }
+}
+
+/// The similarities of some anchors with a group of candidates, both as they lie in memory, or `widened`: the first of
+/// the anchors among all that were.
+fn compute(
+    backend: Backend,
+    anchors: NormedRows<'_>,
+    group: NormedRows<'_>,
+    widened: Option<usize>,
+    sought: &[Sought],
+    similarities: &mut Similarities,
+) {
+    if let Some(first) = widened {
+        let (dim, anchor_norms, candidate_norms) = (group.rows.dim(), anchors.norms, group.norms);
+        multiply_widened(backend, WidenedPairs { dim, first, anchor_norms, candidate_norms }, sought, similarities);
+    } else {
+        compute_similarities(backend, anchors, group, sought, similarities);
     }
 }
 

@@ -15,7 +15,7 @@
 
 use core::hint::black_box;
 
-use super::exact_tile::{MOST_ANCHORS, MOST_CANDIDATES, MOST_PAIRS, Similarities, Sought, fold};
+use super::exact_tile::{MOST_ANCHORS, MOST_CANDIDATES, MOST_PAIRS, Similarities, Sought, WriteRow, fold};
 use super::lanes::{LANES, MOST_REGISTERS, padded};
 use crate::arch::{Backend, DotKernel, Simd, WithSimd};
 use crate::error::{Error, Side};
@@ -179,8 +179,9 @@ impl DotKernel for WideTiles<'_, '_> {
             }
         }
         for (row, &norm) in anchor_norms.iter().enumerate() {
-            let dots = similarities.widened.dots.as_chunks().0[row];
-            similarities.write_row(row, norm, &dots, candidate_norms, sought[row]);
+            let (dots, sought) = (similarities.widened.dots.as_chunks().0[row], sought[row]);
+            let (dots, other_norms) = (&dots, candidate_norms);
+            simd.run(WriteRow { row, norm, dots, other_norms, sought, similarities: &mut *similarities });
         }
     }
 }
