@@ -72,7 +72,7 @@ fn bar(label: &str, rival: &Measurement) -> String {
     let length = (4.0 * rival.ratio.log2()).round();
     let (left, right) = ((-length).clamp(0.0, LEFT as f64) as usize, length.clamp(0.0, RIGHT as f64) as usize);
     let (left, right) = ("█".repeat(left), "█".repeat(right));
-    let line = format!("{label:<34}{left:>LEFT$}|{right} {} {}", multiple(rival.ratio), rival.contender);
+    let line = format!("{label:<38}{left:>LEFT$}|{right} {} {}", multiple(rival.ratio), rival.contender);
     line + "\n"
 }
 
