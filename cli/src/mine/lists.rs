@@ -36,7 +36,8 @@ pub(crate) fn open_arrays(prefix: &Path) -> Result<[Output; 2], String> {
     Ok([open("_indices.npy")?, open("_similarities.npy")?])
 }
 
-/// Writes the indices and the similarities of `queries` lists, in rows of `k`.
+/// Writes the indices and the similarities of `queries` lists, in rows of `k`; the similarities also where the indices
+/// could not be written.
 pub(crate) fn write_arrays<'a>(
     [indices, similarities]: &mut [Output; 2],
     rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
@@ -45,8 +46,9 @@ pub(crate) fn write_arrays<'a>(
 ) -> Result<(), String> {
     let shape = [queries, k];
     let index = |found: &Neighbour| found.index as i64;
-    indices.replace(|file| write_array(file, shape, filled_up(rows.clone(), k, index, -1)))?;
-    similarities.replace(|file| write_array(file, shape, filled_up(rows, k, |found| found.similarity, f32::NAN)))
+    let written = indices.replace(|file| write_array(file, shape, filled_up(rows.clone(), k, index, -1)));
+    let similarity = |found: &Neighbour| found.similarity;
+    written.and(similarities.replace(|file| write_array(file, shape, filled_up(rows, k, similarity, f32::NAN))))
 }
 
 /// The elements of all lists, each of `k`.

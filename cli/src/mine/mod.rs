@@ -84,19 +84,14 @@ impl Outputs {
         rows: impl Iterator<Item = &'a [Neighbour]> + Clone,
     ) -> Result<(), String> {
         let Outputs { mut table, mut arrays, mut lines } = self;
-        if let Some(table) = &mut table {
-            lists::write_table(table, rows.clone())?;
-        }
-        if let Some(arrays) = &mut arrays {
-            lists::write_arrays(arrays, rows.clone(), report.queries, args.k.get())?;
-        }
-        if let Some(lines) = &mut lines {
-            lists::write_lines(lines, rows)?;
-        }
-        let to = output::report_to(table.iter().chain(arrays.iter().flatten()).chain(&lines));
-        // Before the report: what was computed stays, also where nobody can be told of it.
-        output::keep_all(table.into_iter().chain(arrays.into_iter().flatten()).chain(lines))?;
-        report.print(to)
+        let (queries, k) = (report.queries, args.k.get());
+        let written = [
+            table.as_mut().map(|table| lists::write_table(table, rows.clone())),
+            arrays.as_mut().map(|arrays| lists::write_arrays(arrays, rows.clone(), queries, k)),
+            lines.as_mut().map(|lines| lists::write_lines(lines, rows)),
+        ];
+        let outputs = table.into_iter().chain(arrays.into_iter().flatten()).chain(lines);
+        output::finish(written.into_iter().flatten().collect(), outputs, |to| report.print(to))
     }
 }
 

@@ -84,15 +84,18 @@ impl Output {
     }
 }
 
-/// Where the report of a run with these outputs goes.
-pub(crate) fn report_to<'a>(mut outputs: impl Iterator<Item = &'a Output>) -> To {
-    if outputs.any(Output::is_standard) { To::Error } else { To::Output }
-}
-
-/// Keeps all files of a run, also after one of them could not be: what was computed is worth more than the others' being
-/// old as well. The error is that of the first one.
-pub(crate) fn keep_all(outputs: impl Iterator<Item = Output>) -> Result<(), String> {
-    outputs.map(Output::keep).fold(Ok(()), Result::and)
+/// Ends a run whose files were `written`: keeps them and prints the report. What fails stops nothing else, as all of it
+/// was computed; the error is the first one.
+pub(crate) fn finish(
+    written: Result<(), String>,
+    outputs: impl Iterator<Item = Output>,
+    print: impl FnOnce(To) -> Result<(), String>,
+) -> Result<(), String> {
+    let outputs: Vec<Output> = outputs.collect();
+    let to = if outputs.iter().any(Output::is_standard) { To::Error } else { To::Output };
+    let kept = outputs.into_iter().map(Output::keep).fold(written, Result::and);
+    // On the standard error an error is one line.
+    if kept.is_err() && to == To::Error { kept } else { kept.and(print(to)) }
 }
 
 fn write_all(file: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

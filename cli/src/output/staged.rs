@@ -49,7 +49,8 @@ impl Staged {
     /// What was written takes the name of the file. Where it cannot (a mount, another file system, another's file in a
     /// folder like `/tmp`), the file is written in place, from a copy that stays where that fails, too.
     pub(super) fn keep(mut self) -> Result<(), String> {
-        let Some(beside) = self.beside.take().filter(|_| self.is_written) else { return Ok(()) };
+        // What was not written goes away as `self` does.
+        let Some(beside) = self.beside.take_if(|_| self.is_written) else { return Ok(()) };
         let staged = beside.path().to_owned();
         // A power cut after the renaming leaves the old file or the whole new one.
         if let Err(error) = sync(beside.as_file()) {

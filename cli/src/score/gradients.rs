@@ -33,11 +33,11 @@ pub(crate) fn zeros(work: &Work<'_>) -> Result<Values, String> {
     Ok([room(work.anchors.values.len())?, room(work.candidates.values.len())?, room(outside)?])
 }
 
-/// Writes the sides that there are files for, in rows of `dim` elements.
+/// Writes the sides that there are files for, in rows of `dim` elements, each also where another could not be written.
 pub(crate) fn write(files: &mut [Output], values: &Values, dim: usize) -> Result<(), String> {
-    let mut sides = files.iter_mut().zip(values);
-    sides.try_for_each(|(file, values)| {
+    let sides = files.iter_mut().zip(values).map(|(file, values)| {
         let shape = [values.len() / dim, dim];
         file.replace(|file| write_array(file, shape, values.iter().copied()))
-    })
+    });
+    sides.fold(Ok(()), Result::and)
 }

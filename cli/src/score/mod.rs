@@ -79,16 +79,12 @@ impl Outputs {
         gradients: Option<&Values>,
     ) -> Result<(), String> {
         let Outputs { mut table, gradients: mut files } = self;
-        if let Some(table) = &mut table {
-            table::write(table, stats, args.margin)?;
-        }
-        if let Some((files, values)) = files.as_mut().zip(gradients) {
-            gradients::write(files, values, report.dim)?;
-        }
-        let to = output::report_to(table.iter().chain(files.iter().flatten()));
-        // Before the report: what was computed stays, also where nobody can be told of it.
-        output::keep_all(table.into_iter().chain(files.into_iter().flatten()))?;
-        report.print(to)
+        let written = [
+            table.as_mut().map(|table| table::write(table, stats, args.margin)),
+            files.as_mut().zip(gradients).map(|(files, values)| gradients::write(files, values, report.dim)),
+        ];
+        let outputs = table.into_iter().chain(files.into_iter().flatten());
+        output::finish(written.into_iter().flatten().collect(), outputs, |to| report.print(to))
     }
 }
 

@@ -57,17 +57,6 @@ fn a_name_may_be_as_long_as_names_get() {
     assert_eq!(names(&folder).len(), 2);
 }
 
-/// As it is in containers, where each run has the number 1.
-#[test]
-fn names_of_other_temporary_files_stop_nobody() {
-    let (folder, pairs) = (folder("same_pid"), pairs());
-    for pid in 1..70_000 {
-        let _ = pid % 10_000 == 1 && fs::write(folder.join(format!(".out.csv.{pid}.tmp")), "").is_ok();
-    }
-    printed(&mine(&pairs, &["--out", &path(&folder, "out.csv")]));
-    assert!(is_table(&fs::read_to_string(folder.join("out.csv")).expect("the table")));
-}
-
 #[test]
 fn what_killed_runs_left_goes_with_the_next_run() {
     let (folder, pairs) = (folder("leftovers"), pairs());
@@ -86,6 +75,26 @@ fn a_report_that_cannot_be_printed_loses_no_file() {
     let output = command().args(mine(&pairs, &["--out", &table])).stdout(full).output().expect("the binary runs");
     assert!(error_of(&output).contains("standard output: "));
     assert!(is_table(&fs::read_to_string(table).expect("the table")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_cannot_be_written_takes_no_other_with_it() {
+    let (folder, pairs) = (folder("one_is_full"), pairs());
+    let [lines, prefix] = ["out.jsonl", "out"].map(|name| path(&folder, name));
+    let full = hardneg(&mine(&pairs, &["--out", "/dev/full", "--npy", &prefix, "--jsonl", &lines]));
+    assert!(error_of(&full).contains("/dev/full: "));
+    assert!(String::from_utf8_lossy(&full.stdout).starts_with("queries: 6\n"));
+    assert_eq!(names(&folder), ["out.jsonl", "out_indices.npy", "out_similarities.npy"]);
+    assert_eq!(fs::read_to_string(&lines).expect("the lines").lines().count(), 6);
+    let full = hardneg(&["score", &pairs[0], &pairs[1], "--rows", "/dev/full", "--gradients", &prefix]);
+    assert!(error_of(&full).contains("/dev/full: "));
+    assert!(String::from_utf8_lossy(&full.stdout).contains("\nloss: "));
+    assert!(names(&folder).contains(&"out_positives.npy".to_owned()));
+    // The standard error has one line, where the report would be.
+    let device = File::options().write(true).open("/dev/full").expect("the device");
+    let output = command().args(mine(&pairs, &["--out", "-"])).stdout(device).output().expect("the binary runs");
+    assert!(error_of(&output).contains("-: "));
 }
 
 #[cfg(target_os = "linux")]
