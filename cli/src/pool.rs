@@ -63,8 +63,8 @@ impl Pool {
 /// The address space of a thread: its stack, and what the system and the allocator keep for it.
 const THREAD_SPACE: usize = 9 << 18;
 
-/// Whether there is room for so many threads. A thread that finds none for its signals' stack ends the process, so that
-/// the room is sought before.
+/// Fails where there is no room for so many threads. Rust ends the process where a thread that has started finds no
+/// memory for the stack of its signal handlers, so that the room is sought before any thread starts.
 pub fn check_room(threads: usize) -> Result<(), String> {
     let room = Vec::<u8>::new().try_reserve_exact(threads.saturating_mul(THREAD_SPACE));
     room.map_err(|_| "no memory for their stacks".to_owned())

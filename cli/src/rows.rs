@@ -116,6 +116,12 @@ pub fn open_all<const N: usize, T>(
     Ok((files, done))
 }
 
+/// Fails for files that are none of rows, but for pipes, which are not read.
+pub fn check<'a>(paths: impl Iterator<Item = &'a Path>, has_bf16: bool) -> Result<(), String> {
+    let mut files = paths.filter(|path| !input::is_pipe(path));
+    files.try_for_each(|path| RowFile::open(path, has_bf16).map(drop))
+}
+
 fn open(path: &Path, has_bf16: bool) -> Result<RowFile, String> {
     let mut array = Array::open(path, ROWS)?;
     let [rows, dim] = array.header.shape[..] else { return Err(describe_shape(&array.header)) };
@@ -128,7 +134,7 @@ fn open(path: &Path, has_bf16: bool) -> Result<RowFile, String> {
     let numbers = Numbers::of(array.header.element, has_bf16)?;
     // Any element is read at once. The checksum is that of all in their order, too.
     if array.header.is_fortran && array.place.crc.is_some() {
-        array.place = array.place.unpacked().map_err(|error| error.to_string())?;
+        array.place = array.place.unpacked()?;
     }
     Ok(RowFile { path: path.to_owned(), rows, dim, numbers, array })
 }

@@ -14,7 +14,7 @@ pub(crate) use bytes::{At, Bytes};
 pub(crate) use element::{Element, Kind};
 pub(crate) use header::Header;
 pub(crate) use place::Place;
-pub use shared::{drained, emptied, stand_in};
+pub use shared::{copy_of, empty_copy, stand_in};
 pub use source::{check, is_pipe, is_standard};
 pub(crate) use source::{file_of, is_there, open_text};
 

@@ -35,10 +35,9 @@ impl Place {
         Ok(Bytes { stored, position: 0, length: self.length, crc: self.crc.map(|crc| (crc, Crc::new())) })
     }
 
-    /// The same bytes in a file of their own that is nowhere else, where any of them can be read at once.
-    pub(crate) fn unpacked(&self) -> io::Result<Place> {
-        let mut file = super::source::temporary()?;
-        io::copy(&mut self.bytes()?, &mut file)?;
+    /// The same bytes in a file without a name, where any of them can be read at once.
+    pub(crate) fn unpacked(&self) -> Result<Place, String> {
+        let file = super::source::copy_all(&mut self.bytes().map_err(|error| error.to_string())?)?;
         Ok(Place { file, start: 0, stored: self.length, length: self.length, is_deflated: false, crc: None })
     }
 }

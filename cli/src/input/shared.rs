@@ -1,13 +1,13 @@
-//! What pipes have said, where one process has read them for several.
+//! Files that are read in place of pipes, where one process has read these for several.
 
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::source::{copy, file_of, open_stream, temporary};
+use super::source::{copy, copy_all, file_of, open_stream, temporary};
 
-/// Files that are read in place of pipes, by the paths of these.
+/// These files, by the paths of the pipes.
 static STAND_INS: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
 
 /// From now on a file is read where a path names a pipe or the standard input.
@@ -24,23 +24,20 @@ pub(super) fn of(path: &Path) -> io::Result<Option<File>> {
     Ok(file)
 }
 
-/// What comes from a pipe, in a file that is nowhere else: of a table all of it; of arrays, what is none is refused at its
-/// first bytes. The error is one line that begins with the path.
-pub fn drained(path: &Path, is_table: bool) -> Result<File, String> {
+/// Copies what comes from a pipe into a file without a name: of a table all of it; of arrays, what is none is refused at
+/// its first bytes. The error is one line that begins with the path.
+pub fn copy_of(path: &Path, is_table: bool) -> Result<File, String> {
     let text = |error: io::Error| error.to_string();
-    let drain = || {
+    let copied = || {
         let mut stream = open_stream(&file_of(path)).map_err(text)?;
-        let mut file = if is_table { temporary().map_err(text)? } else { copy(&mut *stream)? };
-        if is_table {
-            io::copy(&mut stream, &mut file).map_err(text)?;
-        }
+        let mut file = if is_table { copy_all(&mut *stream)? } else { copy(&mut *stream)? };
         file.rewind().map_err(text)?;
         Ok(file)
     };
-    drain().map_err(|what: String| format!("{}: {what}", path.display()))
+    copied().map_err(|what: String| format!("{}: {what}", path.display()))
 }
 
-/// A file that is nowhere else, for what another process reads from a pipe.
-pub fn emptied(path: &Path) -> Result<File, String> {
-    temporary().map_err(|error| format!("{}: {error}", path.display()))
+/// An empty file without a name, for a copy of a pipe that another process reads.
+pub fn empty_copy(path: &Path) -> Result<File, String> {
+    temporary().map_err(|what| format!("{}: {what}", path.display()))
 }

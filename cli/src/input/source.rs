@@ -12,7 +12,7 @@ use super::shared;
 /// The path that stands for the standard input.
 const STANDARD: &str = "-";
 
-/// A file that was opened to be read at any place. A pipe was copied into one that is nowhere else.
+/// A file that was opened to be read at any place. A pipe was copied into one without a name.
 pub(super) struct Source {
     pub file: File,
     /// The first bytes.
@@ -69,21 +69,35 @@ fn split(path: &Path) -> (PathBuf, Option<String>) {
     }
 }
 
-/// Fails for what is not there or cannot be read, and for a standard input that is wanted twice, without waiting for
-/// anybody.
+/// Fails for what is not there or cannot be read, and for a pipe that is wanted twice, without waiting for anybody.
 pub fn check<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), String> {
-    let mut is_taken = false;
+    let mut pipes = Vec::new();
     for path in paths {
         let (file, _) = split(path);
-        if file == Path::new(STANDARD) {
-            if std::mem::replace(&mut is_taken, true) {
-                return Err("-: the standard input can be read once".to_owned());
-            }
-        } else if let Err(error) = check_file(&file) {
+        let is_standard = file == Path::new(STANDARD);
+        if !is_standard && let Err(error) = check_file(&file) {
             return Err(format!("{}: {error}", path.display()));
+        }
+        if is_standard || is_pipe(&file) {
+            let number = number(if is_standard { Path::new("/dev/stdin") } else { &file });
+            if pipes.iter().any(|(other, of_other)| *other == file || number.is_some() && *of_other == number) {
+                return Err(format!("{}: the standard input and pipes can be read once", path.display()));
+            }
+            pipes.push((file, number));
         }
     }
     Ok(())
+}
+
+/// The device and the number of a file, which are the same for `-`, `/dev/stdin` and all links to one pipe.
+fn number(path: &Path) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    return fs::metadata(path).ok().map(|file| {
+        use std::os::unix::fs::MetadataExt;
+        (file.dev(), file.ino())
+    });
+    #[cfg(not(unix))]
+    return None;
 }
 
 fn check_file(path: &Path) -> io::Result<()> {
@@ -141,26 +155,29 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn Read>, String> {
 }
 
 /// A file without a name, which is gone when it is closed.
-pub(super) fn temporary() -> io::Result<File> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("no temporary file: {error}"));
-    tempfile::tempfile().map_err(named)
+pub(super) fn temporary() -> Result<File, String> {
+    tempfile::tempfile().map_err(|error| format!("no temporary file, in the folder that TMPDIR names: {error}"))
 }
 
 /// Copies what comes from a pipe into a file: an archive as a whole, of an array no more than its header says and a
 /// byte. What is neither is refused at its first bytes, however much would follow.
 pub(super) fn copy(stream: &mut dyn Read) -> Result<File, String> {
-    let text = |error: io::Error| format!("{error}, copying it to the folder for temporary files, which TMPDIR names");
     let mut start = Vec::new();
     stream.take(2).read_to_end(&mut start).map_err(|error| error.to_string())?;
-    let mut file = temporary().map_err(text)?;
     if start == b"PK" {
-        io::copy(&mut start.chain(stream), &mut file).map_err(text)?;
-        return Ok(file);
+        return copy_all(&mut start.chain(stream));
     }
     let mut head = Vec::new();
     let header = header::read(&mut Tee { from: &mut (&start[..]).chain(&mut *stream), to: &mut head })?;
     let more = header.data_bytes().and_then(|bytes| bytes.checked_add(1)).unwrap_or(u64::MAX);
-    io::copy(&mut (&head[..]).chain(stream.take(more)), &mut file).map_err(text)?;
+    copy_all(&mut (&head[..]).chain(stream.take(more)))
+}
+
+/// Copies a stream into a file without a name.
+pub(super) fn copy_all(stream: &mut dyn Read) -> Result<File, String> {
+    let text = |error: io::Error| format!("{error}, copying it to the folder for temporary files, which TMPDIR names");
+    let mut file = temporary()?;
+    io::copy(stream, &mut file).map_err(text)?;
     Ok(file)
 }
 

@@ -146,7 +146,7 @@ fn progress_bar(job: &Job) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} queries, {per_sec}, {eta} left");
-    ProgressBar::new((job.count * job.pieces() * job.repeat.get()) as u64)
+    ProgressBar::new((job.count * job.pieces()).saturating_mul(job.repeat.get()) as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_finish(ProgressFinish::AndClear)
 }

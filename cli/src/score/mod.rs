@@ -155,7 +155,7 @@ impl Job {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} anchors, {eta} left");
-        ProgressBar::new(self.anchors.rows as u64 * times as u64)
+        ProgressBar::new((self.anchors.rows as u64).saturating_mul(times as u64))
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
             .with_finish(ProgressFinish::AndClear)
     }

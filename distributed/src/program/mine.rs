@@ -75,7 +75,11 @@ fn start(args: &Args) -> Result<Outputs, String> {
         return Err("--memory and --one-by-one are options of the program for one process".to_owned());
     }
     input::check(args.inputs())?;
-    Outputs::open(args)
+    let outputs = Outputs::open(args)?;
+    if args.inputs().any(input::is_pipe) {
+        rows::check([&*args.queries, &*args.corpus].into_iter(), args.bf16)?;
+    }
+    Ok(outputs)
 }
 
 /// The files of the queries and of the corpus.

@@ -12,8 +12,8 @@ use crate::together::{self, Failed};
 /// The bytes that travel at a time.
 const PART: usize = 1 << 20;
 
-/// Reads on rank 0 each of these files that is a pipe or the standard input, and gives every rank a copy, in a file that
-/// is nowhere else. Every rank calls it. Files that are `tables` are text.
+/// Reads on rank 0 each of these files that is a pipe or the standard input, and gives every rank a copy, in a file
+/// without a name. Every rank calls it. Files that are `tables` are text.
 pub(crate) fn share<'a>(
     ranks: &mut Ranks,
     paths: impl Iterator<Item = &'a Path>,
@@ -31,7 +31,7 @@ pub(crate) fn share<'a>(
 
 fn share_one(ranks: &mut Ranks, path: &Path, is_table: bool) -> Result<(), Failed> {
     let is_first = ranks.rank() == 0;
-    let file = if is_first { input::drained(path, is_table) } else { input::emptied(path) };
+    let file = if is_first { input::copy_of(path, is_table) } else { input::empty_copy(path) };
     let mut file = together::all(ranks, file)?;
     let copied = copy(&mut file, is_first).map_err(|error| format!("{}: {error}", path.display()));
     together::all(ranks, copied)?;

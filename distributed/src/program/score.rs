@@ -18,9 +18,7 @@ use crate::{pipes, threads};
 /// Scores two files, of which each rank reads its part.
 pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
     let rank = ranks.rank();
-    // Before anybody waits for a pipe.
-    let opened = || input::check(args.inputs()).and_then(|()| Outputs::open(args));
-    let outputs = together::all(ranks, if rank == 0 { opened().map(Some) } else { Ok(None) })?;
+    let outputs = together::all(ranks, if rank == 0 { start(args).map(Some) } else { Ok(None) })?;
     let tables: Vec<&Path> = args.tables().collect();
     pipes::share(ranks, args.inputs(), &tables)?;
     let ready = Part::read(ranks, args).and_then(|part| {
@@ -55,6 +53,16 @@ pub(crate) fn run(ranks: &mut Ranks, args: &Args) -> Result<(), Failed> {
     };
     let written = outputs.map_or(Ok(()), |outputs| outputs.write(args, &report, &scored.stats, gradients.as_ref()));
     together::all(ranks, written)
+}
+
+/// Says what is wrong before anybody waits for a pipe, and opens the files that are written.
+fn start(args: &Args) -> Result<Outputs, String> {
+    input::check(args.inputs())?;
+    let outputs = Outputs::open(args)?;
+    if args.inputs().any(input::is_pipe) {
+        rows::check(args.row_files().into_iter().flatten(), args.bf16)?;
+    }
+    Ok(outputs)
 }
 
 /// The rows of all ranks.
