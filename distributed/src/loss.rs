@@ -49,7 +49,6 @@ enum Pass<'r> {
 }
 
 /// The pass over the anchors of one rank.
-#[expect(clippy::large_enum_variant, reason = "a box would be memory that every call asks for")]
 enum OwnPass<'r> {
     Scored(Forward<'r, 'r>),
     /// It has none.

@@ -4,7 +4,6 @@
 //! known positives to all. A known positive is with one rank, which computes its similarity; all ranks learn of it.
 //! Then each rank mines its own candidates, and the lists go back to the rank that has asked, which merges them.
 
-use std::fmt;
 use std::ops::Range;
 
 use hardneg::{Backend, Exclusions, KnownPositives, Mined, Miner, MiningBatch, Neighbour, Screening, Side, Workspace};
@@ -12,6 +11,7 @@ use hardneg::{Backend, Exclusions, KnownPositives, Mined, Miner, MiningBatch, Ne
 use crate::agreement::{MINE, compare, too_many};
 use crate::corpus::Corpus;
 use crate::error::{Error, Setting};
+use crate::mined::ShardMined;
 use crate::piece::{Lists, NO_CANDIDATE, Piece};
 use crate::queries::Queries;
 use crate::ranks::{Link, PAYLOAD, Ranks, resize};
@@ -380,77 +380,4 @@ fn read_list(words: &[u64], list: &mut [Neighbour]) -> usize {
         found += 1;
     }
     found
-}
-
-/// The result of [`Ranks::mine`]: a list for each query of this rank.
-#[derive(Clone, Copy)]
-#[must_use]
-pub struct ShardMined<'r> {
-    k: usize,
-    places: usize,
-    neighbours: &'r [Neighbour],
-    found: &'r [usize],
-    smallest: &'r [Option<f32>],
-    screening: Screening,
-}
-
-impl<'r> ShardMined<'r> {
-    /// How many queries this rank has.
-    #[must_use]
-    pub fn queries(&self) -> usize {
-        self.found.len()
-    }
-
-    /// The list of query `query` of this rank: the most similar first, and the lower index first on a tie. Indices are
-    /// those of the whole corpus.
-    ///
-    /// # Panics
-    /// There is no such query.
-    #[must_use]
-    pub fn row(&self, query: usize) -> &'r [Neighbour] {
-        &self.neighbours[query * self.places..][..self.found[query]]
-    }
-
-    /// The lists of this rank's queries, in order.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &'r [Neighbour]> + '_ {
-        (0..self.queries()).map(|query| self.row(query))
-    }
-
-    /// The smallest similarity of query `query` and its known positives, or `None` where it has none.
-    ///
-    /// # Panics
-    /// There is no such query.
-    #[must_use]
-    pub fn positive_similarity(&self, query: usize) -> Option<f32> {
-        self.smallest[query]
-    }
-
-    /// How many neighbours the lists of this rank have together.
-    #[must_use]
-    pub fn found(&self) -> usize {
-        self.found.iter().sum()
-    }
-
-    /// How many queries of this rank have a list shorter than k.
-    #[must_use]
-    pub fn short_queries(&self) -> usize {
-        self.found.iter().filter(|&&found| found < self.k).count()
-    }
-
-    /// Counts of the work done on all ranks.
-    #[must_use]
-    pub fn screening(&self) -> Screening {
-        self.screening
-    }
-}
-
-impl fmt::Debug for ShardMined<'_> {
-    /// Counts, without the lists.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShardMined")
-            .field("queries", &self.queries())
-            .field("found", &self.found())
-            .field("screening", &self.screening)
-            .finish_non_exhaustive()
-    }
 }
