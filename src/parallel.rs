@@ -89,7 +89,11 @@ impl Join {
         match self {
             Join::Serial => work(),
             #[cfg(feature = "rayon")]
-            Join::Rayon => rayon::scope(|_| in_default_environment(work)),
+            Join::Rayon => {
+                let (mut work, mut result) = (Some(work), None);
+                in_pool(&mut || result = work.take().map(|work| work()));
+                result.expect("the pool has done its work")
+            }
         }
     }
 
@@ -110,6 +114,12 @@ impl Join {
             Join::Rayon => rayon::current_num_threads(),
         }
     }
+}
+
+/// Runs `work` on a thread of the pool. It has no type of its own, so that rayon's code in it is compiled once.
+#[cfg(feature = "rayon")]
+fn in_pool(work: &mut (dyn FnMut() + Send)) {
+    rayon::scope(|_| in_default_environment(work));
 }
 
 #[cfg(feature = "rayon")]
@@ -181,18 +191,54 @@ impl<A: Divide, B: Divide> Divide for (A, B) {
 /// Calls `body` once for each block of `work`, with the block's index. Nothing is allocated; the order is ascending
 /// when serial.
 pub(crate) fn for_each_block<D: Divide>(join: Join, work: D, body: &(dyn Fn(usize, D) + Sync)) {
-    divide(join, 0, work, body);
+    divide(join, 0, &mut BlocksOf { work: Some(work), body });
 }
 
-/// [`for_each_block`] of work whose first block has index `first`.
-fn divide<D: Divide>(join: Join, first: usize, work: D, body: &(dyn Fn(usize, D) + Sync)) {
-    match work.blocks() {
+/// The blocks of some [`Divide`] and what is done with each: work of every type as one, so that what joins halves, with
+/// rayon's code in it, is compiled once.
+trait Blocks: Send {
+    fn count(&self) -> usize;
+    /// Works on the one block that there is.
+    fn run(&mut self, index: usize);
+    /// Calls `both` with the first `blocks` blocks, and the rest.
+    fn halve(&mut self, blocks: usize, both: &mut dyn FnMut(&mut dyn Blocks, &mut dyn Blocks));
+}
+
+struct BlocksOf<'a, D> {
+    /// Taken when it is worked on.
+    work: Option<D>,
+    body: &'a (dyn Fn(usize, D) + Sync),
+}
+
+impl<D: Divide> Blocks for BlocksOf<'_, D> {
+    fn count(&self) -> usize {
+        self.work.as_ref().map_or(0, D::blocks)
+    }
+
+    fn run(&mut self, index: usize) {
+        if let Some(work) = self.work.take() {
+            (self.body)(index, work);
+        }
+    }
+
+    fn halve(&mut self, blocks: usize, both: &mut dyn FnMut(&mut dyn Blocks, &mut dyn Blocks)) {
+        if let Some((front, back)) = self.work.take().map(|work| work.divide(blocks)) {
+            let half = |work| BlocksOf { work: Some(work), body: self.body };
+            both(&mut half(front), &mut half(back));
+        }
+    }
+}
+
+/// Works on blocks the first of which has index `first`.
+fn divide(join: Join, first: usize, blocks: &mut dyn Blocks) {
+    match blocks.count() {
         0 => {}
-        1 => join.run_block(|| body(first, work)),
-        blocks => {
-            let middle = blocks / 2;
-            let (front, back) = work.divide(middle);
-            join.both(|| divide(join, first, front, body), || divide(join, first + middle, back, body));
+        1 => join.run_block(|| blocks.run(first)),
+        count => {
+            let middle = count / 2;
+            blocks.halve(middle, &mut |front, back| {
+                join.both(|| divide(join, first, front), || divide(join, first + middle, back));
+            });
         }
     }
 }
