@@ -115,22 +115,18 @@ pub(crate) fn compute_similarities(
     similarities: &mut Similarities,
 ) {
     debug_assert!(anchors.rows.count() <= MOST_ANCHORS && candidates.rows.count() <= MOST_CANDIDATES);
-    if anchors.rows.dim().is_multiple_of(LANES) {
-        backend.run(ExactTiles::<false> { anchors, candidates, sought, similarities });
-    } else {
-        backend.run(ExactTiles::<true> { anchors, candidates, sought, similarities });
-    }
+    backend.run(ExactTiles { anchors, candidates, sought, similarities });
 }
 
-/// The tiles of some anchors and a run of candidates. `RAGGED` says whether rows end with an incomplete block.
-struct ExactTiles<'a, 'b, const RAGGED: bool> {
+/// The tiles of some anchors and a run of candidates.
+struct ExactTiles<'a, 'b> {
     anchors: NormedRows<'a>,
     candidates: NormedRows<'a>,
     sought: &'a [Sought],
     similarities: &'b mut Similarities,
 }
 
-impl<const RAGGED: bool> WithSimd for ExactTiles<'_, '_, RAGGED> {
+impl WithSimd for ExactTiles<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -139,14 +135,14 @@ impl<const RAGGED: bool> WithSimd for ExactTiles<'_, '_, RAGGED> {
         similarities.clear();
         let count = anchors.rows.count();
         for first in (0..count).step_by(S::DOT_ANCHORS) {
-            let strip = Strip::<RAGGED> { anchors, first, candidates, sought, similarities: &mut *similarities };
+            let strip = Strip { anchors, first, candidates, sought, similarities: &mut *similarities };
             simd.run_dot_tile(S::DOT_ANCHORS.min(count - first), strip);
         }
     }
 }
 
 /// A few anchors and a run of candidates.
-struct Strip<'a, 'b, const RAGGED: bool> {
+struct Strip<'a, 'b> {
     anchors: NormedRows<'a>,
     /// The first of the anchors.
     first: usize,
@@ -155,7 +151,7 @@ struct Strip<'a, 'b, const RAGGED: bool> {
     similarities: &'b mut Similarities,
 }
 
-impl<const RAGGED: bool> DotKernel for Strip<'_, '_, RAGGED> {
+impl DotKernel for Strip<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS: usize>(self, simd: S) {
         const { assert!(ANCHORS <= S::DOT_ANCHORS && ANCHORS * CANDIDATES <= MOST_PAIRS) }
@@ -166,7 +162,9 @@ impl<const RAGGED: bool> DotKernel for Strip<'_, '_, RAGGED> {
             *row = anchors.rows.row(first + a);
         }
         let (mut tails, mut other_tails) = ([[0.0; LANES]; ANCHORS], [[0.0; LANES]; CANDIDATES]);
-        if RAGGED {
+        // Whether the rows end with an incomplete block.
+        let ragged = !anchors.rows.dim().is_multiple_of(LANES);
+        if ragged {
             tails = PaddedRows::new(rows).tails;
         }
         let count = candidates.rows.count();
@@ -177,13 +175,13 @@ impl<const RAGGED: bool> DotKernel for Strip<'_, '_, RAGGED> {
             for (c, other) in others.iter_mut().enumerate() {
                 *other = candidates.rows.row((start + c).min(count - 1));
             }
-            if RAGGED {
+            if ragged {
                 for (c, tail) in other_tails.iter_mut().enumerate() {
                     *tail = last_block(candidates.rows, (start + c).min(count - 1));
                 }
             }
             let ends = [Ends { anchors: &tails, candidates: &other_tails }];
-            let ends = &ends[..usize::from(RAGGED)];
+            let ends = &ends[..usize::from(ragged)];
             let tile = tile::<S, ANCHORS, CANDIDATES, REGISTERS>(simd, rows, others, ends);
             for (dots, of_anchor) in dots.iter_mut().zip(tile.as_chunks::<CANDIDATES>().0) {
                 dots[start..][..CANDIDATES].copy_from_slice(of_anchor);
