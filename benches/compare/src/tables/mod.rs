@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Tables) -> Result<(), String> {
         if fs::read_to_string(path).is_ok_and(|old| old == *text) {
             continue;
         }
-        stale.push(path.display().to_string());
+        stale.push(path.strip_prefix(ROOT).unwrap_or(path).display().to_string());
         if args.write {
             fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         }
