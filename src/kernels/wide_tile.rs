@@ -210,21 +210,21 @@ impl<const ANCHORS: usize, const CANDIDATES: usize> WithSimd for Tile<'_, '_, AN
             let anchors = &anchors[part * anchors_len..][..anchors_len];
             let candidates = &candidates[part * candidates_len..][..candidates_len];
             let of_part = add_part::<S, ANCHORS, CANDIDATES>(simd, steps, anchors, candidates);
-            for a in 0..ANCHORS {
-                for c in 0..CANDIDATES {
+            for (a, of_anchor) in of_part.iter().enumerate() {
+                for (c, &of_pair) in of_anchor.iter().enumerate() {
                     let pair = (part * ANCHORS + a) * CANDIDATES + c;
-                    simd.store64(of_part[a][c], &mut sums.0[pair * S::F64_LANES..]);
+                    simd.store64(of_pair, &mut sums.0[pair * S::F64_LANES..]);
                 }
             }
             // Else the compiler keeps them in the registers that the next part needs, and spills in the innermost loop.
             black_box(&mut *sums);
         }
         let mut lanes = [[[simd.splat64(0.0); MOST_REGISTERS]; CANDIDATES]; ANCHORS];
-        for a in 0..ANCHORS {
-            for c in 0..CANDIDATES {
-                for part in 0..LANES / S::F64_LANES {
+        for (a, of_anchor) in lanes.iter_mut().enumerate() {
+            for (c, of_pair) in of_anchor.iter_mut().enumerate() {
+                for (part, lane) in of_pair.iter_mut().enumerate().take(LANES / S::F64_LANES) {
                     let pair = (part * ANCHORS + a) * CANDIDATES + c;
-                    lanes[a][c][part] = simd.load64(&sums.0[pair * S::F64_LANES..]);
+                    *lane = simd.load64(&sums.0[pair * S::F64_LANES..]);
                 }
             }
         }
