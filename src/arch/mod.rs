@@ -159,6 +159,14 @@ impl Backend {
         }
     }
 
+    /// The constants by which [`Screen::Auto`](crate::Screen::Auto) chooses, by name. `hardneg-compare crossovers` measures
+    /// what they should be; they are no part of the interface, and change between versions.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn costs(self) -> [(&'static str, f64); 13] {
+        self.traits().costs.named()
+    }
+
     /// The numbers of this instruction set.
     pub(crate) const fn traits(self) -> Traits {
         match self.0 {

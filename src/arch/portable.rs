@@ -38,6 +38,8 @@ impl Simd for Portable {
         integer_dim: 32,
         integer_elements: 1 << 12,
         integer_pairs: 0,
+        sampled_rows: 192,
+        sampled_elements: 1 << 16,
     };
     const I8_ANCHORS: i32 = 127;
     const I8_CANDIDATES: i32 = 127;

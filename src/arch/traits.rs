@@ -41,6 +41,32 @@ pub(crate) struct Costs {
     pub(crate) integer_dim: usize,
     pub(crate) integer_elements: usize,
     pub(crate) integer_pairs: usize,
+    /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
+    /// less there than it takes.
+    pub(crate) sampled_rows: usize,
+    pub(crate) sampled_elements: usize,
+}
+
+impl Costs {
+    /// All of them by name.
+    pub(super) fn named(self) -> [(&'static str, f64); 13] {
+        let [int8, int16, _] = self.screening;
+        [
+            ("exact_square", self.exact_square as f64),
+            ("exact_few", self.exact_few as f64),
+            ("widened_pairs", self.widened_pairs as f64),
+            ("exact", self.exact),
+            ("screening_i8", int8),
+            ("screening_i16", int16),
+            ("fast_i16", f64::from(self.fast_i16)),
+            ("fast_i8", f64::from(self.fast_i8)),
+            ("integer_dim", self.integer_dim as f64),
+            ("integer_elements", self.integer_elements as f64),
+            ("integer_pairs", self.integer_pairs as f64),
+            ("sampled_rows", self.sampled_rows as f64),
+            ("sampled_elements", self.sampled_elements as f64),
+        ]
+    }
 }
 
 impl Traits {

@@ -7,7 +7,7 @@ use crate::excluded::ExclusionMemory;
 use crate::kernels::{Format, MOST_FEW};
 use crate::reference;
 use crate::rows::Shape;
-use crate::screen::{Methods, crossovers};
+use crate::screen::Methods;
 
 /// Up to how many rows on both sides, and on one, a backend computes all pairs exactly in one pass.
 fn exact_limits(backend: Backend) -> [usize; 2] {
@@ -168,7 +168,7 @@ fn crossovers_of(backend: Backend) -> Vec<Crossover> {
         crossovers.push(([(rows - 1, dim), (rows, dim)], [float, small]));
     }
     if fast_i8 {
-        let (rows, elements) = (crossovers::LEAST_SAMPLED_ROWS, crossovers::LEAST_SAMPLED_ELEMENTS);
+        let (rows, elements) = (costs.sampled_rows, costs.sampled_elements);
         crossovers.extend([at_elements(elements), at_rows(rows, elements)].map(|shapes| (shapes, [small, fastest])));
     }
     crossovers

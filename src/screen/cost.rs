@@ -56,16 +56,6 @@ pub(crate) fn exact_tile_cost(exact: f64, dim: usize) -> f64 {
     (exact * dim.next_multiple_of(LANES) as f64 + OF_PAIR) / dim as f64
 }
 
-/// Where the formats of small batches change.
-pub(crate) mod crossovers {
-    /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
-    /// less there than it takes. Whole calls on Zen 5, bytes by a sample over 16 bits without: 128 x 128 x 768 took 1.09,
-    /// 192 x 192 x 384 1.00, 256 x 256 x 128 1.06, 256 x 256 x 384 0.94.
-    pub(crate) const LEAST_SAMPLED_ROWS: usize = 192;
-    pub(crate) const LEAST_SAMPLED_ELEMENTS: usize = 1 << 16;
-}
-use crossovers::{LEAST_SAMPLED_ELEMENTS, LEAST_SAMPLED_ROWS};
-
 /// About how long a row's element takes to prepare, in nanoseconds.
 pub(crate) const PREPARATION: f64 = 0.3;
 
@@ -161,9 +151,9 @@ impl CostModel {
     }
 }
 
-/// About how long a forward call takes on one thread: what it multiplies by this method, the ends of the tiles, or
-/// reading the candidates once if that takes longer, and the preparation of both sides, or of the anchors alone where the candidates are prepared. Within a third of what Zen
-/// 5 took for 64 to 1024 rows on both sides, on AVX-512.
+/// About how long a forward call takes on one thread: what it multiplies by this method and the ends of the tiles, or
+/// reading the candidates once if that takes longer, and the preparation of both sides, or of the anchors alone where the
+/// candidates are prepared. Within a third of what Zen 5 took for 64 to 1024 rows on both sides, on AVX-512.
 pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepared: bool) -> f64 {
     /// A multiply-add in `f32` on every lane of a register, by two of the registers' units at about 3.5 GHz.
     const PER_REGISTER: f64 = 0.15;
@@ -199,26 +189,32 @@ pub(super) fn fastest(backend: Backend) -> Format {
     }
 }
 
+/// Whether computing all pairs in one pass over the candidates takes less time than any screen, as there are few rows on a
+/// side or on both: up to `times` as many as the instruction set's.
+pub(super) fn is_direct(backend: Backend, shape: Shape, times: usize) -> bool {
+    let (costs, Shape { anchors, candidates, .. }) = (backend.traits().costs, shape);
+    anchors.max(candidates) <= times * costs.exact_square || anchors.min(candidates) <= times * costs.exact_few
+}
+
 /// The first method that may pay for batches like this one, whatever its rows hold.
 pub(super) fn first_that_pays(backend: Backend, shape: Shape) -> Method {
     let (costs, Shape { anchors, candidates, dim }) = (backend.traits().costs, shape);
-    let (few, many) = (anchors.min(candidates), anchors.max(candidates));
-    if is_small(backend, shape) || few <= costs.exact_few {
+    if is_direct(backend, shape, 1) {
         return Method::Exact;
     }
-    let (elements, rows) = (many.saturating_mul(dim), anchors.saturating_add(candidates));
+    let (elements, rows) = (anchors.max(candidates).saturating_mul(dim), anchors.saturating_add(candidates));
     let has_pairs = anchors.saturating_mul(candidates) >= rows.saturating_mul(costs.integer_pairs);
     if dim < costs.integer_dim || elements < costs.integer_elements || !has_pairs || dim > MAX_DIM {
         return Method::Screen(Format::Float32);
     }
     Method::Screen(match fastest(backend) {
-        Format::Int8 if !is_sampled(shape) && costs.fast_i16 => Format::Int16,
+        Format::Int8 if !is_sampled(backend, shape) && costs.fast_i16 => Format::Int16,
         fastest => fastest,
     })
 }
 
 /// Whether a batch is so large that a sample pays.
-pub(super) fn is_sampled(shape: Shape) -> bool {
-    let many = shape.anchors.max(shape.candidates);
-    many >= LEAST_SAMPLED_ROWS && many.saturating_mul(shape.dim) >= LEAST_SAMPLED_ELEMENTS
+pub(super) fn is_sampled(backend: Backend, shape: Shape) -> bool {
+    let (costs, many) = (backend.traits().costs, shape.anchors.max(shape.candidates));
+    many >= costs.sampled_rows && many.saturating_mul(shape.dim) >= costs.sampled_elements
 }

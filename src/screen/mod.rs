@@ -122,8 +122,6 @@ mod tests;
 
 pub(crate) use budget::{ExactCosts, PairBudget};
 pub(crate) use center::{Center, center_len};
-#[cfg(test)]
-pub(crate) use cost::crossovers;
 pub(crate) use cost::{CostModel, PREPARATION, exact_tile_cost, is_checkpoint};
 pub(crate) use float::bound as float_bound;
 pub(crate) use method::{Method, Methods};

@@ -114,7 +114,9 @@ impl Screen {
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = methods.round_rows() || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         ScreenPlan {
-            is_direct: methods == Methods::only(Method::Exact) && pays == Method::Exact,
+            // Without a screen up to twice as many rows, so that both ways can be measured around the crossover.
+            is_direct: methods == Methods::only(Method::Exact)
+                && cost::is_direct(backend, shape, if self == Screen::Off { 2 } else { 1 }),
             methods,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),

@@ -52,7 +52,7 @@ pub(crate) fn first_method(
     let first = methods.first();
     match (first, limits) {
         (Method::Screen(format), Some(limits))
-            if first < methods.last() && format < Format::Float32 && is_sampled(sides.shape()) =>
+            if first < methods.last() && format < Format::Float32 && is_sampled(backend, sides.shape()) =>
         {
             let sample = Sample { backend, sides, limits, center: params.center };
             (sample.cheapest(format, methods, params.float_bound), sample.pairs())

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Scaling(Options),
     /// Where the time of small batches goes
     Floor(Options),
+    /// What the constants should be by which `Screen::Auto` chooses, beside what they are, and what `Auto` loses
+    Crossovers(Crossovers),
     /// Draw the tables of README.md and benches/README.md from the files in benches/results
     Tables(Tables),
 }
@@ -56,6 +58,20 @@ pub(crate) struct Options {
     /// Measure NumPy, PyTorch, FAISS, usearch and sentence-transformers as well, with this Python
     #[arg(long, value_name = "PYTHON", num_args = 0..=1, default_missing_value = "python3")]
     pub peers: Option<PathBuf>,
+}
+
+/// How the constants are measured.
+#[derive(Args)]
+pub(crate) struct Crossovers {
+    /// The instruction set to measure, for example avx2; the default is the best of this CPU
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// How long to measure each batch, in seconds
+    #[arg(long, value_name = "S", default_value_t = 0.3)]
+    pub seconds: f64,
+    /// Only see that everything runs: batches that are small, each once
+    #[arg(long)]
+    pub test: bool,
 }
 
 /// What is done with the tables.

@@ -6,6 +6,7 @@ mod args;
 #[path = "../../common/mod.rs"]
 mod common;
 mod contest;
+mod crossovers;
 mod inputs;
 mod machine;
 mod memory;
@@ -51,6 +52,7 @@ fn run(command: &Command) -> Result<(), String> {
         Command::Mining(options) => one("mining", options),
         Command::Scaling(options) => one("scaling", options),
         Command::Floor(options) => one("floor", options),
+        Command::Crossovers(options) => crossovers::run(options),
         Command::Tables(args) => tables::run(args),
     }
 }

@@ -65,6 +65,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         integer_dim: 32,
         integer_elements: 1 << 12,
         integer_pairs: 0,
+        sampled_rows: 192,
+        sampled_elements: 1 << 16,
     };
     // Bytes are multiplied signed by signed.
     const I8_ANCHORS: i32 = 127;

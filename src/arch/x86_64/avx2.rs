@@ -60,6 +60,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         integer_dim: if VNNI { 32 } else { 48 },
         integer_elements: if VNNI { 1 << 12 } else { 1 << 15 },
         integer_pairs: if VNNI { 0 } else { 48 },
+        sampled_rows: 192,
+        sampled_elements: 1 << 16,
     };
     // Without VNNI two products are added in 16 bits, and saturate: 2 * (90 + 90) * 91 is just below 2^15. Both sides have
     // about as many steps, as the sum of their errors is least then: 1 / 90 + 1 / 91, where 1 / 63 + 1 / 127 is 8 % more.
