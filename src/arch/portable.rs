@@ -38,6 +38,7 @@ impl Simd for Portable {
         integer_dim: 32,
         integer_elements: 1 << 12,
         integer_pairs: 0,
+        integer_streamed: 0,
         sampled_rows: 192,
         sampled_elements: 1 << 16,
     };

@@ -41,6 +41,9 @@ pub(crate) struct Costs {
     pub(crate) integer_dim: usize,
     pub(crate) integer_elements: usize,
     pub(crate) integer_pairs: usize,
+    /// From so many elements on the larger side on, few pairs do not matter: what is packed goes to memory, and integers
+    /// are fewer bytes.
+    pub(crate) integer_streamed: usize,
     /// Batches with fewer rows, or fewer elements, on both sides begin with 16-bit integers, without a sample: bytes save
     /// less there than it takes.
     pub(crate) sampled_rows: usize,
@@ -49,7 +52,7 @@ pub(crate) struct Costs {
 
 impl Costs {
     /// All of them by name.
-    pub(super) fn named(self) -> [(&'static str, f64); 13] {
+    pub(super) fn named(self) -> [(&'static str, f64); 14] {
         let [int8, int16, _] = self.screening;
         [
             ("exact_square", self.exact_square as f64),
@@ -63,6 +66,7 @@ impl Costs {
             ("integer_dim", self.integer_dim as f64),
             ("integer_elements", self.integer_elements as f64),
             ("integer_pairs", self.integer_pairs as f64),
+            ("integer_streamed", self.integer_streamed as f64),
             ("sampled_rows", self.sampled_rows as f64),
             ("sampled_elements", self.sampled_elements as f64),
         ]

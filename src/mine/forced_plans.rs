@@ -166,6 +166,8 @@ fn crossovers_of(backend: Backend) -> Vec<Crossover> {
         let rows = (costs.integer_pairs * ANCHORS).div_ceil(ANCHORS - costs.integer_pairs);
         let dim = costs.integer_elements.div_ceil(ANCHORS);
         crossovers.push(([(rows - 1, dim), (rows, dim)], [float, small]));
+        let dim = costs.integer_streamed.div_ceil(ANCHORS);
+        crossovers.push(([(rows - 1, dim - 1), (rows - 1, dim)], [float, small]));
     }
     if fast_i8 {
         let (rows, elements) = (costs.sampled_rows, costs.sampled_elements);

@@ -101,6 +101,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             exact_cost: exact_tile_cost(of_set.exact, dim),
         };
         match model.cheapest(methods) {
+            // Most pairs of a list that never was full may have fallen below the window.
+            Method::Exact if self.prune_lists() => self.compare_costs(format, screened as usize),
             Method::Exact => Outcome::LeftToTiles,
             method if method == Method::Screen(format) => Outcome::Listed,
             method => {
@@ -108,6 +110,17 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 Outcome::Deferred
             }
         }
+    }
+
+    /// Drops the pairs of all lists that have fallen below the windows. Whether there were any.
+    fn prune_lists(&mut self) -> bool {
+        let mut dropped = 0;
+        for (list, window) in self.lists.iter_mut().zip(&mut *self.buffers.windows) {
+            let before = list.length();
+            list.close(window);
+            dropped += before - list.length();
+        }
+        dropped > 0
     }
 
     /// Computes every tile of this block's anchors and one panel, whose first candidate is `first`, and puts their hits on

@@ -204,7 +204,8 @@ pub(super) fn first_that_pays(backend: Backend, shape: Shape) -> Method {
     }
     let (elements, rows) = (anchors.max(candidates).saturating_mul(dim), anchors.saturating_add(candidates));
     let has_pairs = anchors.saturating_mul(candidates) >= rows.saturating_mul(costs.integer_pairs);
-    if dim < costs.integer_dim || elements < costs.integer_elements || !has_pairs || dim > MAX_DIM {
+    let many_pairs = has_pairs || elements >= costs.integer_streamed;
+    if dim < costs.integer_dim || elements < costs.integer_elements || !many_pairs || dim > MAX_DIM {
         return Method::Screen(Format::Float32);
     }
     Method::Screen(match fastest(backend) {

@@ -15,8 +15,8 @@ use crate::rows::Shape;
 ///
 /// | your batches | what pays |
 /// |---|---|
-/// | up to some ten rows on both sides, or up to three on one (32 and 10 with AVX-512, 16 and 4 with NEON) | `Off` |
-/// | `dim` under 32, or fewer than 2^12 elements on the larger side (48 and 2^15 with AVX2, or few rows on one side) | `F32` |
+/// | up to some 20 rows on both sides, or up to five on one (28 and 7 with AVX-512, 16 and 4 with NEON) | `Off` |
+/// | `dim` under 20, or fewer than 6000 elements on the larger side (48 and 20000 with AVX2, or few rows on one side) | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |

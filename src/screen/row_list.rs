@@ -69,7 +69,7 @@ pub(crate) trait Pairs: Default + Send {
     /// budget allows it, computes the best pairs exactly, which raises the window the most. The list may stay full.
     fn make_room(list: &mut RowList<Self>, exact: &ExactRow<'_>, window: &mut Window, budget: &mut PairBudget);
 
-    /// Drops the pairs that fell below the window, after all candidates were screened.
+    /// Drops the pairs that fell below the window, and brings forward what [`Pairs::score_best`] computes.
     fn close(list: &mut RowList<Self>, window: &mut Window);
 
     /// Computes the best pairs exactly, as far as they are still in the window, and drops those that fall below the
@@ -234,7 +234,7 @@ impl<P: Pairs> RowList<P> {
         }
     }
 
-    /// Drops the pairs that fell below the window, after all candidates were screened.
+    /// Drops the pairs that fell below the window.
     pub(crate) fn close(&mut self, window: &mut Window) {
         P::close(self, window);
     }

@@ -111,7 +111,7 @@ impl Sample<'_> {
     /// The anchors of the sample: few enough to be cheap beside the call, enough pairs to see some per cent of them.
     fn sampled_anchors(&self) -> impl Iterator<Item = usize> {
         let anchors = self.sides.anchors;
-        anchors.spread((anchors.count() / 32).clamp(8, 64))
+        anchors.spread((anchors.count() / 32).clamp(4, 64))
     }
 
     /// About the product of the norms that an anchor and a candidate have without the center: `|u - b|^2` is

@@ -65,6 +65,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         integer_dim: 32,
         integer_elements: 1 << 12,
         integer_pairs: 0,
+        integer_streamed: 0,
         sampled_rows: 192,
         sampled_elements: 1 << 16,
     };

@@ -42,26 +42,28 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 3 x 4 accumulators, 3 anchors and a candidate: all 16 registers. 7 loads feed 12 multiply-adds.
     const WIDE_ANCHORS: usize = 3;
     const WIDE_CANDIDATES: usize = 4;
-    // Whole calls, exact over `f32`: on Zen 4 at dim 128 and 384, 16 x 16 takes 0.95 and 1.04, 24 x 24 1.03 and 1.10; on
-    // Zen 5 at dim 128, 384 and 768, 1 x 4096 takes 0.66, 0.61 and 0.45, 8 x 1024 1.70, 1.47 and 1.56.
-    // Screens on Zen 4 without VNNI, over `f32`: 16 bits take 0.69 and bytes 0.60 at 1024 x 1024 x 768. 16 bits take 0.93
-    // at 512 x 512 x 64, 1.02 at 256 x 256 x 64, 0.94 at 96 x 96 x 384, 0.98 at 64 x 64 x 768, 1.20 at 32 x 1024 x 128 and
-    // 0.89 at 64 x 4096 x 128; bytes 1.01 at 1024 x 1024 x 48, 0.86 at 2048 x 2048 x 48 and 0.97 at 2048 x 2048 x 32.
+    // Measured on Zen 4 without VNNI by `hardneg-compare crossovers`. Whole calls, exact over the best screen: at dim 128,
+    // 384 and 768, 16 x 16 takes 0.96, 1.04 and 1.16, 20 x 20 0.79, 0.85 and 0.93, 30 x 30 1.01, 1.01 and 1.10; 5 x 1024
+    // 0.98 at dim 128 and 0.99 at 768, 6 x 1024 1.12 and 1.19. Integers over `f32`: 1024 x 1024 x 48 takes 0.86 to 1.01,
+    // 256 x 256 x 64 1.04, 341 x 341 x 64 0.94 to 0.98; 64 x 64 x 768 1.00, 80 x 80 x 768 0.90 to 0.94; 10 x 8192 x 128 1.11
+    // to 1.19, 10 x 16384 x 128 0.93, 10 x 1706 x 768 1.45 to 1.61, 10 x 2730 x 768 0.70 to 0.86. A sample over 16 bits:
+    // 192 x 192 x 768 1.02 to 1.05, 256 x 256 x 768 0.98 to 1.04, 512 x 512 x 128 0.99.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.12, 12 x 12 0.94, 16 x 16 0.92, 48 x 48 0.82; 8 x 1024 1.03,
     // 12 x 1024 0.91. 1024 x 1024 takes 0.91 at dim 20 and 0.85 at dim 50.
     const COSTS: Costs = Costs {
-        exact_square: 16,
-        exact_few: 3,
+        exact_square: 20,
+        exact_few: if VNNI { 3 } else { 5 },
         widened_pairs: 8,
         exact: 2.3,
-        screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.5, 0.7, 1.0] },
+        screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.55, 0.75, 1.0] },
         fast_i16: true,
         fast_i8: true,
         integer_dim: if VNNI { 32 } else { 48 },
-        integer_elements: if VNNI { 1 << 12 } else { 1 << 15 },
-        integer_pairs: if VNNI { 0 } else { 48 },
-        sampled_rows: 192,
-        sampled_elements: 1 << 16,
+        integer_elements: if VNNI { 1 << 12 } else { 5 << 12 },
+        integer_pairs: if VNNI { 0 } else { 40 },
+        integer_streamed: 1 << 20,
+        sampled_rows: if VNNI { 128 } else { 256 },
+        sampled_elements: if VNNI { 1 << 15 } else { 1 << 16 },
     };
     // Without VNNI two products are added in 16 bits, and saturate: 2 * (90 + 90) * 91 is just below 2^15. Both sides have
     // about as many steps, as the sum of their errors is least then: 1 / 90 + 1 / 91, where 1 / 63 + 1 / 127 is 8 % more.

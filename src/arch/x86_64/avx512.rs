@@ -44,24 +44,26 @@ impl Simd for Avx512 {
     // rows to fill up. 6 x 4, 8 x 3, 5 x 5 and 8 x 2 are slower, most of all at 8 to 48 rows.
     const WIDE_ANCHORS: usize = 4;
     const WIDE_CANDIDATES: usize = 4;
-    // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 32 x 32 takes 0.91, 0.92 and 0.90, 48 x 48 1.22,
-    // 1.16 and 1.12; 10 x 1024 takes 1.02, 1.03 and 0.83, 13 x 1024 1.19, 1.18 and 0.97.
-    // 16 bits over `f32`: 48 x 48 x 128 takes 0.98, 64 x 64 x 64 0.98, 128 x 128 x 32 0.99, 96 x 96 x 32 1.04.
+    // Measured on Zen 4 by `hardneg-compare crossovers`. Whole calls, exact over the best screen: at dim 128, 384 and 768,
+    // 26 x 26 takes 0.79, 0.85 and 0.91, 32 x 32 1.05, 1.16 and 1.22; 7 x 1024 1.05 at dim 128 and 1.02 at 768, 8 x 1024
+    // 1.20. Integers over `f32`: 1024 x 1024 x 21 takes 0.90 to 0.96, 64 x 64 x 64 1.04 to 1.07, 96 x 96 x 64 0.97 to 1.02.
+    // Bytes over 16 bits: 128 x 128 x 768 0.88, 256 x 256 x 128 0.85.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.07, 12 x 12 1.04, 16 x 16 1.05, 20 x 20 0.99, 48 x 48 0.90; 8 x
     // 1024 1.01, 12 x 1024 0.97. 1024 x 1024 takes 1.10 at dim 20 and 0.92 at dim 50.
     const COSTS: Costs = Costs {
-        exact_square: 32,
-        exact_few: 10,
+        exact_square: 28,
+        exact_few: 7,
         widened_pairs: 10,
         exact: 2.1,
         screening: [0.3, 0.6, 1.0],
         fast_i16: true,
         fast_i8: true,
-        integer_dim: 32,
-        integer_elements: 1 << 12,
+        integer_dim: 20,
+        integer_elements: 6 << 10,
         integer_pairs: 0,
-        sampled_rows: 192,
-        sampled_elements: 1 << 16,
+        integer_streamed: 0,
+        sampled_rows: 128,
+        sampled_elements: 1 << 15,
     };
     const I8_ANCHORS: i32 = 127;
     const I8_CANDIDATES: i32 = 127;

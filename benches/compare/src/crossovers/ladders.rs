@@ -31,12 +31,13 @@ struct Point {
     above: f64,
 }
 
-const LADDERS: [Ladder; 7] = [
+const LADDERS: [Ladder; 8] = [
     Ladder { name: "exact_square", up_to: true, batches: exact_square },
     Ladder { name: "exact_few", up_to: true, batches: exact_few },
     Ladder { name: "integer_dim", up_to: false, batches: integer_dim },
     Ladder { name: "integer_elements", up_to: false, batches: integer_elements },
     Ladder { name: "integer_pairs", up_to: false, batches: integer_pairs },
+    Ladder { name: "integer_streamed", up_to: false, batches: integer_streamed },
     Ladder { name: "sampled_rows", up_to: false, batches: sampled_rows },
     Ladder { name: "sampled_elements", up_to: false, batches: sampled_elements },
 ];
@@ -46,9 +47,13 @@ pub(super) fn names() -> [&'static str; LADDERS.len()] {
     LADDERS.map(|ladder| ladder.name)
 }
 
-/// Values from half of `is` to twice as much.
+/// Values from half of `is` to twice as much, powers of two among them.
 fn around(is: usize) -> Vec<usize> {
-    [6, 8, 10, 12, 15, 18, 24].map(|twelfths| is * twelfths / 12).to_vec()
+    let mut values = [6, 8, 10, 12, 15, 18, 24].map(|twelfths| is * twelfths / 12).to_vec();
+    values.push(is.next_power_of_two());
+    values.sort_unstable();
+    values.dedup();
+    values
 }
 
 /// The screens of integers that `Auto` takes.
@@ -118,6 +123,15 @@ fn integer_pairs(bench: &Bench, is: usize) -> Vec<Batch> {
     let mut batches: Vec<Batch> = [(1024, 128), (4096, 384)].into_iter().flat_map(of_dim).collect();
     batches.extend(around(2 * is).into_iter().flat_map(|rows| integer(bench, rows / 2, (rows, rows, 768))));
     batches
+}
+
+fn integer_streamed(bench: &Bench, is: usize) -> Vec<Batch> {
+    let of_rows = |(rows, dim)| {
+        let sizes = around(is).into_iter().map(move |elements| elements / dim);
+        sizes.flat_map(move |candidates| integer(bench, candidates * dim, (rows, candidates, dim)))
+    };
+    let few = if is == 0 { Vec::new() } else { vec![(10, 128), (10, 768), (24, 384)] };
+    few.into_iter().flat_map(of_rows).collect()
 }
 
 /// Batches that begin with 16-bit integers below the constant, and with what a sample says from there on. What the
