@@ -10,13 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{
-    ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, assert_lists, ways, ways_of_one_screen,
-};
-use hardneg::{
-    Backend, BankOptions, Batch, Loss, Miner, MiningBatch, Negatives, Reduction, RowStats, Screen, Threads,
-    TripletLoss, Workspace, reference,
-};
+use common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Random, assert_forward, ways, ways_of_one_screen};
+use hardneg::{Loss, Negatives, Reduction, RowStats, Screen, TripletLoss, Workspace, reference};
 
 /// A batch with the answer to every call with it.
 struct Known {
@@ -130,6 +125,9 @@ fn a_workspace_that_travels() {
 
 #[cfg(feature = "rayon")]
 mod pools {
+    use hardneg::{Backend, BankOptions, Batch, Miner, MiningBatch, Threads};
+
+    use super::common::assert_lists;
     use super::*;
 
     fn pool(threads: usize) -> rayon::ThreadPool {
@@ -241,7 +239,7 @@ mod refused_threads {
     use std::panic::catch_unwind;
     use std::process::Command;
 
-    use hardneg::Gradients;
+    use hardneg::{Gradients, Threads};
 
     /// Set in the child processes.
     const CHILD: &str = "HARDNEG_REFUSE_THREADS";

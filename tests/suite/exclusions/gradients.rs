@@ -4,9 +4,7 @@
 use hardneg::{Exclusions, Gradients, Negatives, TripletLoss, Workspace, reference};
 
 use super::{Case, SHAPES, input};
-use crate::common::{
-    ALL_DATA, ALL_KINDS, ALL_NEGATIVES, Data, Kind, OwnedBatch, Pairing, Random, bits, ways_of_one_screen,
-};
+use crate::common::{ALL_DATA, ALL_KINDS, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, bits, ways_of_one_screen};
 
 /// The gradients of all sides, with weights.
 pub(super) fn of_all_sides(
@@ -59,6 +57,8 @@ fn gradients_are_the_bits_of_the_reference() {
 #[cfg(feature = "rayon")]
 #[test]
 fn gradients_on_any_number_of_threads() {
+    use crate::common::Kind;
+
     let mut workspace = Workspace::new();
     for kind in [Kind::EqualLabels, Kind::SmallGroups, Kind::LargeGroups, Kind::ZipfLabels, Kind::LongLists] {
         let input = input(Data::CommonMean, kind, 5, 500, 700, 450);
