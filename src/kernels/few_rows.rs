@@ -1,6 +1,6 @@
 //! All that is computed of a batch with a few rows, as many on both sides, in one kernel: norms, the sum of the
-//! candidates, all similarities and the means. What one number waits for is computed beside what the others wait for, and
-//! roots and quotients are those of all rows at once.
+//! candidates, all similarities and the means. The dot products of two rows with two others are added up side by side, so
+//! that they hide each other's latency, and roots and quotients are taken of a whole register at a time.
 
 use super::dots::{mean_negative, roots};
 use super::exact_tile::cosine;
@@ -57,7 +57,8 @@ impl WithSimd for MeasureFew<'_, '_> {
                 let [u, v] = two_rows(candidates, dim, c, count);
                 let products = if a == c {
                     let products = fold_together(simd, &multiply::<S, 8>(simd, [x, y, u, v], dim), TOGETHER);
-                    // The roots and quotients of all numbers take as long as those of one.
+                    // Of all eight, which takes as long as of one: the first four are no squares, and what comes of
+                    // them is not used.
                     let norms = roots(products);
                     let inverses = norms.map(inverse);
                     [anchor_norms[a], anchor_norms[a + 1]] = [norms[4], norms[5]];
@@ -104,12 +105,13 @@ fn two_rows(rows: &[f32], dim: usize, first: usize, count: usize) -> [&[f32]; 2]
     [&rows[first * dim..], &rows[second * dim..]]
 }
 
-/// The dot products of the first two of four rows of `dim` elements with the last two, and of each with itself where
-/// there are `SUMS` for them, before the lanes of one register are folded. The slices may go on beyond the rows.
+/// The dot products of the first two of four rows of `dim` elements, x and y, with the last two, u and v, and with eight
+/// `SUMS` those of each with itself: x.u, x.v, y.u, y.v, x.x, y.y, u.u, v.v, before the lanes of one register are folded.
+/// The slices may go on beyond the rows.
 #[inline(always)]
 fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4], dim: usize) -> [S::F64; SUMS] {
     let mut lanes = [Lanes::zero(simd); SUMS];
-    // What registers there are hold the sums and a part of each row.
+    // As many of the lanes at a time as there are registers for, beside a part of each row.
     if S::F64_LANES == 8 || SUMS == 4 {
         multiply_parts::<S, SUMS, 2>(simd, rows, dim, &mut lanes);
     } else {

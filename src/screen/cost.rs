@@ -17,9 +17,9 @@
 //! pair that is computed by itself, e that of a pair in an exact tile:
 //!
 //! ```text
-//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32; 0.5 and 0.7 without an instruction for dot products
+//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32; 0.55 and 0.75 with AVX2 alone
 //! p = 30 + 3000 / dim          fetched from afar, and what does not depend on the length
-//! e = exact + 60 / dim         exact is 2 to 3, by instruction set, as often as dim, rounded up to 16, has dim
+//! e = (exact d + 60) / dim     d is dim rounded up to a multiple of 16; exact is 2 to 3, by instruction set
 //! ```
 //!
 //! For one anchor, of whose n candidates t were screened, with l pairs on its list and s computed, and with d of n pairs
@@ -70,7 +70,7 @@ impl Method {
 }
 
 /// Whether a block compares costs after so many panels of some width: often at first, when little is known and much is
-/// left, and then after as many candidates with every set.
+/// left, and then after the same numbers of candidates, whatever the width.
 pub(crate) fn is_checkpoint(panels: usize, width: usize) -> bool {
     const CANDIDATES: usize = 8 * MAX_WIDTH;
     panels.is_power_of_two() || (panels * width).is_multiple_of(CANDIDATES)

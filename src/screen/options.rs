@@ -47,8 +47,8 @@ pub enum Screen {
     F32,
     /// By similarities of rows rounded to 16-bit integers. Rows longer than 2^15 take `F32`.
     I16,
-    /// By similarities of rows rounded to 8-bit integers, which `avx2` uses about three quarters of. Rows longer than 2^15
-    /// take `F32`.
+    /// By similarities of rows rounded to 8-bit integers: up to 127, or up to 90 with `avx2`. Rows longer than 2^15 take
+    /// `F32`.
     I8,
     /// Not at all: every pair is computed exactly, in tiles. On large batches several times slower.
     Off,

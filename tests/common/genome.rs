@@ -285,7 +285,8 @@ fn single_cost(dim: usize) -> f64 {
 }
 
 /// The work on the pairs of a call, in pairs of a product in `f32` at the speed of the multiply-add units. A pair of bytes
-/// takes a fourth, and one of 16-bit integers a half, by the throughput of their instructions.
+/// takes a fourth, and one of 16-bit integers a half, by the throughput of the instructions for dot products; more without
+/// these.
 #[must_use]
 pub fn work(backend: Backend, screening: Screening, dim: usize) -> f64 {
     let Screening { i8_pairs, i16_pairs, f32_pairs, single_pairs, tile_pairs, .. } = screening;

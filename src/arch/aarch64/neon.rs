@@ -47,12 +47,13 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // of 32 registers. 8 loads and 8 conversions feed 16 multiply-adds. Conversions take the units of multiply-adds, so
     // that few of them matter more than many accumulators.
     const DOT_ANCHORS: usize = 4;
-    // 4 x 4 accumulators, 4 candidates and an anchor. 8 loads feed 16 multiply-adds.
+    // 4 x 4 accumulators, 4 anchors and a candidate. 8 loads feed 16 multiply-adds.
     const WIDE_ANCHORS: usize = 4;
     const WIDE_CANDIDATES: usize = 4;
-    // By counts of instructions, not measured. A product takes 1.13 instructions in `f64` (of which 0.75 need a unit of
-    // multiply-adds), 0.40 in `f32` (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both
-    // sides or 2.3 on one here, 3 or 1.6 with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured.
+    // By counts of instructions, not measured, and of rows that are not widened before. A product takes 1.13 instructions
+    // in `f64` (of which 0.75 need a unit of multiply-adds; 0.75 and 0.5 where rows are widened before), 0.40 in `f32`
+    // (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both sides or 2.3 on one here, 3 or 1.6
+    // with AVX2, and 6 or 3 with AVX-512, where 10 or 3 and 32 or 9 were measured of such rows.
     // Eight products of 16-bit integers take four instructions with their sums; in `f32` they take two.
     const COSTS: Costs = Costs {
         exact_square: 16,

@@ -66,7 +66,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         sampled_elements: if VNNI { 1 << 15 } else { 1 << 16 },
     };
     // Without VNNI two products are added in 16 bits, and saturate: 2 * (90 + 90) * 91 is just below 2^15. Both sides have
-    // about as many steps, as the sum of their errors is least then: 1 / 90 + 1 / 91, where 1 / 63 + 1 / 127 is 8 % more.
+    // about as many steps, as the sum of their errors is least then: 1 / 90 + 1 / 91, where 1 / 63 + 1 / 127 is 7 % more.
     const I8_ANCHORS: i32 = if VNNI { 127 } else { 91 };
     const I8_CANDIDATES: i32 = if VNNI { 127 } else { 90 };
     const I8_OFFSET: i32 = if VNNI { 128 } else { 90 };
