@@ -202,6 +202,13 @@ fn plans_change_at_the_crossovers() {
             let found = shapes.map(|(candidates, dim)| plan(ANCHORS, candidates, dim).methods.first());
             assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");
         }
+        // To the element: few anchors, and as many elements in 2^10 candidates as the constant says.
+        let costs = backend.traits().costs;
+        if costs.integer_pairs > 0 && costs.integer_streamed.is_multiple_of(1 << 10) {
+            let dim = costs.integer_streamed >> 10;
+            let found = [dim - 1, dim].map(|dim| plan(8, 1 << 10, dim).methods.first());
+            assert_eq!(found, [Format::Float32, Format::Int8].map(Method::Screen), "{backend}, dim {dim}");
+        }
     }
 }
 
