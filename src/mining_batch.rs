@@ -270,11 +270,14 @@ impl<'a> MiningBatch<'a> {
         self.exclusions
     }
 
-    /// The candidates that are known positives of query `row`.
-    #[inline(always)]
-    pub(crate) fn known_of(self, row: usize) -> impl Iterator<Item = usize> {
-        let one = if let KnownPositives::One(positives) = self.known { positives.index(row) } else { None };
-        one.into_iter().chain(self.known.lists().into_iter().flat_map(move |lists| lists.of(row).iter()))
+    /// Calls `each` with the candidates that are known positives of query `row`.
+    pub(crate) fn each_known(self, row: usize, each: &mut dyn FnMut(usize)) {
+        if let KnownPositives::One(positives) = self.known {
+            positives.index(row).into_iter().for_each(&mut *each);
+        }
+        if let Some(lists) = self.known.lists() {
+            lists.of(row).iter().for_each(each);
+        }
     }
 
     /// The rows of all positives, where they are no candidates.
@@ -285,11 +288,12 @@ impl<'a> MiningBatch<'a> {
         }
     }
 
-    /// The rows of the known positives of query `row`.
-    #[inline(always)]
-    pub(crate) fn positive_rows(self, row: usize) -> impl Iterator<Item = &'a [f32]> {
-        let outside = self.outside_rows().map(|rows| rows.row(row));
-        outside.into_iter().chain(self.known_of(row).map(move |index| self.candidates.row(index)))
+    /// Calls `each` with the rows of the known positives of query `row`.
+    pub(crate) fn each_positive(self, row: usize, each: &mut dyn FnMut(&[f32])) {
+        if let Some(rows) = self.outside_rows() {
+            each(rows.row(row));
+        }
+        self.each_known(row, &mut |index| each(self.candidates.row(index)));
     }
 
     /// The smallest similarities of queries and positives, where the caller gave them.

@@ -2,6 +2,9 @@
 //!
 //! It is as slow as it looks, allocates freely, and shares nothing with the fast path but the types of arguments and
 //! results, so that agreement, bit for bit, means something. The constants are part of the definition.
+//!
+//! As nothing here has to be fast, it is loops over vectors, and what is called from many places is not inlined: with
+//! iterators of its own in each function it was a tenth of the library's code.
 
 use crate::{
     Batch, ClosestNegative, Error, Exclusions, Loss, Miner, MiningBatch, Negatives, Neighbour, Positives, Reduction,
@@ -15,42 +18,70 @@ const CANDIDATE_BLOCK: usize = 192;
 /// Row losses that are summed one after the other before blocks are combined.
 const ROW_BLOCK: usize = 256;
 
-/// The sum of `terms` in lanes, folded by halves.
-fn lane_sum(terms: impl Iterator<Item = f64>) -> f64 {
-    let mut lanes = vec![0.0; LANES];
-    for (k, term) in terms.enumerate() {
-        lanes[k % LANES] += term;
+/// The values as `f64`.
+#[inline(never)]
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| value.into()).collect()
+}
+
+/// Adds vector `terms` to vector `sum`.
+fn add(sum: &mut [f64], terms: &[f64]) {
+    for (sum, term) in sum.iter_mut().zip(terms) {
+        *sum += term;
     }
+}
+
+/// The sum of `terms`: element `k` in lane `k % LANES`, and the lanes folded by halves.
+fn lane_sum(terms: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    for terms in terms.chunks(LANES) {
+        add(&mut lanes, terms);
+    }
+    let mut lanes = &mut lanes[..];
     while lanes.len() > 1 {
-        let upper = lanes.split_off(lanes.len() / 2);
-        lanes = lanes.iter().zip(upper).map(|(low, high)| low + high).collect();
+        let (low, high) = lanes.split_at_mut(lanes.len() / 2);
+        add(low, high);
+        lanes = low;
     }
     lanes[0]
 }
 
-/// The sum of vectors: blocks of `block` in ascending order, then neighbouring blocks, then neighbours of those.
+/// The sum of vectors, in ascending order.
+fn sum_in_order(vectors: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = vec![0.0; vectors[0].len()];
+    for vector in vectors {
+        add(&mut sum, vector);
+    }
+    sum
+}
+
+/// The sum of vectors: blocks of `block` in ascending order, then neighbouring blocks, then neighbours of those. (Each
+/// sum begins with 0, which changes none of the sums that it is added to: they are never -0.)
+#[inline(never)]
 fn tree_sum(vectors: &[Vec<f64>], block: usize) -> Vec<f64> {
-    let add = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<f64>>();
-    let zero = vec![0.0; vectors[0].len()];
-    let mut sums: Vec<Vec<f64>> =
-        vectors.chunks(block).map(|block| block.iter().fold(zero.clone(), |sum, vector| add(&sum, vector))).collect();
+    let mut sums: Vec<Vec<f64>> = vectors.chunks(block).map(sum_in_order).collect();
     while sums.len() > 1 {
-        sums = sums
-            .chunks(2)
-            .map(|pair| if pair.len() == 2 { add(&pair[0], &pair[1]) } else { pair[0].clone() })
-            .collect();
+        sums = sums.chunks(2).map(sum_in_order).collect();
     }
     sums.remove(0)
+}
+
+/// The dot product of vectors whose products are rounded to `f64`, if they are not exact.
+#[inline(never)]
+fn wide_dot(x: &[f64], y: &[f64]) -> f64 {
+    let products: Vec<f64> = x.iter().zip(y).map(|(x, y)| x * y).collect();
+    lane_sum(&products)
 }
 
 /// See [`crate::Backend::dot`].
 #[must_use]
 pub fn dot(x: &[f32], y: &[f32]) -> f64 {
-    lane_sum(x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)))
+    wide_dot(&wide(x), &wide(y))
 }
 
 /// See [`crate::Backend::norm`].
 #[must_use]
+#[inline(never)]
 pub fn norm(x: &[f32]) -> f64 {
     dot(x, x).sqrt()
 }
@@ -73,9 +104,11 @@ fn inverse_norm(row: &[f32]) -> f64 {
 }
 
 /// A row scaled to the norm `target`, before it is rounded to `f32`.
+#[inline(never)]
 fn scaled_row(row: &[f32], target: f64) -> Vec<f64> {
-    let scale = target * inverse_norm(row);
-    row.iter().map(|&value| f64::from(value) * scale).collect()
+    let (mut row, scale) = (wide(row), target * inverse_norm(row));
+    row.iter_mut().for_each(|value| *value *= scale);
+    row
 }
 
 /// See [`crate::Backend::normalize_into`].
@@ -90,8 +123,13 @@ pub fn normalize(row: &[f32]) -> Vec<f32> {
 /// `dim` is 0.
 #[must_use]
 pub fn similarity_matrix(anchors: &[f32], candidates: &[f32], dim: usize) -> Vec<f32> {
-    let row = |anchor| candidates.chunks(dim).map(move |candidate| cosine_similarity(anchor, candidate));
-    anchors.chunks(dim).flat_map(row).collect()
+    let mut matrix = Vec::new();
+    for anchor in anchors.chunks(dim) {
+        for candidate in candidates.chunks(dim) {
+            matrix.push(cosine_similarity(anchor, candidate));
+        }
+    }
+    matrix
 }
 
 /// Whether a candidate is excluded for anchor `row`.
@@ -156,6 +194,21 @@ fn positive_row(batch: Batch<'_>, row: usize) -> &[f32] {
     &rows[index * batch.dim()..][..batch.dim()]
 }
 
+/// Fails with the first row that is not finite.
+fn check_finite(sides: &[(Side, &[f32])], dim: usize) -> Result<(), Error> {
+    for &(side, rows) in sides {
+        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { side, row: index / dim });
+        }
+    }
+    Ok(())
+}
+
+/// The mean of so many similarities, rounded to `f32`.
+fn mean_of(sum: f64, count: usize) -> Option<f32> {
+    (count > 0).then(|| (sum / count as f64) as f32)
+}
+
 /// The elements of positives that are no candidates, or nothing.
 fn outside(batch: Batch<'_>) -> &[f32] {
     if let Positives::Outside(rows) = batch.positives() { rows } else { &[] }
@@ -188,36 +241,34 @@ fn label_users(batch: Batch<'_>, candidate: usize) -> Vec<usize> {
 pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>, Error> {
     let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
     let dim = batch.dim();
-    for (side, rows) in
-        [(Side::Anchors, anchors), (batch.candidate_side(), candidates), (Side::Positives, outside(batch))]
-    {
-        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { side, row: index / dim });
-        }
-    }
-    let units: Vec<Vec<f64>> = candidates.chunks(dim).map(|row| scaled_row(row, 1.0)).collect();
+    check_finite(
+        &[(Side::Anchors, anchors), (batch.candidate_side(), candidates), (Side::Positives, outside(batch))],
+        dim,
+    )?;
+    let units = candidates.chunks(dim).map(|row| scaled_row(row, 1.0)).collect::<Vec<_>>();
     let sum = tree_sum(&units, CANDIDATE_BLOCK);
     let matrix = similarity_matrix(anchors, candidates, dim);
-    let rows = anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate();
-    Ok(rows
-        .map(|(row, (anchor, similarities))| {
-            let positive = cosine_similarity(anchor, positive_row(batch, row));
-            let left_out = not_negative(row, units.len(), batch.positives(), batch.exclusions());
-            let count = units.len() - left_out.len();
-            let dot_sum = |sum: &[f64]| lane_sum(anchor.iter().zip(sum).map(|(&a, sum)| f64::from(a) * sum));
-            let by_norm = |total: f64| if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) };
-            // A label is taken away as the sum of its candidates, everything else candidate by candidate.
-            let group = label_group(batch, row);
+    let mut rows = Vec::new();
+    for (row, (anchor, similarities)) in anchors.chunks(dim).zip(matrix.chunks(units.len())).enumerate() {
+        let positive = cosine_similarity(anchor, positive_row(batch, row));
+        let left_out = not_negative(row, units.len(), batch.positives(), batch.exclusions());
+        // A label is taken away as the sum of its candidates, everything else candidate by candidate.
+        let group = label_group(batch, row);
+        let mut total = wide_dot(&wide(anchor), &sum);
+        if !group.is_empty() {
             let of_group: Vec<Vec<f64>> = group.iter().map(|&candidate| units[candidate].clone()).collect();
-            let of_group = if group.is_empty() { 0.0 } else { dot_sum(&tree_sum(&of_group, CANDIDATE_BLOCK)) };
-            let others = left_out.iter().filter(|candidate| !group.contains(candidate));
-            let others = others.map(|&candidate| cosine64(anchor, &candidates[candidate * dim..][..dim]));
-            let negative_sum = by_norm(dot_sum(&sum) - of_group) - others.fold(0.0, |sum, similarity| sum + similarity);
-            let mean = (count > 0).then(|| (negative_sum / count as f64) as f32);
-            let closest = closest_negative(similarities, positive, &left_out, negatives);
-            RowStats::new(positive, mean, closest).expect("finite similarities")
-        })
-        .collect())
+            total -= wide_dot(&wide(anchor), &tree_sum(&of_group, CANDIDATE_BLOCK));
+        }
+        let mut others = 0.0;
+        for candidate in left_out.iter().filter(|candidate| !group.contains(candidate)) {
+            others += cosine64(anchor, &candidates[candidate * dim..][..dim]);
+        }
+        let negative_sum = if norm(anchor) == 0.0 { 0.0 } else { total / norm(anchor) } - others;
+        let mean = mean_of(negative_sum, units.len() - left_out.len());
+        let closest = closest_negative(similarities, positive, &left_out, negatives);
+        rows.push(RowStats::new(positive, mean, closest).expect("finite similarities"));
+    }
+    Ok(rows)
 }
 
 /// The statistics that [`crate::ForwardFromSimilarities::row_stats`] returns.
@@ -226,24 +277,25 @@ pub fn row_stats(batch: Batch<'_>, negatives: Negatives) -> Result<Vec<RowStats>
 /// A similarity is not finite.
 #[must_use]
 pub fn row_stats_from_similarities(matrix: SimilarityMatrix<'_>, negatives: Negatives) -> Vec<RowStats> {
-    let rows = matrix.data().chunks(matrix.columns()).enumerate();
-    rows.map(|(row, similarities)| {
-        let positive = positive_index(matrix.positives(), row);
-        let limit = match (matrix.positives(), positive) {
+    let mut rows = Vec::new();
+    for (row, similarities) in matrix.data().chunks(matrix.columns()).enumerate() {
+        let limit = match (matrix.positives(), positive_index(matrix.positives(), row)) {
             (Positives::Outside(given), _) => given[row],
             (_, index) => similarities[index.expect("a column")],
         };
         let left_out = not_negative(row, similarities.len(), matrix.positives(), matrix.exclusions());
         // The runs of negatives, which end at those that are left out.
-        let (starts, ends) = ([0].into_iter().chain(left_out.iter().map(|&index| index + 1)), left_out.iter().copied());
-        let runs = starts.zip(ends.chain([similarities.len()])).map(|(start, end)| &similarities[start..end]);
-        let sum = runs.fold(0.0, |sum, run| sum + lane_sum(run.iter().map(|&value| f64::from(value))));
-        let count = similarities.len() - left_out.len();
-        let mean = (count > 0).then(|| (sum / count as f64) as f32);
+        let (mut sum, mut start) = (0.0, 0);
+        for &end in &left_out {
+            sum += lane_sum(&wide(&similarities[start..end]));
+            start = end + 1;
+        }
+        sum += lane_sum(&wide(&similarities[start..]));
+        let mean = mean_of(sum, similarities.len() - left_out.len());
         let closest = closest_negative(similarities, limit, &left_out, negatives);
-        RowStats::new(limit, mean, closest).expect("finite similarities")
-    })
-    .collect()
+        rows.push(RowStats::new(limit, mean, closest).expect("finite similarities"));
+    }
+    rows
 }
 
 /// The loss that [`crate::TripletLoss::reduce`] computes of at least one row.
@@ -307,21 +359,25 @@ pub fn forward(
 pub fn mine(miner: &Miner, batch: MiningBatch<'_>) -> Result<Vec<Vec<Neighbour>>, Error> {
     let (queries, candidates) = (batch.sides().anchors.data(), batch.sides().candidates.data());
     let outside = batch.outside_rows().map_or(&[][..], |rows| rows.data());
-    for (side, rows) in [(Side::Queries, queries), (Side::Candidates, candidates), (Side::Positives, outside)] {
-        if let Some(index) = rows.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { side, row: index / batch.dim() });
-        }
-    }
+    let sides = [(Side::Queries, queries), (Side::Candidates, candidates), (Side::Positives, outside)];
+    check_finite(&sides, batch.dim())?;
     let matrix = similarity_matrix(queries, candidates, batch.dim());
-    let rows = matrix.chunks(batch.candidates()).enumerate();
-    Ok(rows.map(|(query, similarities)| neighbours(miner, batch, query, similarities)).collect())
+    let mut lists = Vec::new();
+    for (query, similarities) in matrix.chunks(batch.candidates()).enumerate() {
+        lists.push(neighbours(miner, batch, query, similarities));
+    }
+    Ok(lists)
 }
 
 /// The list of one query.
 fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities: &[f32]) -> Vec<Neighbour> {
-    let known: Vec<usize> = batch.known_of(query).collect();
     let row = &batch.sides().anchors.data()[query * batch.dim()..][..batch.dim()];
-    let smallest = batch.positive_rows(query).map(|positive| cosine_similarity(row, positive)).reduce(f32::min);
+    let (mut known, mut smallest) = (Vec::new(), None::<f32>);
+    batch.each_known(query, &mut |index| known.push(index));
+    batch.each_positive(query, &mut |positive| {
+        let similarity = cosine_similarity(row, positive);
+        smallest = Some(smallest.map_or(similarity, |smallest| smallest.min(similarity)));
+    });
     let positive = batch.given_similarities().map_or(smallest, |similarities| similarities[query]).map(f64::from);
     let qualifies = |similarity: f64| {
         let is_below = |p: f64| match miner.negatives {
@@ -343,12 +399,17 @@ fn neighbours(miner: &Miner, batch: MiningBatch<'_>, query: usize, similarities:
             || is_excluded(batch.exclusions(), query, index)
             || batch.predicate().is_some_and(|is_out| is_out(query, index))
     };
-    let all = similarities.iter().enumerate().map(|(index, &similarity)| Neighbour { index, similarity });
-    let mut list: Vec<Neighbour> =
-        all.filter(|pair| qualifies(pair.similarity.into()) && !is_out(pair.index)).collect();
-    // Stable, so that the lower index stands first on a tie.
-    list.sort_by(|x, y| y.similarity.partial_cmp(&x.similarity).expect("finite similarities"));
-    list.into_iter().skip(miner.skip).take(miner.k).collect()
+    let mut list: Vec<Neighbour> = Vec::new();
+    for (index, &similarity) in similarities.iter().enumerate() {
+        if qualifies(similarity.into()) && !is_out(index) {
+            // Behind those that are as similar, so that the lower index stands first on a tie.
+            let place = list.partition_point(|other| other.similarity >= similarity);
+            list.insert(place, Neighbour { index, similarity });
+            list.truncate(miner.skip.saturating_add(miner.k));
+        }
+    }
+    list.drain(..miner.skip.min(list.len()));
+    list
 }
 
 /// Which hinges of a row are above 0: that on the mean negative, and that on the closest negative.
@@ -382,70 +443,94 @@ fn share_of(weight: f64, batch: Batch<'_>, row: usize) -> f64 {
 #[must_use]
 pub fn gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, weights: &[f64]) -> [Vec<f32>; 3] {
     assert!(rows.len() == batch.rows() && weights.len() == batch.rows(), "one for each anchor");
-    let anchors: Vec<&[f32]> = batch.anchor_rows().data().chunks(batch.dim()).collect();
-    let candidates: Vec<&[f32]> = batch.candidate_rows().data().chunks(batch.dim()).collect();
-    let positives: Vec<&[f32]> = outside(batch).chunks(batch.dim()).collect();
-    let add = |sum: &mut Vec<f64>, terms: &[f64]| sum.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
-    let sum_of = |rows: &[&[f32]], norms: &[f64]| {
-        let rows: Vec<Vec<f64>> = rows.iter().zip(norms).map(|(row, &norm)| scaled_row(row, norm)).collect();
-        tree_sum(&rows, CANDIDATE_BLOCK)
-    };
+    let dim = batch.dim();
+    let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
     // The derivative of the loss by the similarities of a row is its share, the same number for all candidates, and
     // more for the positive and the closest negative.
-    let weight = |is_active: bool, row: usize| if is_active { weights[row] } else { 0.0 };
-    let mean = |row: usize| weight(active_hinges(&rows[row], margin).0, row);
-    let closest = |row: usize| weight(active_hinges(&rows[row], margin).1, row);
-    let shares: Vec<f64> = (0..rows.len()).map(|row| share_of(mean(row), batch, row)).collect();
-    // Then the derivatives by the rows of norm 1, ..
-    let candidate_sum = sum_of(&candidates, &vec![1.0; candidates.len()]);
-    // .. the sum of all, but for the rows of the own label, ..
-    let without = |all: &[f64], others: &[&[f32]], weights: &[f64], label_group: &[usize]| {
-        let rows: Vec<&[f32]> = label_group.iter().map(|&row| others[row]).collect();
-        let weights: Vec<f64> = label_group.iter().map(|&row| weights[row]).collect();
-        let of_label = if rows.is_empty() { vec![0.0; all.len()] } else { sum_of(&rows, &weights) };
-        all.iter().zip(of_label).map(|(all, of_label)| all - of_label).collect::<Vec<f64>>()
-    };
-    let start = |(row, &share): (usize, &f64)| {
-        let sum = without(&candidate_sum, &candidates, &vec![1.0; candidates.len()], &label_group(batch, row));
-        sum.iter().map(|sum| if share == 0.0 { 0.0 } else { sum * share }).collect()
-    };
-    let mut by_anchors: Vec<Vec<f64>> = shares.iter().enumerate().map(start).collect();
-    let anchor_sum = sum_of(&anchors, &shares);
-    let of_candidate = |candidate| without(&anchor_sum, &anchors, &shares, &label_users(batch, candidate));
-    let mut by_candidates: Vec<Vec<f64>> = (0..candidates.len()).map(of_candidate).collect();
-    let mut by_positives = vec![vec![0.0; batch.dim()]; positives.len()];
+    let (mut shares, mut of_positives, mut of_closest) = (Vec::new(), Vec::new(), Vec::new());
     for (row, stats) in rows.iter().enumerate() {
-        let index = positive_index(batch.positives(), row);
+        let (mean, closest) = active_hinges(stats, margin);
+        let mean = if mean { weights[row] } else { 0.0 };
+        let closest = if closest { weights[row] } else { 0.0 };
+        shares.push(share_of(mean, batch, row));
+        of_positives.push(mean + closest);
+        of_closest.push(closest);
+    }
+    // Then the derivatives by the rows of norm 1: the sum of all, but for the rows of the own label, ..
+    let ones = vec![1.0; candidates.len() / dim];
+    let all: Vec<usize> = (0..ones.len()).collect();
+    let candidate_sum = weighted_sum(candidates, dim, &ones, &all);
+    let mut by_anchors = Vec::new();
+    for (row, &share) in shares.iter().enumerate() {
+        let mut sum = candidate_sum.clone();
+        subtract(&mut sum, &weighted_sum(candidates, dim, &ones, &label_group(batch, row)));
+        sum.iter_mut().for_each(|sum| *sum = if share == 0.0 { 0.0 } else { *sum * share });
+        by_anchors.push(sum);
+    }
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let anchor_sum = weighted_sum(anchors, dim, &shares, &all);
+    let mut by_candidates = Vec::new();
+    for candidate in 0..ones.len() {
+        let mut sum = anchor_sum.clone();
+        subtract(&mut sum, &weighted_sum(anchors, dim, &shares, &label_users(batch, candidate)));
+        by_candidates.push(sum);
+    }
+    let row_of = |rows: &[f32], index: usize, norm: f64| scaled_row(&rows[index * dim..][..dim], norm);
+    let mut by_positives = vec![vec![0.0; dim]; outside(batch).len() / dim];
+    for (row, stats) in rows.iter().enumerate() {
         // .. of which what is no negative is taken away again, ..
-        let group = label_group(batch, row);
-        let of_positive = |index| if group.contains(&index) { 0.0 } else { shares[row] };
-        let positive = index.map(|index| (index, -(mean(row) + closest(row) + of_positive(index))));
-        let outside = -(mean(row) + closest(row));
-        if index.is_none() && outside != 0.0 {
-            add(&mut by_anchors[row], &scaled_row(positives[row], outside));
-            add(&mut by_positives[row], &scaled_row(anchors[row], outside));
+        let (index, group) = (positive_index(batch.positives(), row), label_group(batch, row));
+        let mut pairs = Vec::new();
+        if let Some(index) = index {
+            let of_group = if group.contains(&index) { 0.0 } else { shares[row] };
+            pairs.push((index, -(of_positives[row] + of_group)));
+        } else if of_positives[row] != 0.0 {
+            add(&mut by_anchors[row], &row_of(outside(batch), row, -of_positives[row]));
+            add(&mut by_positives[row], &row_of(anchors, row, -of_positives[row]));
         }
-        let negative = stats.closest_negative().map(|negative| (negative.index(), closest(row)));
-        let listed = left_out(batch, row).into_iter().filter(|&other| Some(other) != index && !group.contains(&other));
-        let pairs = [positive, negative].into_iter().flatten().chain(listed.map(|other| (other, -shares[row])));
-        for (index, derivative) in pairs.filter(|pair| pair.1 != 0.0) {
-            add(&mut by_anchors[row], &scaled_row(candidates[index], derivative));
-            add(&mut by_candidates[index], &scaled_row(anchors[row], derivative));
+        if let Some(negative) = stats.closest_negative() {
+            pairs.push((negative.index(), of_closest[row]));
+        }
+        for other in left_out(batch, row) {
+            if Some(other) != index && !group.contains(&other) {
+                pairs.push((other, -shares[row]));
+            }
+        }
+        for (index, derivative) in pairs.into_iter().filter(|pair| pair.1 != 0.0) {
+            add(&mut by_anchors[row], &row_of(candidates, index, derivative));
+            add(&mut by_candidates[index], &row_of(anchors, row, derivative));
         }
     }
     // .. and by the rows as they are.
-    let side = |rows: &[&[f32]], by_units: &[Vec<f64>]| {
-        let by_row = |(row, by_unit): (&&[f32], &Vec<f64>)| {
-            let scale = inverse_norm(row);
-            let along = lane_sum(row.iter().zip(by_unit).map(|(&value, by_unit)| f64::from(value) * by_unit));
-            let along = along * scale * scale;
-            let element = |(&value, by_unit): (&f32, &f64)| ((by_unit - f64::from(value) * along) * scale) as f32;
-            let gradient: Vec<f32> = row.iter().zip(by_unit).map(element).collect();
-            if scale == 0.0 { vec![0.0; row.len()] } else { gradient }
-        };
-        rows.iter().zip(by_units).flat_map(by_row).collect()
-    };
-    [side(&anchors, &by_anchors), side(&candidates, &by_candidates), side(&positives, &by_positives)]
+    let sides = [(anchors, by_anchors), (candidates, by_candidates), (outside(batch), by_positives)];
+    sides.map(|(rows, by_units)| pull_back(rows, dim, &by_units))
+}
+
+/// The sum of those of the rows that `indices` names, each scaled to a norm of its own.
+fn weighted_sum(rows: &[f32], dim: usize, norms: &[f64], indices: &[usize]) -> Vec<f64> {
+    let rows: Vec<Vec<f64>> = indices.iter().map(|&row| scaled_row(&rows[row * dim..][..dim], norms[row])).collect();
+    if rows.is_empty() { vec![0.0; dim] } else { tree_sum(&rows, CANDIDATE_BLOCK) }
+}
+
+/// Subtracts vector `terms` from vector `sum`.
+fn subtract(sum: &mut [f64], terms: &[f64]) {
+    for (sum, term) in sum.iter_mut().zip(terms) {
+        *sum -= term;
+    }
+}
+
+/// The derivatives by rows, from those by the rows scaled to norm 1.
+fn pull_back(rows: &[f32], dim: usize, by_units: &[Vec<f64>]) -> Vec<f32> {
+    let mut gradient = Vec::new();
+    for (row, by_unit) in rows.chunks(dim).zip(by_units) {
+        let scale = inverse_norm(row);
+        let along = wide_dot(&wide(row), by_unit) * scale * scale;
+        for (&value, by_unit) in row.iter().zip(by_unit) {
+            let by_value = (by_unit - f64::from(value) * along) * scale;
+            gradient.push(if scale == 0.0 { 0.0 } else { by_value as f32 });
+        }
+    }
+    gradient
 }
 
 /// The derivative of the weighted sum of the rows' losses by each similarity, with a row for each of the statistics: by
@@ -476,45 +561,49 @@ pub fn similarity_gradients(batch: Batch<'_>, rows: &[RowStats], margin: f32, we
     gradients
 }
 
-/// The sum of the products of pairs, nearly as if it were rounded once: what products and sums lose by rounding is
-/// added up beside them.
-fn accurate_dot(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+/// A dot product, nearly as if it were rounded once: what products and sums lose by rounding is added up beside them.
+fn accurate_dot(x: &[f64], y: &[f64]) -> f64 {
     let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
-    for (x, y) in pairs {
+    for (x, y) in x.iter().zip(y) {
         let (product, before) = (x * y, sum);
         sum += product;
         let added = sum - before;
-        lost += (before - (sum - added)) + (product - added) + x.mul_add(y, -product);
+        lost += (before - (sum - added)) + (product - added) + x.mul_add(*y, -product);
     }
     sum + lost
 }
 
 /// The norm of a row, without the roundings of a sum.
 fn accurate_norm(row: &[f32]) -> f64 {
-    accurate_dot(row.iter().map(|&value| (value.into(), value.into()))).sqrt()
+    accurate_dot(&wide(row), &wide(row)).sqrt()
 }
 
 /// A row scaled to norm 1, without the roundings of a sum.
 fn accurate_unit_row(row: &[f32]) -> Vec<f64> {
-    let norm = accurate_norm(row);
-    row.iter().map(|&value| if norm == 0.0 { 0.0 } else { f64::from(value) / norm }).collect()
+    let (mut unit, norm) = (wide(row), accurate_norm(row));
+    unit.iter_mut().for_each(|value| *value = if norm == 0.0 { 0.0 } else { *value / norm });
+    unit
+}
+
+/// Each row scaled to norm 1, without the roundings of a sum.
+fn accurate_unit_rows(rows: &[f32], dim: usize) -> Vec<Vec<f64>> {
+    rows.chunks(dim).map(accurate_unit_row).collect()
 }
 
 /// The derivative by one row of a loss whose derivatives by the similarities with `others`, rows of norm 1, are given:
 /// the chain rule through `s_j = (row / |row|) . v_j`.
-fn row_gradient<'a>(
-    row: &[f32],
-    by_similarity: &[f64],
-    others: impl Iterator<Item = &'a Vec<f64>> + Clone,
-) -> Vec<f64> {
+fn row_gradient(row: &[f32], by_similarity: &[f64], others: &[Vec<f64>]) -> Vec<f64> {
     let (unit, norm) = (accurate_unit_row(row), accurate_norm(row));
-    let by_element = |k| {
-        accurate_dot(by_similarity.iter().zip(others.clone()).map(|(&by_similarity, other)| (by_similarity, other[k])))
-    };
-    let by_unit: Vec<f64> = (0..row.len()).map(by_element).collect();
-    let along = accurate_dot(by_unit.iter().copied().zip(unit.iter().copied()));
-    let project = |(by_unit, unit): (&f64, &f64)| if norm == 0.0 { 0.0 } else { (by_unit - along * unit) / norm };
-    by_unit.iter().zip(&unit).map(project).collect()
+    let mut by_unit = Vec::new();
+    for k in 0..row.len() {
+        let elements: Vec<f64> = others.iter().map(|other| other[k]).collect();
+        by_unit.push(accurate_dot(by_similarity, &elements));
+    }
+    let along = accurate_dot(&by_unit, &unit);
+    for (by_unit, unit) in by_unit.iter_mut().zip(&unit) {
+        *by_unit = if norm == 0.0 { 0.0 } else { (*by_unit - along * unit) / norm };
+    }
+    by_unit
 }
 
 /// The true gradients of the loss with respect to anchors, candidates and positives that are no candidates (nothing,
@@ -531,21 +620,24 @@ fn row_gradient<'a>(
 /// There are not as many weights as the batch has anchors.
 pub fn backward(batch: Batch<'_>, margin: f32, negatives: Negatives, weights: &[f64]) -> Result<[Vec<f64>; 3], Error> {
     let by_anchor = similarity_gradients(batch, &row_stats(batch, negatives)?, margin, weights);
-    let by_candidate: Vec<Vec<f64>> =
-        (0..batch.candidates()).map(|column| by_anchor.iter().map(|row| row[column]).collect()).collect();
-    let units = |rows: &[f32]| rows.chunks(batch.dim()).map(accurate_unit_row).collect::<Vec<_>>();
+    let (dim, outside) = (batch.dim(), outside(batch));
     let (anchors, candidates) = (batch.anchor_rows().data(), batch.candidate_rows().data());
-    let (unit_anchors, unit_candidates, unit_positives) = (units(anchors), units(candidates), units(outside(batch)));
-    let of_anchors =
-        anchors.chunks(batch.dim()).zip(&by_anchor).enumerate().flat_map(|(row, (anchor, by_similarity))| {
-            let others = unit_candidates.iter().chain(unit_positives.get(row));
-            row_gradient(anchor, by_similarity, others)
-        });
-    let of_candidates = candidates.chunks(batch.dim()).zip(&by_candidate);
-    let of_candidates = of_candidates
-        .flat_map(|(candidate, by_similarity)| row_gradient(candidate, by_similarity, unit_anchors.iter()));
-    let of_positives = outside(batch).chunks(batch.dim()).enumerate().flat_map(|(row, positive)| {
-        row_gradient(positive, &by_anchor[row][batch.candidates()..], unit_anchors[row..=row].iter())
-    });
-    Ok([of_anchors.collect(), of_candidates.collect(), of_positives.collect()])
+    let unit_anchors = accurate_unit_rows(anchors, dim);
+    let unit_positives = accurate_unit_rows(outside, dim);
+    let [mut of_anchors, mut of_candidates, mut of_positives] = [const { Vec::new() }; 3];
+    // The candidates, and then the positive, if it is none of them.
+    let mut others = accurate_unit_rows(candidates, dim);
+    for (row, anchor) in anchors.chunks(dim).enumerate() {
+        others.truncate(batch.candidates());
+        others.extend(unit_positives.get(row).cloned());
+        of_anchors.extend(row_gradient(anchor, &by_anchor[row], &others));
+    }
+    for (column, candidate) in candidates.chunks(dim).enumerate() {
+        let by_similarity: Vec<f64> = by_anchor.iter().map(|row| row[column]).collect();
+        of_candidates.extend(row_gradient(candidate, &by_similarity, &unit_anchors));
+    }
+    for (row, positive) in outside.chunks(dim).enumerate() {
+        of_positives.extend(row_gradient(positive, &by_anchor[row][batch.candidates()..], &unit_anchors[row..=row]));
+    }
+    Ok([of_anchors, of_candidates, of_positives])
 }

@@ -17,23 +17,16 @@ use core::hint::black_box;
 /// nor what is known of that function applies, and a call of an unknown function stays between two pieces of assembly
 /// that may touch memory.
 pub(crate) fn in_default_environment<R>(computation: impl FnOnce() -> R) -> R {
+    let (mut computation, mut result) = (Some(computation), None);
+    run_in_default(&mut || result = computation.take().map(|computation| computation()));
+    result.expect("the computation has returned")
+}
+
+/// [`in_default_environment`], compiled once for all computations.
+#[inline(never)]
+fn run_in_default(computation: &mut dyn FnMut()) {
     let _restored = Environment::enter_default();
-    let mut call = Call { computation: Some(computation), result: None };
-    let run: fn(&mut Call<_, R>) = black_box(Call::run);
-    run(&mut call);
-    call.result.expect("the computation has returned")
-}
-
-/// A computation, and then its result: what goes in and out of a function through memory.
-struct Call<F, R> {
-    computation: Option<F>,
-    result: Option<R>,
-}
-
-impl<F: FnOnce() -> R, R> Call<F, R> {
-    fn run(&mut self) {
-        self.result = self.computation.take().map(|computation| computation());
-    }
+    black_box(computation)();
 }
 
 /// The environment to return to when this is dropped.

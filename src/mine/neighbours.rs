@@ -38,26 +38,21 @@ pub(super) fn open_queries(
         *query_norm = norm(backend, query);
         let positive = match batch.given_similarities() {
             Some(similarities) => similarities[row],
-            None => smallest_similarity(backend, query, *query_norm, batch.positive_rows(row)),
+            None => smallest_similarity(backend, batch, row, *query_norm),
         };
         let admissible = thresholds.admissible(positive).from(batch.floor(row));
         *state = QueryState { positive, admissible, found: 0 };
     }
 }
 
-/// The smallest similarity of a query and some rows.
-fn smallest_similarity<'a>(
-    backend: Backend,
-    query: &[f32],
-    norm: f64,
-    positives: impl Iterator<Item = &'a [f32]>,
-) -> Option<f32> {
-    let mut smallest = None;
-    for positive in positives {
+/// The smallest similarity of query `row`, which has this norm, and its known positives.
+fn smallest_similarity(backend: Backend, batch: MiningBatch<'_>, row: usize, norm: f64) -> Option<f32> {
+    let (query, mut smallest) = (batch.sides().anchors.row(row), None);
+    batch.each_positive(row, &mut |positive| {
         let [dot, squared_norm] = dots(backend, positive, [query, positive]);
         let similarity = cosine(dot, norm, squared_norm.sqrt()) as f32;
         smallest = Some(smallest.filter(|&smallest| smallest <= similarity).unwrap_or(similarity));
-    }
+    });
     smallest
 }
 

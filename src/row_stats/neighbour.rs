@@ -1,7 +1,5 @@
 //! Candidates that were found: for several of a query, and for the closest negative of a row.
 
-use core::cmp::Ordering;
-
 use crate::error::Error;
 
 /// A candidate near a query: its index and their cosine similarity. With the feature `serde`, one whose similarity is not
@@ -34,18 +32,6 @@ impl Neighbour {
     pub fn precedes(self, other: Neighbour) -> bool {
         let (ours, theirs) = (order_key(self.similarity), order_key(other.similarity));
         ours > theirs || (ours == theirs && self.index < other.index)
-    }
-
-    /// The order of a list, the closest first.
-    #[inline(always)]
-    pub(crate) fn order(self, other: Neighbour) -> Ordering {
-        if self.precedes(other) {
-            Ordering::Less
-        } else if other.precedes(self) {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
-        }
     }
 
     /// Merges two lists of the same query, the closest first and the lower index first on a tie, into one: as many as

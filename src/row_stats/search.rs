@@ -243,9 +243,14 @@ impl Search for ClosestList {
     }
 
     fn sorted(&mut self) -> &[Neighbour] {
-        let found = &mut self.heap[..self.length];
-        found.sort_unstable_by(|first, second| first.order(*second));
-        found
+        let found = self.length;
+        // The root goes behind what is left of the heap, again and again.
+        while let Some(last @ 1..) = self.length.checked_sub(1) {
+            (self.length, self.heap[0], self.heap[last]) = (last, self.heap[last], self.heap[0]);
+            self.replace_root(self.heap[0]);
+        }
+        self.length = found;
+        &self.heap[..found]
     }
 }
 
