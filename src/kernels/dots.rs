@@ -78,7 +78,7 @@ pub(crate) struct GroupMeasures {
 /// Measures the rows of a group together: from the squares of a row to its mean similarity one operation waits for the
 /// other, a root and two divisions among them, and those of eight rows take no longer than those of one.
 pub(crate) fn measure_group(backend: Backend, group: &RowGroup<'_>) -> GroupMeasures {
-    backend.run(MeasureGroup { group })
+    backend.run_widening(MeasureGroup { group })
 }
 
 struct MeasureGroup<'a, 'b> {

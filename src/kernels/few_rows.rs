@@ -33,7 +33,7 @@ pub(crate) struct FewMeasures {
 /// Computes everything of a few rows, and writes the sum of the candidates, each scaled to norm 1, into `sum`.
 pub(crate) fn measure_few(backend: Backend, rows: &FewRows<'_>, sum: &mut [f64]) -> FewMeasures {
     debug_assert!(rows.anchors.count() == rows.candidates.count() && rows.anchors.count() <= MOST_FEW);
-    backend.run(MeasureFew { rows, sum })
+    backend.run_widening(MeasureFew { rows, sum })
 }
 
 struct MeasureFew<'a, 'b> {

@@ -45,7 +45,7 @@ impl WithSimd for AddUnitRows<'_, '_> {
 /// Computes the norms of up to [`MOST_ROWS`] rows that are in a cache, or will be read again soon, and adds the rows,
 /// each scaled to norm 1, to `sum`.
 pub(crate) fn measure_cached_rows(backend: Backend, rows: &[f32], norms: &mut [f64], sum: &mut [f64]) {
-    backend.run(MeasureCached { rows, norms, sum });
+    backend.run_widening(MeasureCached { rows, norms, sum });
 }
 
 struct MeasureCached<'a, 'b> {

@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use super::Avx512;
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 use crate::arch::traits::Costs;
 
@@ -20,6 +21,13 @@ impl<const VNNI: bool> Avx2<VNNI> {
 
     /// The token of the set without AVX-VNNI, which this CPU has as well.
     pub(crate) fn without_vnni(self) -> Avx2<false> {
+        Avx2 { _private: () }
+    }
+}
+
+impl Avx2<false> {
+    /// The token for a CPU with AVX-512, which has AVX2 and FMA as well: `_proof` exists only where they were found.
+    pub(super) fn of(_proof: Avx512) -> Self {
         Avx2 { _private: () }
     }
 }

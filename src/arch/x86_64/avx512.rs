@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use super::Avx2;
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
 use crate::arch::traits::Costs;
 
@@ -17,6 +18,11 @@ impl Avx512 {
     pub(crate) fn detect() -> Option<Avx512> {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
         (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx512 { _private: () })
+    }
+
+    /// The token of AVX2, which this CPU has as well.
+    pub(crate) fn with_half_registers(self) -> Avx2<false> {
+        Avx2::of(self)
     }
 
     /// Whether 512-bit code should be the default here: cores of the Ice Lake and Zen 4 class and later. Older ones
