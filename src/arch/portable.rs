@@ -25,11 +25,15 @@ impl Simd for Portable {
     // 2 x 2 accumulators are 8 of the 16 SSE2 registers.
     const WIDE_ANCHORS: usize = 2;
     const WIDE_CANDIDATES: usize = 2;
+    // As the eight sums of pairs that are folded together.
+    const ROW_ANCHORS: usize = 2;
+    const ROW_CANDIDATES: usize = 4;
     // Whole calls on Zen 5 at dim 128, 384 and 768, exact over `f32`: 16 x 16 takes 1.15, 1.27 and 1.32; 1 x 4096 0.60,
     // 0.59 and 0.49, 8 x 1024 1.53, 1.49 and 1.49.
     const COSTS: Costs = Costs {
         exact_square: 11,
         exact_few: 3,
+        unpacked_pairs: 32,
         widened_pairs: 8,
         exact: 2.0,
         screening: [0.3, 0.6, 1.0],
@@ -71,6 +75,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn run_wide_tile<K: DotKernel>(self, kernel: K) {
         kernel.run::<Self, 2, 2, 1>(self);
+    }
+
+    #[inline(always)]
+    fn run_row_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 2, 4, 1>(self);
     }
 
     #[inline(always)]
@@ -152,6 +161,12 @@ impl Simd for Portable {
     fn transpose(self, square: &mut [f32x8]) {
         let square: &mut [f32x8; 8] = head_mut(square);
         *square = f32x8::transpose(*square);
+    }
+
+    #[inline(always)]
+    fn sum_each(self, values: &[f32x8]) -> f32x8 {
+        let values: &[f32x8; 8] = head(values);
+        f32x8::new(values.map(f32x8::reduce_add))
     }
 
     #[inline(always)]

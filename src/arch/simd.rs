@@ -36,6 +36,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The rows of both sides of a tile of widened rows: each pair has one register.
     const WIDE_ANCHORS: usize;
     const WIDE_CANDIDATES: usize;
+    /// The rows of both sides of a tile of dot products in `f32`: each pair has one register, and as many pairs as a register
+    /// has lanes, or a multiple of it, are summed together.
+    const ROW_ANCHORS: usize;
+    const ROW_CANDIDATES: usize;
     /// What computing costs with this set.
     const COSTS: Costs;
     /// The largest magnitudes of the bytes of both operands of [`Simd::dot_i8`]: those of anchors and those of candidates.
@@ -59,6 +63,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// Runs `kernel` on a tile of `WIDE_ANCHORS` by `WIDE_CANDIDATES` rows. It is inlined into the caller.
     fn run_wide_tile<K: DotKernel>(self, kernel: K);
+
+    /// Runs `kernel` on a tile of `ROW_ANCHORS` by `ROW_CANDIDATES` rows. It is inlined into the caller.
+    fn run_row_tile<K: DotKernel>(self, kernel: K);
 
     fn splat(self, value: f32) -> Self::F32;
     fn load(self, source: &[f32]) -> Self::F32;
@@ -88,6 +95,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Transposes a square of `F32_LANES` registers: lane `k` of register `r` changes places with lane `r` of register
     /// `k`. Like loads, it works on the first `F32_LANES` elements of the slice.
     fn transpose(self, square: &mut [Self::F32]);
+    /// The first `F32_LANES` registers of a slice, the lanes of each added up, in any order, into its lane of the result: for
+    /// screens.
+    fn sum_each(self, values: &[Self::F32]) -> Self::F32;
 
     fn splat_word(self, word: u32) -> Self::I32;
     fn load_words(self, source: &[u32]) -> Self::I32;

@@ -26,6 +26,9 @@ pub(crate) struct Costs {
     pub(crate) exact_square: usize,
     /// Up to so many rows on one side, they do so whatever the other side has.
     pub(crate) exact_few: usize,
+    /// Up to so many pairs for each row of both sides, rows are screened as they lie in memory: packing them takes longer
+    /// than it saves.
+    pub(crate) unpacked_pairs: usize,
     /// From so many pairs on for each row of both sides, rows are widened before exact tiles multiply them.
     pub(crate) widened_pairs: usize,
     /// How many times as long as a screen's tile in `f32` an exact tile takes, pair for pair.
@@ -52,11 +55,12 @@ pub(crate) struct Costs {
 
 impl Costs {
     /// All of them by name.
-    pub(super) fn named(self) -> [(&'static str, f64); 14] {
+    pub(super) fn named(self) -> [(&'static str, f64); 15] {
         let [int8, int16, _] = self.screening;
         [
             ("exact_square", self.exact_square as f64),
             ("exact_few", self.exact_few as f64),
+            ("unpacked_pairs", self.unpacked_pairs as f64),
             ("widened_pairs", self.widened_pairs as f64),
             ("exact", self.exact),
             ("screening_i8", int8),

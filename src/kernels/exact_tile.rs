@@ -266,18 +266,18 @@ pub(crate) fn cosine(dot: f64, x_norm: f64, y_norm: f64) -> f64 {
 
 /// The last, incomplete block of a row, and behind it what follows it in memory, or zeros.
 #[inline(always)]
-fn last_block(rows: Rows<'_>, row: usize) -> [f32; LANES] {
+pub(super) fn last_block(rows: Rows<'_>, row: usize) -> [f32; LANES] {
     let (dim, data) = (rows.dim(), rows.data());
     let from = &data[row * dim + dim / LANES * LANES..];
     from.first_chunk().copied().unwrap_or_else(|| padded(from))
 }
 
 /// The incomplete blocks of the rows of a tile.
-struct Ends<'a, const ANCHORS: usize, const CANDIDATES: usize> {
+pub(super) struct Ends<'a, const ANCHORS: usize, const CANDIDATES: usize> {
     /// Filled up with zeros.
-    anchors: &'a [[f32; LANES]; ANCHORS],
+    pub(super) anchors: &'a [[f32; LANES]; ANCHORS],
     /// Filled up with anything finite.
-    candidates: &'a [[f32; LANES]; CANDIDATES],
+    pub(super) candidates: &'a [[f32; LANES]; CANDIDATES],
 }
 
 /// The dot products of a tile, those of the first anchor first: of the whole blocks of the rows, and of their incomplete
@@ -318,7 +318,7 @@ fn tile<S: Simd, const ANCHORS: usize, const CANDIDATES: usize, const REGISTERS:
 /// The first `whole` blocks of each row. A loop, not a closure: that is compiled without the instruction set, where it
 /// is not inlined.
 #[inline(always)]
-fn whole_blocks<const ROWS: usize>(rows: [&[f32]; ROWS], whole: usize) -> [&[[f32; LANES]]; ROWS] {
+pub(super) fn whole_blocks<const ROWS: usize>(rows: [&[f32]; ROWS], whole: usize) -> [&[[f32; LANES]]; ROWS] {
     let mut blocks = [&[][..]; ROWS];
     for (blocks, row) in blocks.iter_mut().zip(rows) {
         *blocks = &row.as_chunks().0[..whole];
@@ -328,7 +328,7 @@ fn whole_blocks<const ROWS: usize>(rows: [&[f32]; ROWS], whole: usize) -> [&[[f3
 
 /// Block `k` of each row.
 #[inline(always)]
-fn each<'a, const ROWS: usize>(rows: &[&'a [[f32; LANES]]; ROWS], k: usize) -> [&'a [f32; LANES]; ROWS] {
+pub(super) fn each<'a, const ROWS: usize>(rows: &[&'a [[f32; LANES]]; ROWS], k: usize) -> [&'a [f32; LANES]; ROWS] {
     let mut blocks = [&[0.0; LANES]; ROWS];
     for (block, row) in blocks.iter_mut().zip(rows) {
         *block = &row[k];
@@ -407,7 +407,7 @@ impl WithSimd for LargestUpTo<'_> {
 /// [`find_largest_up_to`], in lanes, as the instruction sets have them: one number after the other waits for the one
 /// before it.
 #[inline(always)]
-fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
+pub(super) fn largest_up_to(limit: f32, numbers: &[f32]) -> f32 {
     const LANES: usize = 16;
     let larger = |one: f32, other: f32| if one > other { one } else { other };
     let admitted = |number: f32| if number <= limit { number } else { f32::NEG_INFINITY };

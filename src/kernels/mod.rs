@@ -11,6 +11,7 @@
 //! | [`exact_tile`] | [`compute_similarities`], [`measure_similarities`], [`find_largest_up_to`] |
 //! | [`wide_tile`] | [`WidenedRows::widen`], [`multiply_widened`] |
 //! | [`few_rows`] | [`measure_few`] |
+//! | [`row_tile`] | [`approximate`], [`find_likely`] |
 //! | [`screen_tile`] | [`find_hits`], in every [`format`](mod@format) |
 //! | [`pack`], [`round`] | [`pack_floats`], [`pack_integers`] |
 //! | [`sums`] | [`add_unit_rows`], [`measure_cached_rows`], [`measure_rows`], [`add_terms`], [`write_gradient`], [`scale_row`], [`add_scaled_to_f32`] |
@@ -25,6 +26,7 @@ mod lanes;
 mod pack;
 mod prefetch;
 mod round;
+mod row_tile;
 mod screen_tile;
 mod sums;
 #[cfg(test)]
@@ -49,6 +51,9 @@ pub(crate) use prefetch::{PrefetchPlan, prefetch_row};
 #[cfg(test)]
 pub(crate) use round::SLACK;
 pub(crate) use round::{QuantizedRow, pack_integers, scratch_len};
+pub(crate) use row_tile::{
+    CandidateBits, MOST_SEEKING, MOST_SIMILAR, NearSimilarities, ScaledRows, approximate, find_likely,
+};
 pub(crate) use screen_tile::{
     AnchorConstants, Found, MAX_WIDTH, PanelHits, PanelTiles, RowHits, Window, are_many_hits, find_hits,
 };

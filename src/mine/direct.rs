@@ -6,14 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use super::Call;
 use super::measure::{MeasuredAnchors, measure_anchors, measure_outside};
 use super::plan::Mined;
+use super::small_screen::{self, SmallScreen};
 use super::task::StatsTask;
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, zero_norms};
 use crate::kernels::{
-    FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, NormedRows, Similarities, add_unit_rows, cosine, dot_sum,
-    mean_negative, measure_cached_rows, measure_few, pair_dots,
+    FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, MOST_SIMILAR, NearSimilarities, NormedRows, Similarities,
+    add_unit_rows, cosine, dot_sum, mean_negative, measure_cached_rows, measure_few, pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::{Admissible, ClosestNegative, ClosestSearch, RowStats};
@@ -31,6 +32,7 @@ pub(super) struct DirectBuffers<'a> {
     /// The similarities with the positives before they are rounded.
     pub(super) positives: &'a mut [f64],
     pub(super) similarities: &'a mut Similarities,
+    pub(super) near: &'a mut NearSimilarities,
 }
 
 /// The most anchors for which the candidates are divided over threads.
@@ -39,7 +41,7 @@ const MOST_SHARED: usize = 32;
 /// Writes the statistics of every anchor. The task knows no norms of positives: they are computed here.
 pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
     if task.batch.candidates() <= MOST_CANDIDATES {
-        return mine_small(call.backend, task, buffers);
+        return mine_small(call.backend, task, SmallScreen::Nothing, buffers);
     }
     open_rows(call.backend, task, &mut buffers);
     search(call, task, &mut buffers);
@@ -57,24 +59,28 @@ fn finish(batch: &Batch<'_>, buffers: &DirectBuffers<'_>) -> Result<Mined, Error
     Ok(Mined::without_screens(batch, zeros))
 }
 
-/// [`mine`] of a batch with at most [`MOST_CANDIDATES`] candidates: they are measured first, so that one look at an anchor
-/// gives its norm, its positive and its mean.
+/// [`mine`] of a batch with at most [`SUM_BLOCK`] candidates: they are measured first, so that one look at an anchor gives its
+/// norm, its positive and its mean.
 pub(super) fn mine_small(
     backend: Backend,
     task: &StatsTask<'_>,
+    screen: SmallScreen,
     mut buffers: DirectBuffers<'_>,
 ) -> Result<Mined, Error> {
-    const { assert!(MOST_CANDIDATES <= MOST_ROWS, "the candidates are added up at once") }
+    const { assert!(MOST_CANDIDATES <= SUM_BLOCK && MOST_SIMILAR <= SUM_BLOCK, "the candidates are one block of their sum") }
     let StatsTask { batch, exclusions, negatives, .. } = *task;
     let is_square = batch.rows() == batch.candidates() && batch.outside_rows().is_none();
-    if is_square && batch.rows() <= MOST_FEW && exclusions.is_nothing() {
+    if is_square && batch.rows() <= MOST_FEW && exclusions.is_nothing() && screen != SmallScreen::Always {
         return mine_few(backend, task, &mut buffers);
     }
-    let DirectBuffers { anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, .. } =
-        &mut buffers;
+    let DirectBuffers {
+        anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, near, ..
+    } = &mut buffers;
     let rows = batch.candidate_rows();
     sums.fill(0.0);
-    measure_cached_rows(backend, rows.data(), candidate_norms, sums);
+    for (rows, norms) in rows.blocks(MOST_ROWS).zip(candidate_norms.chunks_mut(MOST_ROWS)) {
+        measure_cached_rows(backend, rows.data(), norms, sums);
+    }
     measure_outside(backend, Join::Serial, batch, positive_norms);
     let measured = MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum: sums };
     measure_anchors(backend, &measured, 0, anchor_norms, stats);
@@ -85,11 +91,11 @@ pub(super) fn mine_small(
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     let candidates = NormedRows { rows, norms: candidate_norms };
     let pairs = PairsOf { backend, anchors, first: 0, candidates, rules: &exclusions.rules };
-    pairs.search(0, 0, searches, similarities);
+    let screening = small_screen::search(&pairs, screen, searches, near, similarities);
     for (stats, search) in stats.iter_mut().zip(searches.iter()) {
         stats.set_closest_negative(search.found());
     }
-    finish(batch, &buffers)
+    Ok(Mined { screening, ..finish(batch, &buffers)? })
 }
 
 /// Mines a batch of at most [`MOST_FEW`] anchors and as many candidates of which nothing but the positives is excluded.

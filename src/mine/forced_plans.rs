@@ -4,7 +4,7 @@ use super::*;
 use crate::BankOptions;
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_rows};
 use crate::excluded::ExclusionMemory;
-use crate::kernels::{Format, MOST_FEW};
+use crate::kernels::{Format, MOST_FEW, MOST_SEEKING, MOST_SIMILAR};
 use crate::reference;
 use crate::rows::Shape;
 use crate::screen::Methods;
@@ -119,6 +119,87 @@ fn every_path_around_the_end_of_the_exact_pass() {
             let (owned, what) = batch(turn, Shape { anchors, candidates, dim: 5 + 7 * turn });
             check(&owned, backend, &mut memory, &what);
         }
+    }
+}
+
+/// The statistics of a batch by the plan that a call has, and what it counts.
+fn mined(batch: Batch<'_>, plan: MinePlan, memory: &mut MineMemory) -> (Vec<RowStats>, Screening) {
+    let mut exclusions = ExclusionMemory::default();
+    let sorted = exclusions.sort((batch.rows(), batch.candidates()), batch.positives(), batch.exclusions()).unwrap();
+    let mined = mine(plan, &batch, &sorted, memory).unwrap();
+    (memory.stats(batch.rows()).to_vec(), mined.screening)
+}
+
+/// Batches around the most pairs for each row that are screened without packing, around the most candidates, the
+/// anchors of a block and the shortest rows.
+fn around_unpacked(backend: Backend) -> Vec<Shape> {
+    let square = 2 * backend.traits().costs.unpacked_pairs;
+    let squares = [32, 40].map(|dim| (square - 1..=square + 1).map(move |rows| (rows, rows, dim)));
+    let few = around(MOST_SIMILAR).map(|candidates| (3, candidates, 37));
+    let blocks = around(MOST_SEEKING).map(|anchors| (anchors, 40, 48));
+    let lengths = around(32).map(|dim| (10, 12, dim));
+    let shapes = squares.into_iter().flatten().chain(few).chain(blocks).chain(lengths);
+    shapes.map(|(anchors, candidates, dim)| Shape { anchors, candidates, dim }).collect()
+}
+
+#[test]
+fn every_way_around_the_screen_of_small_batches() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        for (turn, shape) in around_unpacked(backend).into_iter().enumerate() {
+            for turn in [turn, turn + 3] {
+                let (owned, what) = batch(turn, shape);
+                for negatives in ALL_NEGATIVES {
+                    let expected = reference::row_stats(owned.batch(), negatives).unwrap();
+                    for screen in [Screen::Auto, Screen::F32, Screen::Off] {
+                        let plan = MinePlan { negatives, backend, screen, threads: Threads::Serial };
+                        let (actual, _) = mined(owned.batch(), plan, &mut memory);
+                        assert_rows(&expected, &actual, &format!("{what}, {backend}, {negatives}, {screen}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a call packs rows, screens them in `f32`, and computes tiles.
+fn ways(counts: Screening) -> [bool; 3] {
+    [counts.packed_rows, counts.f32_pairs, counts.tile_pairs].map(|count| count > 0)
+}
+
+/// Small batches are screened without packing, up to where the constants say; all rows of one kind, as long as few pairs
+/// are left, and where many are in exact tiles after the first block.
+#[test]
+fn small_batches_are_screened_without_packing() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        let mut counts = |screen: Screen, owned: &OwnedBatch| {
+            let plan = MinePlan { negatives: Negatives::Below, backend, screen, threads: Threads::Serial };
+            mined(owned.batch(), plan, &mut memory).1
+        };
+        let most = 2 * backend.traits().costs.unpacked_pairs;
+        let random = |rows, candidates, dim| ALL_DATA[0].batch(1, rows, candidates, dim).with(Pairing::Identity);
+        let unpacked = [
+            (Screen::Auto, random(most, most, 33)),
+            (Screen::Auto, random(10, MOST_SIMILAR, 33)),
+            (Screen::F32, random(most + 1, most + 1, 33)),
+        ];
+        for (screen, owned) in &unpacked {
+            assert_eq!(ways(counts(*screen, owned)), [false, true, false], "{backend}, {screen}, {}", owned.rows());
+        }
+        for (rows, candidates) in [(most + 1, most + 1), (40, MOST_SIMILAR + 1)] {
+            let [is_packed, ..] = ways(counts(Screen::Auto, &random(rows, candidates, 33)));
+            assert!(is_packed, "{backend}, {rows} x {candidates}");
+        }
+        assert_eq!(ways(counts(Screen::Auto, &random(9, 10, 31))), [false, false, true], "{backend}, short rows");
+        let alike = OwnedBatch { anchors: vec![1.0; 40 * 33], candidates: vec![0.5; 40 * 33], ..random(40, 40, 33) };
+        assert_eq!(ways(counts(Screen::F32, &alike)), [false, true, false], "{backend}, alike");
+        let found = counts(Screen::Auto, &alike);
+        assert_eq!((found.f32_pairs, found.tile_pairs), (MOST_SEEKING * 40, 40 * 40), "{backend}, alike");
+        // Norms whose products with others are out of range.
+        let mut tiny = random(20, 20, 33);
+        tiny.candidates[..33].iter_mut().for_each(|value| *value *= 1e-30);
+        assert_eq!(ways(counts(Screen::F32, &tiny)), [false, false, true], "{backend}, a tiny row");
     }
 }
 

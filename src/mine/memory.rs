@@ -13,7 +13,7 @@ use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candi
 use crate::error::{Error, Side};
 use crate::exact::grow_widened;
 use crate::excluded::{GroupSums, MeanMemory, Means, SortedExclusions};
-use crate::kernels::Similarities;
+use crate::kernels::{NearSimilarities, Similarities};
 use crate::memory::{bytes_of, grow, grow_with};
 use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
@@ -36,6 +36,7 @@ pub(crate) struct MineMemory {
     positive_norms: Vec<f64>,
     /// One, of a call without screens.
     similarities: Vec<Similarities>,
+    near: Vec<NearSimilarities>,
     means: MeanMemory,
 }
 
@@ -94,8 +95,12 @@ impl MineMemory {
         let MineMemory { candidates, anchor_norms, blocks, scratch, stats, queries, neighbours, .. } = self;
         let call = candidates.bytes() + bytes_of(anchor_norms) + bytes_of(blocks) + scratch.bytes(BlockScratch::bytes);
         let results = bytes_of(stats) + bytes_of(queries) + bytes_of(neighbours);
-        let MineMemory { parts, searches, positives, positive_norms, similarities, means, .. } = self;
-        let direct = bytes_of(searches) + bytes_of(positives) + bytes_of(positive_norms) + bytes_of(similarities);
+        let MineMemory { parts, searches, positives, positive_norms, similarities, near, means, .. } = self;
+        let direct = bytes_of(searches)
+            + bytes_of(positives)
+            + bytes_of(positive_norms)
+            + bytes_of(similarities)
+            + bytes_of(near);
         let widened = similarities.iter().map(|of_call| of_call.widened.bytes()).sum::<usize>();
         call + results + parts.bytes() + direct + widened + means.bytes()
     }
@@ -158,6 +163,7 @@ impl MineMemory {
             searches: grow(&mut self.searches, Side::Anchors, batch.rows(), 1)?,
             positives: grow(&mut self.positives, Side::Anchors, batch.rows(), 1)?,
             similarities: grow_similarities(&mut self.similarities, backend, batch)?,
+            near: &mut grow_with(&mut self.near, Side::Anchors, 1, 1, || NearSimilarities::EMPTY)?[0],
         })
     }
 
@@ -188,6 +194,7 @@ impl MineMemory {
             grow(&mut self.searches, Side::Anchors, rows, 1)?;
             grow(&mut self.positives, Side::Anchors, rows, 1)?;
             grow_similarities(&mut self.similarities, call.backend, batch)?;
+            grow_with(&mut self.near, Side::Anchors, 1, 1, || NearSimilarities::EMPTY)?;
         }
         let MineMemory { candidates, anchor_norms, positive_norms, blocks, parts, scratch, stats, .. } = self;
         let memory = grow_call(call, 1, candidates, anchor_norms, (blocks, parts), scratch)?;

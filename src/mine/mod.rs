@@ -2,7 +2,8 @@
 //!
 //! A pass prepares the candidates in one format, and screens each block of anchors that waits for it against all of
 //! them, the blocks in parallel. Most calls take one pass; blocks that found their screen too coarse wait for another
-//! one. Small batches take none: all their pairs are computed exactly ([`direct`]). The n x m matrix never exists.
+//! one. Small batches take none: their rows are screened as they lie in memory ([`small_screen`]), or all their pairs are
+//! computed exactly ([`direct`]). The n x m matrix never exists.
 
 mod block;
 mod direct;
@@ -16,6 +17,7 @@ mod memory;
 mod neighbours;
 mod plan;
 mod screening;
+mod small_screen;
 mod task;
 
 use crate::arch::Backend;
@@ -39,6 +41,7 @@ pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{QueryLimits, open_queries};
 pub(crate) use plan::{MeasurePlan, MinePlan, Mined, NeighbourPlan};
+use small_screen::SmallScreen;
 use task::{PositiveLimits, StatsTask, Task};
 
 /// About how long it takes to compute the norm of a row and to add it to a sum, for each of its elements.
@@ -63,15 +66,15 @@ pub(crate) fn mine(
     exclusions: &SortedExclusions<'_>,
     memory: &mut MineMemory,
 ) -> Result<Mined, Error> {
-    let (sides, bank, negatives) = (batch.sides(), batch.bank(), plan.negatives);
+    let negatives = plan.negatives;
     // What a call may need is more to think about than a small one has to do.
-    if bank.is_none() && plan.screen.is_small(plan.backend, sides.shape()) {
+    if let Some(screen) = SmallScreen::of(plan, batch) {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
-        let mined = direct::mine_small(plan.backend, &task, memory.grow_direct(plan.backend, batch)?)?;
+        let mined = direct::mine_small(plan.backend, &task, screen, memory.grow_direct(plan.backend, batch)?)?;
         exclude_from_means(plan.backend, Join::Serial, batch, exclusions, memory)?;
         return Ok(mined);
     }
-    let call = Call::new(plan.backend, plan.screen, plan.threads, sides, bank);
+    let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
     call.join.enter(|| mine_batch(&call, negatives, batch, exclusions, memory))
 }
 
@@ -125,7 +128,7 @@ fn mine_stats(
 /// Grows the memory to what [`mine()`] needs for batches of this shape, whatever they hold, but for exclusions.
 pub(crate) fn reserve_stats(plan: MinePlan, batch: &Batch<'_>, memory: &mut MineMemory) -> Result<(), Error> {
     let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
-    if call.screens.is_direct {
+    if call.screens.is_direct || SmallScreen::of(plan, batch).is_some() {
         memory.grow_direct(call.backend, batch).map(|_| ())
     } else {
         memory.grow_stats_of(&call, batch).map(|_| ())

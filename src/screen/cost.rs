@@ -36,11 +36,12 @@
 //! what a block may do in vain, in pairs ([`budget`](super::budget)) and in screens (the 1.1 n above), before exact tiles
 //! take over, which no data makes slow.
 
+use super::float::LAST_BELOW_ONE;
 use super::method::{Method, Methods};
 use super::quantize::MAX_DIM;
 use super::screening::Screening;
 use crate::arch::{Backend, Costs};
-use crate::kernels::{Format, LANES, MAX_WIDTH};
+use crate::kernels::{Format, LANES, MAX_WIDTH, MOST_SIMILAR};
 use crate::rows::Shape;
 
 /// What a pair that survives costs, in multiples of screening one of `dim` elements in `f32`: computing it exactly,
@@ -172,6 +173,18 @@ pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepar
 /// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
 pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
     shape.anchors.max(shape.candidates) <= backend.traits().costs.exact_square
+}
+
+/// Whether a batch is so small that screening its rows as they lie in memory takes less time than anything else: up to
+/// `times` as many pairs for each row as the instruction set's.
+pub(super) fn is_unpacked(backend: Backend, shape: Shape, times: usize) -> bool {
+    /// Few rows that are shorter take less time in exact tiles.
+    const LEAST_DIM: usize = 32;
+    let (costs, Shape { anchors, candidates, dim }) = (backend.traits().costs, shape);
+    let (pairs, rows) = (anchors.saturating_mul(candidates), anchors.saturating_add(candidates));
+    let fits = candidates <= MOST_SIMILAR && dim <= LAST_BELOW_ONE;
+    fits && pairs <= rows.saturating_mul(times * costs.unpacked_pairs)
+        && (dim >= LEAST_DIM || !is_small(backend, shape))
 }
 
 /// Whether 16-bit integers are faster than `f32` on a backend.

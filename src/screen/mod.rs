@@ -3,7 +3,7 @@
 //! # The idea
 //!
 //! The answer is defined by the exact similarity: `f64` sums in a fixed order. Computing it for every pair would cost
-//! several times as much as a matrix product in `f32`. (Small batches are computed so all the same, and data of which
+//! several times as much as a matrix product in `f32`. (A handful of rows are computed so all the same, and data of which
 //! every screen leaves nearly all pairs.) But of a row's n similarities only one matters, the closest
 //! negative, and an approximation tells where it can be. So every pair is computed in whatever way is fastest, which
 //! gives an interval that holds its exact similarity, and what these intervals cannot decide is computed again,
@@ -64,6 +64,10 @@
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
 //! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
 //!
+//! Small batches are not packed: a tile reads their rows as they lie in memory, with lanes along the row, which are added
+//! up for several pairs at once. Their intervals all have the same length ([`row_bound`]), all candidates are looked at
+//! together, and facts 1 to 3 most often leave one pair of an anchor.
+//!
 //! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row
 //! is left out until then, and added up in its *shift* ([`ScreenUnits`]); and `f32` sums stay in units in which
 //! similarities are a little smaller ([`float::SHRINK`]).
@@ -86,9 +90,8 @@
 //!
 //! # What was tried
 //!
-//! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair: two
-//!   shuffles a pair, which many cores do on a port that also multiplies. By count, that is half as much as the
-//!   products themselves at dim 128.
+//! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair, which
+//!   packed rows do without. It pays for small batches alone, where packing takes longer than it saves.
 //! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768:
 //!   the second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took
 //!   the tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.
@@ -123,7 +126,7 @@ mod tests;
 pub(crate) use budget::{ExactCosts, PairBudget};
 pub(crate) use center::{Center, center_len};
 pub(crate) use cost::{CostModel, PREPARATION, exact_tile_cost, is_checkpoint};
-pub(crate) use float::bound as float_bound;
+pub(crate) use float::{bound as float_bound, row_bound};
 pub(crate) use method::{Method, Methods};
 pub(crate) use neighbour_list::NeighbourList;
 pub use options::Screen;

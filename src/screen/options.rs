@@ -15,7 +15,9 @@ use crate::rows::Shape;
 ///
 /// | your batches | what pays |
 /// |---|---|
-/// | up to some 20 rows on both sides, or up to five on one (28 and 7 with AVX-512, 16 and 4 with NEON) | `Off` |
+/// | up to eight rows on both sides | `Off` |
+/// | up to some 110 rows on both sides (80 with AVX-512, 64 with NEON), or few anchors among up to 192 candidates | `F32`, which packs nothing there |
+/// | up to five rows on one side (seven with AVX-512, four with NEON), and more on the other | `Off` |
 /// | `dim` under 20, or fewer than 6000 elements on the larger side (48 and 20000 with AVX2, or few rows on one side) | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
@@ -91,6 +93,17 @@ impl Screen {
     /// Whether all pairs of a call are computed exactly, as it is small.
     pub(crate) fn is_small(self, backend: Backend, shape: Shape) -> bool {
         matches!(self, Screen::Auto | Screen::Off) && cost::is_small(backend, shape)
+    }
+
+    /// Whether a call is screened in `f32` by rows as they lie in memory, and about how long it takes on one thread.
+    pub(crate) fn nanoseconds_unpacked(self, backend: Backend, shape: Shape) -> Option<f64> {
+        // Where it is asked for, up to twice as many pairs, so that both ways can be measured around the crossover.
+        let is_unpacked = match self {
+            Screen::Auto => cost::is_unpacked(backend, shape, 1),
+            Screen::F32 => cost::is_unpacked(backend, shape, 2),
+            Screen::I16 | Screen::I8 | Screen::Off => false,
+        };
+        is_unpacked.then(|| cost::nanoseconds(backend, shape, Method::Screen(Format::Float32), false))
     }
 
     /// About how long a call against prepared candidates takes on one thread.

@@ -50,6 +50,9 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // 4 x 4 accumulators, 4 anchors and a candidate. 8 loads feed 16 multiply-adds.
     const WIDE_ANCHORS: usize = 4;
     const WIDE_CANDIDATES: usize = 4;
+    // 4 x 4 accumulators, 4 anchors and a candidate: 21 of 32 registers. 8 loads feed 16 multiply-adds.
+    const ROW_ANCHORS: usize = 4;
+    const ROW_CANDIDATES: usize = 4;
     // By counts of instructions, not measured, and of rows that are not widened before. A product takes 1.13 instructions
     // in `f64` (of which 0.75 need a unit of multiply-adds; 0.75 and 0.5 where rows are widened before), 0.40 in `f32`
     // (0.26). Packing takes 1.5 an element. From the same counts follow 4.5 rows on both sides or 2.3 on one here, 3 or 1.6
@@ -58,6 +61,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     const COSTS: Costs = Costs {
         exact_square: 16,
         exact_few: 4,
+        unpacked_pairs: 32,
         widened_pairs: 8,
         exact: 3.0,
         screening: [0.3, 0.6, 1.0],
@@ -122,6 +126,11 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
 
     #[inline(always)]
     fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 4, 4, 1>(self);
+    }
+
+    #[inline(always)]
+    fn run_row_tile<K: DotKernel>(self, kernel: K) {
         kernel.run::<Self, 4, 4, 1>(self);
     }
 
@@ -238,6 +247,17 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     fn transpose(self, square: &mut [float32x4_t]) {
         // SAFETY: `self` proves NEON.
         unsafe { transpose(head_mut(square)) }
+    }
+
+    #[inline(always)]
+    fn sum_each(self, values: &[float32x4_t]) -> float32x4_t {
+        let [a, b, c, d] = *head(values);
+        // SAFETY: `self` proves NEON.
+        let first = unsafe { vpaddq_f32(a, b) };
+        // SAFETY: `self` proves NEON.
+        let second = unsafe { vpaddq_f32(c, d) };
+        // SAFETY: `self` proves NEON.
+        unsafe { vpaddq_f32(first, second) }
     }
 
     #[inline(always)]

@@ -184,6 +184,7 @@ fn conformance<S: Simd>(simd: S) {
     floats(simd);
     selections(simd);
     transposition(simd);
+    sums_of_lanes(simd);
     words(simd);
     dot_products(simd);
     doubles(simd);
@@ -258,6 +259,16 @@ fn transposition<S: Simd>(simd: S) {
         let expected: Vec<f32> = (0..lanes).map(|k| if r < lanes { number(k, r) } else { number(r, k) }).collect();
         assert_eq!(F32(register).lanes(simd), expected, "transpose: register {r}");
     }
+}
+
+/// Sums of the first `F32_LANES` registers, and of no other: whole numbers, whose sums have one value in any order.
+fn sums_of_lanes<S: Simd>(simd: S) {
+    let lanes = S::F32_LANES;
+    let number = |r: usize, k: usize| ((r * 37 + k * k * 11) % 1021) as f32 - 400.0;
+    let row = |r: usize| simd.load(&(0..lanes).map(|k| number(r, k)).collect::<Vec<f32>>());
+    let registers: Vec<S::F32> = (0..lanes + 1).map(row).collect();
+    let expected: Vec<f32> = (0..lanes).map(|r| (0..lanes).map(|k| number(r, k)).sum()).collect();
+    assert_eq!(F32(simd.sum_each(&registers)).lanes(simd), expected, "sum_each");
 }
 
 /// What joins words, and makes numbers of them.
@@ -390,6 +401,9 @@ fn tiles<S: Simd>(simd: S) {
     let mut given = Vec::new();
     simd.run_wide_tile(Constants(&mut given));
     assert_eq!(given, [[S::WIDE_ANCHORS, S::WIDE_CANDIDATES, 1, S::F64_LANES]], "run_wide_tile");
+    let mut given = Vec::new();
+    simd.run_row_tile(Constants(&mut given));
+    assert_eq!(given, [[S::ROW_ANCHORS, S::ROW_CANDIDATES, 1, S::F64_LANES]], "run_row_tile");
     struct Inner<'a>(&'a mut usize);
     impl WithSimd for Inner<'_> {
         type Output = usize;

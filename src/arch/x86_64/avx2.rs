@@ -50,17 +50,24 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 3 x 4 accumulators, 3 anchors and a candidate: all 16 registers. 7 loads feed 12 multiply-adds.
     const WIDE_ANCHORS: usize = 3;
     const WIDE_CANDIDATES: usize = 4;
+    // 3 x 4 accumulators, 3 anchors and a candidate: all 16 registers. 7 loads feed 12 multiply-adds. 2 x 4, which hide
+    // the latency of an addition just so, take 1.12 times as long at 32 x 32 x 128 on Zen 4.
+    const ROW_ANCHORS: usize = 3;
+    const ROW_CANDIDATES: usize = 4;
     // Measured on Zen 4 without VNNI by `hardneg-compare crossovers`. Whole calls, exact over the best screen: at dim 128,
     // 384 and 768, 16 x 16 takes 0.96, 1.04 and 1.16, 20 x 20 0.79, 0.85 and 0.93, 30 x 30 1.01, 1.01 and 1.10; 5 x 1024
     // 0.98 at dim 128 and 0.99 at 768, 6 x 1024 1.12 and 1.19. Integers over `f32`: 1024 x 1024 x 48 takes 0.86 to 1.01,
     // 256 x 256 x 64 1.04, 341 x 341 x 64 0.94 to 0.98; 64 x 64 x 768 1.00, 80 x 80 x 768 0.90 to 0.94; 10 x 8192 x 128 1.11
     // to 1.19, 10 x 16384 x 128 0.93, 10 x 1706 x 768 1.45 to 1.61, 10 x 2730 x 768 0.70 to 0.86. A sample over 16 bits:
     // 192 x 192 x 768 1.02 to 1.05, 256 x 256 x 768 0.98 to 1.04, 512 x 512 x 128 0.99.
+    // Unpacked `f32` over the best screen or exact tiles on Zen 4: at dim 128, 16 x 16 takes 0.61, 64 x 64 0.75, 96 x 96 0.84,
+    // 160 x 160 0.88, 192 x 192 1.00; at dim 768, 64 x 64 0.80, 96 x 96 0.93, 128 x 128 1.05.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.12, 12 x 12 0.94, 16 x 16 0.92, 48 x 48 0.82; 8 x 1024 1.03,
     // 12 x 1024 0.91. 1024 x 1024 takes 0.91 at dim 20 and 0.85 at dim 50.
     const COSTS: Costs = Costs {
         exact_square: 20,
         exact_few: if VNNI { 3 } else { 5 },
+        unpacked_pairs: if VNNI { 40 } else { 56 },
         widened_pairs: 8,
         exact: 2.3,
         screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.55, 0.75, 1.0] },
@@ -123,6 +130,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
 
     #[inline(always)]
     fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 3, 4, 1>(self);
+    }
+
+    #[inline(always)]
+    fn run_row_tile<K: DotKernel>(self, kernel: K) {
         kernel.run::<Self, 3, 4, 1>(self);
     }
 
@@ -235,6 +247,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     fn transpose(self, square: &mut [__m256]) {
         // SAFETY: `self` proves AVX2.
         unsafe { transpose(head_mut(square)) }
+    }
+
+    #[inline(always)]
+    fn sum_each(self, values: &[__m256]) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { sum_each(head(values)) }
     }
 
     #[inline(always)]
@@ -382,6 +400,19 @@ fn fold_each(values: &[__m256d; 4]) -> __m256d {
     let [first, second] = [add_halves(values[0], values[2]), add_halves(values[1], values[3])];
     // Lanes 0 and 2 hold what is left of the sums of values 0 and 2 first, lanes 1 and 3 second.
     _mm256_add_pd(_mm256_unpacklo_pd(first, second), _mm256_unpackhi_pd(first, second))
+}
+
+/// Sums eight registers together: each addition halves the lanes of two registers at once.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_each(values: &[__m256; 8]) -> __m256 {
+    let halves = |a, b| _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let quarters = |a, b| _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b));
+    let [a, b, c, d, e, f, g, h] = *values;
+    // In each 128-bit half, what that half of four registers comes to.
+    let (first, second) = (quarters(halves(a, b), halves(c, d)), quarters(halves(e, f), halves(g, h)));
+    let (low, high) = (_mm256_permute2f128_ps::<0x20>(first, second), _mm256_permute2f128_ps::<0x31>(first, second));
+    _mm256_add_ps(low, high)
 }
 
 /// Transposes a square in three rounds: pairs of elements, pairs of pairs, then the two 128-bit halves.

@@ -50,15 +50,22 @@ impl Simd for Avx512 {
     // rows to fill up. 6 x 4, 8 x 3, 5 x 5 and 8 x 2 are slower, most of all at 8 to 48 rows.
     const WIDE_ANCHORS: usize = 4;
     const WIDE_CANDIDATES: usize = 4;
+    // 4 x 4 accumulators, which are summed together. 8 loads feed 16 multiply-adds. 4 x 6 take 1.06 times as long at
+    // 32 x 32 x 128 on Zen 4.
+    const ROW_ANCHORS: usize = 4;
+    const ROW_CANDIDATES: usize = 4;
     // Measured on Zen 4 by `hardneg-compare crossovers`. Whole calls, exact over the best screen: at dim 128, 384 and 768,
     // 26 x 26 takes 0.79, 0.85 and 0.91, 32 x 32 1.05, 1.16 and 1.22; 7 x 1024 1.05 at dim 128 and 1.02 at 768, 8 x 1024
     // 1.20. Integers over `f32`: 1024 x 1024 x 21 takes 0.90 to 0.96, 64 x 64 x 64 1.04 to 1.07, 96 x 96 x 64 0.97 to 1.02.
     // Bytes over 16 bits: 128 x 128 x 768 0.88, 256 x 256 x 128 0.85.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.07, 12 x 12 1.04, 16 x 16 1.05, 20 x 20 0.99, 48 x 48 0.90; 8 x
     // 1024 1.01, 12 x 1024 0.97. 1024 x 1024 takes 1.10 at dim 20 and 0.92 at dim 50.
+    // Unpacked `f32` over the best screen or exact tiles on Zen 4: at dim 128, 16 x 16 takes 0.71, 32 x 32 0.68, 64 x 64 0.79,
+    // 96 x 96 0.91, 128 x 128 0.98; at dim 768, 48 x 48 0.84, 64 x 64 0.94, 96 x 96 1.07.
     const COSTS: Costs = Costs {
         exact_square: 28,
         exact_few: 7,
+        unpacked_pairs: 40,
         widened_pairs: 10,
         exact: 2.1,
         screening: [0.3, 0.6, 1.0],
@@ -109,6 +116,11 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn run_wide_tile<K: DotKernel>(self, kernel: K) {
+        kernel.run::<Self, 4, 4, 1>(self);
+    }
+
+    #[inline(always)]
+    fn run_row_tile<K: DotKernel>(self, kernel: K) {
         kernel.run::<Self, 4, 4, 1>(self);
     }
 
@@ -214,6 +226,12 @@ impl Simd for Avx512 {
     fn transpose(self, square: &mut [__m512]) {
         // SAFETY: `self` proves AVX-512F.
         unsafe { transpose(head_mut(square)) }
+    }
+
+    #[inline(always)]
+    fn sum_each(self, values: &[__m512]) -> __m512 {
+        // SAFETY: `self` proves AVX-512F.
+        unsafe { sum_each(head(values)) }
     }
 
     #[inline(always)]
@@ -355,6 +373,22 @@ fn fold_each(values: &[__m512d; 8]) -> __m512d {
     ];
     let (even, odd) = (quarters(a, b), quarters(c, d));
     _mm512_add_pd(_mm512_unpacklo_pd(even, odd), _mm512_unpackhi_pd(even, odd))
+}
+
+/// Sums sixteen registers together: each addition halves the lanes of two registers at once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum_each(values: &[__m512; 16]) -> __m512 {
+    let halves = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let quarters = |a, b| _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xEE>(a, b));
+    let mut fours = [values[0]; 4];
+    for (sums, four) in fours.iter_mut().zip(values.as_chunks::<4>().0) {
+        // In each 128-bit quarter, what that quarter of four registers comes to.
+        *sums = quarters(halves(four[0], four[1]), halves(four[2], four[3]));
+    }
+    let even = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b));
+    let [a, b, c, d] = fours;
+    even(even(a, b), even(c, d))
 }
 
 /// Transposes a square in four rounds: pairs of elements, pairs of pairs, then 128-bit quarters twice.

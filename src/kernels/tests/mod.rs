@@ -5,6 +5,7 @@ mod exact_tile;
 mod few_rows;
 mod pack;
 mod round;
+mod row_tile;
 mod scalar;
 mod screen_tile;
 mod sums;

@@ -3,3 +3,4 @@
 mod float_bound;
 mod integer_bound;
 mod intervals;
+mod row_bound;

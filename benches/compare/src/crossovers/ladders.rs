@@ -31,7 +31,8 @@ struct Point {
     above: f64,
 }
 
-const LADDERS: [Ladder; 8] = [
+const LADDERS: [Ladder; 9] = [
+    Ladder { name: "unpacked_pairs", up_to: true, batches: unpacked_pairs },
     Ladder { name: "exact_square", up_to: true, batches: exact_square },
     Ladder { name: "exact_few", up_to: true, batches: exact_few },
     Ladder { name: "integer_dim", up_to: false, batches: integer_dim },
@@ -62,23 +63,45 @@ fn integers(bench: &Bench) -> Vec<Screen> {
     fast.into_iter().filter(|(name, _)| bench.cost(name) > 0.0).map(|(_, screen)| screen).collect()
 }
 
-/// Batches that are computed exactly up to the constant, and screened above it.
-fn exact(value: usize, shape: Shape) -> Batch {
-    Batch { value, shape, below: vec![Screen::Off], above: vec![Screen::F32, Screen::I16] }
+/// Whether `F32` screens a batch as its rows lie in memory: that is asked of it up to twice as many pairs as of `Auto`.
+fn is_unpacked(bench: &Bench, rows: usize, candidates: usize) -> bool {
+    candidates <= 192 && pairs_for_each(rows, candidates) <= 2 * bench.count("unpacked_pairs")
 }
 
-fn exact_square(_: &Bench, is: usize) -> Vec<Batch> {
+/// Batches that are screened as their rows lie in memory up to the constant, and in integers above it.
+fn unpacked_pairs(bench: &Bench, is: usize) -> Vec<Batch> {
+    let of_dim = |dim| {
+        let squares = around(2 * is).into_iter().filter(|&rows| is_unpacked(bench, rows, rows));
+        squares.map(move |rows| {
+            let shape = Shape::new(rows, rows, dim, Kind::Trained);
+            Batch { value: rows / 2, shape, below: vec![Screen::F32], above: integers(bench) }
+        })
+    };
+    let dims = if integers(bench).is_empty() { vec![] } else { vec![128, 384, 768] };
+    dims.into_iter().flat_map(of_dim).collect()
+}
+
+/// Batches that are computed exactly up to the constant, and packed and screened above it. Where few rows are not packed
+/// for `F32`, integers are what is left.
+fn exact_square(bench: &Bench, is: usize) -> Vec<Batch> {
     let of_dim = |dim| {
         let squares = around(is).into_iter().filter(|&rows| rows > 1);
-        squares.map(move |rows| exact(rows, Shape::new(rows, rows, dim, Kind::Trained)))
+        squares.map(move |rows| {
+            let shape = Shape::new(rows, rows, dim, Kind::Trained);
+            Batch { value: rows, shape, below: vec![Screen::Off], above: integers(bench) }
+        })
     };
-    [128, 384, 768].into_iter().flat_map(of_dim).collect()
+    let dims = if integers(bench).is_empty() { vec![] } else { vec![128, 384, 768] };
+    dims.into_iter().flat_map(of_dim).collect()
 }
 
 fn exact_few(_: &Bench, is: usize) -> Vec<Batch> {
     let of_dim = |(candidates, dim)| {
         let few = around(is.max(2)).into_iter();
-        few.map(move |rows| exact(rows, Shape::new(rows, candidates, dim, Kind::Trained)))
+        few.map(move |rows| {
+            let shape = Shape::new(rows, candidates, dim, Kind::Trained);
+            Batch { value: rows, shape, below: vec![Screen::Off], above: vec![Screen::F32, Screen::I16] }
+        })
     };
     [(1024, 128), (1024, 768), (4096, 384)].into_iter().flat_map(of_dim).collect()
 }
@@ -89,8 +112,7 @@ fn integer(bench: &Bench, value: usize, (rows, candidates, dim): (usize, usize, 
         let (shape, above) = (Shape::new(rows, candidates, dim, kind), integers(bench));
         Batch { value, shape, below: vec![Screen::F32], above }
     };
-    let is_small = rows.max(candidates) <= bench.count("exact_square") || rows <= bench.count("exact_few");
-    if is_small || integers(bench).is_empty() {
+    if is_unpacked(bench, rows, candidates) || rows <= bench.count("exact_few") || integers(bench).is_empty() {
         return Vec::new();
     }
     [Kind::Trained, Kind::Independent].map(of_kind).into()
