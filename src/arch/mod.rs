@@ -19,7 +19,7 @@ use core::fmt;
 pub(crate) use baseline::{in_range, prefetch};
 pub(crate) use environment::in_default_environment;
 pub(crate) use simd::{DotKernel, Simd, TileKernel, WithSimd};
-pub(crate) use traits::{Costs, Traits};
+pub(crate) use traits::{Costs, TileShape, Traits};
 
 /// The instruction set that a call computes with. It changes the time, never a bit of the result.
 ///

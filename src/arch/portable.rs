@@ -4,7 +4,7 @@
 use wide::{f32x8, f64x4, i16x16, i32x8};
 
 use super::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
-use super::traits::Costs;
+use super::traits::{Costs, TileShape};
 
 /// The instruction set that the crate was compiled for; every CPU that runs the program has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,9 +17,7 @@ impl Simd for Portable {
     const F32_LANES: usize = 8;
     const F64_LANES: usize = 4;
     // 4 x 1 accumulators are 8 of the 16 SSE2 registers, since each `f32x8` is two of them there.
-    const TILE_ANCHORS: usize = 4;
-    const TILE_REGISTERS: usize = 1;
-    const INTEGER_REGISTERS: usize = 1;
+    const TILES: [TileShape; 3] = [TileShape::of(4, 1); 3];
     // Two lanes of sixteen at a time, or four: what 16 SSE2 registers hold beside the loaded rows.
     const DOT_ANCHORS: usize = 2;
     // 2 x 2 accumulators are 8 of the 16 SSE2 registers.
@@ -48,6 +46,7 @@ impl Simd for Portable {
     };
     const I8_ANCHORS: i32 = 127;
     const I8_CANDIDATES: i32 = 127;
+    const I8_SUM: Option<i32> = None;
     const I8_OFFSET: i32 = 128;
 
     #[inline(never)]

@@ -1,7 +1,7 @@
 //! The operations in which every kernel is written once: on registers of `f32`, of `f64` and of integers, and only
 //! those that this crate needs. Each instruction set implements them in a file of its own.
 
-use super::traits::Costs;
+use super::traits::{Costs, TileShape};
 
 /// A token for an instruction set. Holding one proves that the CPU has it.
 ///
@@ -26,11 +26,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const F32_LANES: usize;
     /// How many `f64` a register holds.
     const F64_LANES: usize;
-    /// The rows of a tile whose accumulators fit into the registers.
-    const TILE_ANCHORS: usize;
-    /// The registers of candidates that the widest such tile has: of `f32`, and of integers at most as many.
-    const TILE_REGISTERS: usize;
-    const INTEGER_REGISTERS: usize;
+    /// The tiles of a screen in bytes, in 16-bit integers and in `f32`, whose accumulators fit into the registers.
+    const TILES: [TileShape; 3];
     /// The most rows of a tile of dot products in `f64`.
     const DOT_ANCHORS: usize;
     /// The rows of both sides of a tile of widened rows: each pair has one register.
@@ -45,6 +42,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The largest magnitudes of the bytes of both operands of [`Simd::dot_i8`]: those of anchors and those of candidates.
     const I8_ANCHORS: i32;
     const I8_CANDIDATES: i32;
+    /// Where [`Simd::dot_i8_twice`] adds products in 16 bits, before they are widened: the largest sum that the positive bytes
+    /// of an anchor may have in each half of its two words, and so the magnitudes of the negative ones.
+    const I8_SUM: Option<i32>;
     /// What the bytes of candidates have added to them, at least their largest magnitude where the hardware multiplies
     /// unsigned bytes by signed ones; 0 elsewhere.
     const I8_OFFSET: i32;
@@ -53,8 +53,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// instruction set on, from inside another computation to keep rare code out of a hot loop.
     fn run<W: WithSimd>(self, computation: W) -> W::Output;
 
-    /// Runs `kernel` on a tile of `registers` registers, from 1 to `TILE_REGISTERS`, and at least `rows` rows, from 1
-    /// to `TILE_ANCHORS`, both of them constants to the kernel. It is inlined into the caller.
+    /// Runs `kernel` on a tile of `registers` registers and at least `rows` rows, both from 1 to those of the kernel's
+    /// [`TileShape`] and constants to the kernel. It is inlined into the caller.
     fn run_tile<K: TileKernel>(self, rows: usize, registers: usize, kernel: K);
 
     /// Runs `kernel` on a tile of dot products with `anchors` rows, from 1 to `DOT_ANCHORS`, in the shape that suits
@@ -113,6 +113,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Adds to each lane of `sum` the four products of its bytes in `bytes`, which are up to [`Simd::I8_CANDIDATES`] and
     /// have [`Simd::I8_OFFSET`] added, and those of `word`, which are up to [`Simd::I8_ANCHORS`].
     fn dot_i8(self, sum: Self::I32, bytes: Self::I32, word: u32) -> Self::I32;
+    /// [`Simd::dot_i8`] of two steps. In each half of both words together the positive bytes add up to [`Simd::I8_SUM`] at
+    /// most, if there is such a limit, and so do the magnitudes of the negative ones; also where `dot_i8` alone is used.
+    #[inline(always)]
+    fn dot_i8_twice(self, sum: Self::I32, bytes: [Self::I32; 2], words: [u32; 2]) -> Self::I32 {
+        self.dot_i8(self.dot_i8(sum, bytes[0], words[0]), bytes[1], words[1])
+    }
     /// Adds to each lane of `sum` the two products of its halves, which lie between -32767 and 32767.
     fn dot_i16(self, sum: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
 
@@ -141,6 +147,8 @@ pub(crate) trait WithSimd {
 /// The inner computation of a tile of rows by registers, written once for every shape. The instruction set gives it the
 /// shape as constants, so that its accumulators stay in registers.
 pub(crate) trait TileKernel {
+    /// Which of [`Simd::TILES`] is the largest tile.
+    const TILE: usize;
     /// The body; implementations are `#[inline(always)]`.
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S);
 }

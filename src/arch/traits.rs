@@ -2,19 +2,34 @@
 
 use super::simd::Simd;
 
+/// A tile of a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TileShape {
+    /// The rows of a whole tile, an even number.
+    pub(crate) anchors: usize,
+    /// The registers of candidates of the widest tile.
+    pub(crate) registers: usize,
+}
+
+impl TileShape {
+    /// The tile of so many rows and registers.
+    pub(super) const fn of(anchors: usize, registers: usize) -> TileShape {
+        TileShape { anchors, registers }
+    }
+}
+
 /// The shapes in which a set computes, and what computing costs there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traits {
     /// How many `f32` a register holds.
     pub(crate) f32_lanes: usize,
-    /// The rows of a screen's tile.
-    pub(crate) tile_anchors: usize,
-    /// The candidates of a screen's tile, and of a panel: of `f32`, and of integers.
-    pub(crate) float_width: usize,
-    pub(crate) integer_width: usize,
-    /// The largest magnitudes of the bytes of anchors and of candidates, and what is added to those of candidates.
+    /// The tiles of a screen in bytes, in 16-bit integers and in `f32`.
+    pub(crate) tiles: [TileShape; 3],
+    /// The largest magnitudes of the bytes of anchors and of candidates, the largest sum of bytes of anchors that are added
+    /// in 16 bits, and what is added to those of candidates.
     pub(crate) i8_anchors: i32,
     pub(crate) i8_candidates: i32,
+    pub(crate) i8_sum: Option<i32>,
     pub(crate) i8_offset: i32,
     pub(crate) costs: Costs,
 }
@@ -82,11 +97,10 @@ impl Traits {
     pub(super) const fn of<S: Simd>() -> Traits {
         Traits {
             f32_lanes: S::F32_LANES,
-            tile_anchors: S::TILE_ANCHORS,
-            float_width: S::TILE_REGISTERS * S::F32_LANES,
-            integer_width: S::INTEGER_REGISTERS * S::F32_LANES,
+            tiles: S::TILES,
             i8_anchors: S::I8_ANCHORS,
             i8_candidates: S::I8_CANDIDATES,
+            i8_sum: S::I8_SUM,
             i8_offset: S::I8_OFFSET,
             costs: S::COSTS,
         }

@@ -32,10 +32,12 @@ impl Format {
 
     /// How many candidates a panel has.
     pub(crate) const fn panel_width(self, backend: Backend) -> usize {
-        match self {
-            Format::Int8 | Format::Int16 => backend.traits().integer_width,
-            Format::Float32 => backend.traits().float_width,
-        }
+        backend.traits().tiles[self as usize].registers * backend.traits().f32_lanes
+    }
+
+    /// How many anchors a whole tile has.
+    pub(crate) const fn tile_anchors(self, backend: Backend) -> usize {
+        backend.traits().tiles[self as usize].anchors
     }
 
     /// How many numbers stand behind the words of each candidate: those of [`CandidateConstants`].
@@ -49,13 +51,15 @@ impl Format {
     /// What the elements of anchors and of candidates are rounded to; nothing where they stay as they are.
     pub(crate) const fn integer_ranges(self, backend: Backend) -> Option<[IntegerRange; 2]> {
         let traits = backend.traits();
-        let ([anchors, candidates], offset, largest_norm) = match self {
-            Format::Int8 => ([traits.i8_anchors, traits.i8_candidates], traits.i8_offset, f32::INFINITY),
-            Format::Int16 => ([32767; 2], 0, LARGEST_NORM),
+        let ([anchors, candidates], offset, largest_norm, largest_sum) = match self {
+            Format::Int8 => ([traits.i8_anchors, traits.i8_candidates], traits.i8_offset, f32::INFINITY, traits.i8_sum),
+            Format::Int16 => ([32767; 2], 0, LARGEST_NORM, None),
             Format::Float32 => return None,
         };
-        let anchors = IntegerRange { format: self, largest: anchors, largest_norm, candidate_offset: None };
-        Some([anchors, IntegerRange { largest: candidates, candidate_offset: Some(offset), ..anchors }])
+        let anchors =
+            IntegerRange { format: self, largest: anchors, largest_norm, largest_sum, candidate_offset: None };
+        let offset = Some(offset);
+        Some([anchors, IntegerRange { largest: candidates, largest_sum: None, candidate_offset: offset, ..anchors }])
     }
 
     /// How many words a candidate has, its constants among them.
@@ -76,6 +80,9 @@ pub(crate) struct IntegerRange {
     pub(crate) largest: i32,
     /// The largest norm that the integers of a row may have, but for their rounding.
     pub(crate) largest_norm: f32,
+    /// The largest sum that the positive integers of an anchor may have among four that are multiplied into one sum of 16
+    /// bits, and the magnitudes of the negative ones; none for candidates, and where no products are added in 16 bits.
+    pub(crate) largest_sum: Option<i32>,
     /// What is added to each integer of a candidate; none for anchors.
     pub(crate) candidate_offset: Option<i32>,
 }
@@ -97,6 +104,17 @@ pub(super) trait Words: 'static {
         candidates: Self::Register<S>,
         sum: Self::Register<S>,
     ) -> Self::Register<S>;
+    /// [`Words::add_products`] of two steps.
+    #[inline(always)]
+    fn add_two_products<S: Simd>(
+        simd: S,
+        anchors: [u32; 2],
+        candidates: [Self::Register<S>; 2],
+        sum: Self::Register<S>,
+    ) -> Self::Register<S> {
+        let first = Self::add_products(simd, anchors[0], candidates[0], sum);
+        Self::add_products(simd, anchors[1], candidates[1], first)
+    }
     fn load_constants<S: Simd>(simd: S, constants: CandidateConstants<'_>) -> Self::Constants<S>;
     /// The upper ends of the intervals of the pairs with these sums, less the anchor's [`AnchorConstants::shift`].
     fn upper<S: Simd>(simd: S, sum: Self::Register<S>, row: &AnchorConstants, of: &Self::Constants<S>) -> S::F32;
@@ -109,6 +127,11 @@ pub(super) trait Integers: 'static {
     const FORMAT: Format;
     /// Adds the products of the integers in a word of an anchor and in words of candidates to `sum`.
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32;
+    /// [`Integers::dot`] of two steps.
+    #[inline(always)]
+    fn dot_twice<S: Simd>(simd: S, anchors: [u32; 2], candidates: [S::I32; 2], sum: S::I32) -> S::I32 {
+        Self::dot(simd, anchors[1], candidates[1], Self::dot(simd, anchors[0], candidates[0], sum))
+    }
 }
 
 /// Elements as they are.
@@ -170,6 +193,11 @@ impl Integers for Int8 {
     fn dot<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         simd.dot_i8(sum, candidates, anchor)
     }
+
+    #[inline(always)]
+    fn dot_twice<S: Simd>(simd: S, anchors: [u32; 2], candidates: [S::I32; 2], sum: S::I32) -> S::I32 {
+        simd.dot_i8_twice(sum, candidates, anchors)
+    }
 }
 
 impl<I: Integers> Words for I {
@@ -190,6 +218,11 @@ impl<I: Integers> Words for I {
     #[inline(always)]
     fn add_products<S: Simd>(simd: S, anchor: u32, candidates: S::I32, sum: S::I32) -> S::I32 {
         I::dot(simd, anchor, candidates, sum)
+    }
+
+    #[inline(always)]
+    fn add_two_products<S: Simd>(simd: S, anchors: [u32; 2], candidates: [S::I32; 2], sum: S::I32) -> S::I32 {
+        I::dot_twice(simd, anchors, candidates, sum)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 //! so on; behind the words lie the constants of the candidates. The last panel is narrower if there are fewer rows
 //! left; the number of rows is rounded up to whole registers with rows of zeros.
 
-use crate::arch::{Backend, Simd, WithSimd, prefetch};
+use crate::arch::{Backend, Simd, TileShape, WithSimd, prefetch};
 
 /// The most lanes that a register of `f32` has, and a multiple of the lanes of every other: the most rows that are packed
 /// at once.
@@ -29,7 +29,7 @@ impl<'a> RawRows<'a> {
 
 /// Panels, and the place in them of the rows that are packed.
 pub(crate) struct PanelTarget<'a> {
-    /// The words of panels of `width` rows, a multiple of a register's or `TILE_ANCHORS`, that hold `padded` rows in all.
+    /// The words of panels of `width` rows, a multiple of a register's or a tile of anchors, that hold `padded` rows in all.
     pub(crate) panels: &'a mut [u32],
     pub(crate) width: usize,
     pub(crate) padded: usize,
@@ -42,19 +42,43 @@ pub(crate) struct PanelTarget<'a> {
 impl PanelTarget<'_> {
     /// The words of the register's worth of rows that begins `from` rows after the first one.
     #[inline(always)]
-    pub(super) fn columns(&mut self, from: usize) -> Columns<'_> {
+    pub(super) fn columns<S: Simd>(&mut self, from: usize) -> Columns<'_> {
         let row = self.first + from;
-        let (start, within) = (row - row % self.width, row % self.width);
-        let words = &mut self.panels[start * self.words_per_row + within..];
-        Columns { words, width: self.width.min(self.padded - start), words_per_row: self.words_per_row }
+        let start = row - row % self.width;
+        let width = self.width.min(self.padded - start);
+        let words = &mut self.panels[start * self.words_per_row..];
+        let mut pieces = [row - start; MOST_PIECES];
+        if width < S::F32_LANES {
+            let rows = piece_rows(width);
+            for (piece, at) in pieces.iter_mut().enumerate() {
+                let row = row - start + piece * rows;
+                *at = row / width * width * self.words_per_row + row % width;
+            }
+        }
+        Columns { words, width, pieces }
     }
 }
 
-/// The words of a register's worth of rows: some columns of one panel, or several narrow panels.
+/// The most pieces of a register's worth of rows.
+const MOST_PIECES: usize = 4;
+
+/// A register's worth of rows is divided into pieces of so many, each in a single one of panels that are narrower: they have
+/// an even number of rows.
+fn piece_rows(width: usize) -> usize {
+    if width.is_multiple_of(4) { 4 } else { 2 }
+}
+
+/// Whether all tiles have pieces of four rows, so that there is no code for others.
+const fn all_in_fours([bytes, words, floats]: [TileShape; 3]) -> bool {
+    (bytes.anchors | words.anchors | floats.anchors).is_multiple_of(4)
+}
+
+/// The words of a register's worth of rows: some columns of one panel, or of several narrow ones.
 pub(super) struct Columns<'a> {
     words: &'a mut [u32],
     width: usize,
-    words_per_row: usize,
+    /// Where word 0 of the first row of each piece stands. In a panel that is not narrower there is one piece.
+    pieces: [usize; MOST_PIECES],
 }
 
 impl Columns<'_> {
@@ -62,15 +86,23 @@ impl Columns<'_> {
     #[inline(always)]
     pub(super) fn write<S: Simd>(&mut self, simd: S, step: usize, words: S::I32) {
         if self.width >= S::F32_LANES {
-            simd.store_words(words, &mut self.words[step * self.width..]);
+            simd.store_words(words, &mut self.words[self.pieces[0] + step * self.width..]);
+            return;
+        }
+        let mut lanes = [0; MAX_LANES];
+        simd.store_words(words, &mut lanes);
+        // A constant number of rows: a copy of them is one instruction.
+        if const { all_in_fours(S::TILES) } || piece_rows(self.width) == 4 {
+            self.copy_pieces::<4>(step, &lanes[..S::F32_LANES]);
         } else {
-            let mut lanes = [0; MAX_LANES];
-            simd.store_words(words, &mut lanes);
-            // A constant width: a copy of it is one instruction.
-            for first in (0..S::F32_LANES).step_by(S::TILE_ANCHORS) {
-                let target = &mut self.words[first * self.words_per_row + step * S::TILE_ANCHORS..][..S::TILE_ANCHORS];
-                target.copy_from_slice(&lanes[first..first + S::TILE_ANCHORS]);
-            }
+            self.copy_pieces::<2>(step, &lanes[..S::F32_LANES]);
+        }
+    }
+
+    #[inline(always)]
+    fn copy_pieces<const ROWS: usize>(&mut self, step: usize, lanes: &[u32]) {
+        for (lanes, at) in lanes.as_chunks::<ROWS>().0.iter().zip(self.pieces) {
+            self.words[at + step * self.width..][..ROWS].copy_from_slice(lanes);
         }
     }
 }
@@ -93,7 +125,7 @@ impl WithSimd for PackFloats<'_, '_> {
         let Self { rows, norm, mut target } = self;
         let dim = rows.dim;
         for (first, rows) in rows.groups(S::F32_LANES) {
-            let (group, mut columns) = (RowGroup::new(rows, norm), target.columns(first));
+            let (group, mut columns) = (RowGroup::new(rows, norm), target.columns::<S>(first));
             for start in (0..dim).step_by(S::F32_LANES) {
                 let elements = group.columns(simd, start);
                 for k in start..dim.min(start + S::F32_LANES) {
@@ -176,7 +208,7 @@ impl<'a> RowGroup<'a> {
     /// asked for all the same, which does no harm.
     #[inline(always)]
     pub(super) fn prefetch<S: Simd>(&self, k: usize) {
-        let ahead = S::TILE_REGISTERS * S::F32_LANES * self.dim;
+        let ahead = 3 * S::F32_LANES * self.dim;
         for &start in &self.starts[..S::F32_LANES] {
             prefetch(self.rows.as_ptr().wrapping_add(start + k + ahead).cast());
         }

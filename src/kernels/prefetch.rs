@@ -90,9 +90,14 @@ impl PrefetchPlan<'_> {
     /// end of the call's last panel backwards, so that the rows arrive just before they are needed.
     #[inline(always)]
     fn next_rows(&self, part: usize) -> Option<Prefetch> {
-        let parts = self.block_len.div_ceil(LINE * self.steps);
+        let part_len = LINE * self.steps;
+        // Beyond both, as for most tiles of a call: then nothing is divided.
+        if part.saturating_mul(part_len) >= 2 * (self.block_len + part_len) {
+            return None;
+        }
+        let parts = self.block_len.div_ceil(part_len);
         let rows = self.next_rows.get(part / parts)?;
-        let from = rows.get(part % parts * LINE * self.steps..).filter(|from| !from.is_empty())?;
+        let from = rows.get(part % parts * part_len..).filter(|from| !from.is_empty())?;
         Some(Prefetch::new(from, LINE))
     }
 }

@@ -26,7 +26,7 @@ pub(crate) const fn scratch_len(dim: usize) -> usize {
 /// What is measured of one row.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct QuantizedRow {
-    /// The largest magnitude of the row without the center.
+    /// What the largest integer stands for: the largest magnitude of the row without the center, or more.
     largest: f32,
     /// What one unit stands for.
     pub(crate) quant_step: f32,
@@ -70,8 +70,13 @@ impl WithSimd for PackIntegers<'_, '_> {
         let Self { range, rows, center, scratch, mut target } = self;
         let mut packed = [QuantizedRow::default(); MAX_LANES];
         for (first, group) in rows.groups(S::F32_LANES) {
-            let mut columns = target.columns(first);
+            let mut columns = target.columns::<S>(first);
             let mut measured = measure(simd, &RowGroup::new(group, 1.0), center, scratch);
+            if let (Some(_), Some(largest_sum)) = (S::I8_SUM, range.largest_sum) {
+                let share = range.largest as f32 / (largest_sum as f32 - ROUNDING);
+                let sums = lanes(simd, largest_sums(simd, rows.dim, scratch));
+                measured.iter_mut().zip(sums).for_each(|(row, sum)| row.largest = row.largest.max(sum * share));
+            }
             round(simd, range, rows.dim, scratch, &mut columns, &mut measured);
             if range.candidate_offset.is_some() {
                 write_constants(simd, range.format.steps(rows.dim), &measured, &mut columns);
@@ -126,6 +131,30 @@ fn measure<S: Simd>(simd: S, group: &RowGroup<'_>, center: &[f32], scratch: &mut
         *row = QuantizedRow { largest: largest[lane], center_dot: center_dots[lane], norm, ..QuantizedRow::default() };
     }
     measured
+}
+
+/// By how much four integers together may be larger than the elements in steps that they are rounded from.
+const ROUNDING: f32 = 2.0;
+
+/// Of each row in `scratch`, the largest sum that the positive elements, or the magnitudes of the negative ones, have among
+/// the four elements, two of each of two words, that are multiplied into one sum of 16 bits.
+#[inline(always)]
+fn largest_sums<S: Simd>(simd: S, dim: usize, scratch: &[f32]) -> S::F32 {
+    let zero = simd.splat(0.0);
+    let mut largest = zero;
+    for elements in scratch[..dim.next_multiple_of(8) * S::F32_LANES].chunks_exact(8 * S::F32_LANES) {
+        for first in [0, 2] {
+            let (mut sum, mut magnitudes) = (zero, zero);
+            for k in [first, first + 1, first + 4, first + 5] {
+                let element = simd.load(&elements[k * S::F32_LANES..]);
+                sum = simd.add(sum, element);
+                magnitudes = simd.add(magnitudes, simd.max_abs(zero, element));
+            }
+            // Twice the larger one of both.
+            largest = simd.max_abs(largest, simd.add(magnitudes, simd.max_abs(zero, sum)));
+        }
+    }
+    simd.mul(largest, simd.splat(0.5))
 }
 
 /// Rounds the rows in `scratch` and measures what is left of them.

@@ -1,7 +1,7 @@
 //! The tile: the inner loop in which nearly all of the time of a large call goes.
 //!
 //! ```text
-//!                    one panel: TILE_REGISTERS registers of candidates
+//!                    one panel: the registers of the format's tile
 //!                      +--------+--------+--------+
 //!            step 0    | v v .. | v v .. | v v .. |     candidates lie [step][candidate], so that a load
 //!            step 1    | v v .. | v v .. | v v .. |     is one word (1, 2 or 4 elements) of each of them
@@ -12,7 +12,7 @@
 //!   | u u ... |  --->  | accum. | accum. | accum. |     broadcast and multiplied with every register
 //!   |   ...   |        |        |        |        |     of the panel: an outer product for each step
 //!   +---------+        +--------+--------+--------+
-//!   TILE_ANCHORS rows
+//!   the rows of the format's tile
 //! ```
 //!
 //! A tile of few anchors, as the last of a block may be or that of a call with a single one, computes its own rows
@@ -32,13 +32,13 @@ use crate::arch::{Backend, Simd, TileKernel, WithSimd, in_range};
 pub(crate) const MAX_WIDTH: usize = 48;
 
 /// The most anchors of a tile.
-const MAX_ANCHORS: usize = 8;
+pub(crate) const MAX_ANCHORS: usize = 8;
 
 /// Up to so many rows of a tile, the upper ends of a row are written where those of the row before, if it has no hits, were:
 /// the address waits for that. With 8 rows and AVX-512 it costs up to a sixth of a call (1024 x 1024 x 128 on Zen 4, by the
 /// place of the stack), so that they are written to one place there; with 4 rows and AVX2 it saves 6 %, as it takes no
 /// branch on which rows have hits.
-const CHAINED_ANCHORS: usize = 4;
+const CHAINED_ANCHORS: usize = 6;
 
 /// The rows for whose intervals there is room: those with hits of several tiles, in memory that stays in the first-level
 /// cache.
@@ -224,18 +224,19 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
         let PanelTiles { dim, anchors, rows, constants, windows, panel, prefetch } = *tiles;
         let (steps, width) = (W::FORMAT.steps(dim), panel.len() / W::FORMAT.words_per_candidate(dim));
         let (candidates, candidate_constants) = panel.split_at(steps * width);
-        let count = rows.div_ceil(S::TILE_ANCHORS);
+        let tile_anchors = const { S::TILES[W::FORMAT as usize].anchors };
+        let count = rows.div_ceil(tile_anchors);
         (hits.used, hits.taken, hits.width) = (0, 0, width);
         let mut next = count;
-        let tiles = anchors.chunks_exact(S::TILE_ANCHORS * steps).take(count).enumerate().skip(from);
+        let tiles = anchors.chunks_exact(tile_anchors * steps).take(count).enumerate().skip(from);
         for (tile, anchors) in tiles {
-            let row = tile * S::TILE_ANCHORS;
+            let row = tile * tile_anchors;
             let prefetch = prefetch.of_tile(tile).unwrap_or(Prefetch::nothing(anchors));
             let (constants, windows) = (&constants[row..], &windows[row..]);
             let tile_of = Tile { anchors, candidates, candidate_constants, prefetch, row, constants, windows };
             let kernel = ScreenTile { tile: tile_of, hits: &mut *hits, words: PhantomData::<W> };
-            simd.run_tile(S::TILE_ANCHORS.min(rows - row), width / S::F32_LANES, kernel);
-            if hits.used + S::TILE_ANCHORS > SLOTS {
+            simd.run_tile(tile_anchors.min(rows - row), width / S::F32_LANES, kernel);
+            if hits.used + tile_anchors > SLOTS {
                 next = tile + 1;
                 break;
             }
@@ -253,7 +254,7 @@ impl<W: Words> WithSimd for FindHits<'_, '_, W> {
 
 /// What a tile is computed from.
 struct Tile<'a> {
-    /// Anchors, `[step][TILE_ANCHORS]`.
+    /// Anchors, `[step][anchor]`.
     anchors: &'a [u32],
     /// Candidates, `[step][width]`, with a width of a whole number of registers.
     candidates: &'a [u32],
@@ -276,11 +277,13 @@ struct ScreenTile<'a, 'b, W> {
 }
 
 impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
+    const TILE: usize = W::FORMAT as usize;
+
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, simd: S) {
         const {
-            assert!(ANCHORS <= S::TILE_ANCHORS && S::TILE_ANCHORS <= MAX_ANCHORS && REGISTERS <= S::TILE_REGISTERS);
-            assert!(S::TILE_REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
+            assert!(S::TILES[Self::TILE].anchors <= MAX_ANCHORS);
+            assert!(REGISTERS * S::F32_LANES <= MAX_WIDTH && MAX_WIDTH.is_multiple_of(S::F32_LANES));
         }
         let Self { tile, hits, .. } = self;
         let (constants, width) = (tile.candidate_constants, REGISTERS * S::F32_LANES);
@@ -291,7 +294,7 @@ impl<W: Words> TileKernel for ScreenTile<'_, '_, W> {
         for (c, loaded) in loaded.iter_mut().enumerate() {
             *loaded = W::load_constants(simd, CandidateConstants { constants, width, first: c * S::F32_LANES });
         }
-        if S::TILE_ANCHORS <= CHAINED_ANCHORS {
+        if const { S::TILES[Self::TILE].anchors <= CHAINED_ANCHORS } {
             // A row without hits leaves its slot to the next one.
             let mut used = hits.used;
             for r in 0..ANCHORS {
@@ -380,9 +383,30 @@ fn products<S: Simd, W: Words, const ANCHORS: usize, const REGISTERS: usize>(
     for r in 0..ANCHORS {
         sums[r] = [W::splat(simd, rows[r].start); REGISTERS];
     }
-    let mut prefetch = tile.prefetch;
-    let steps = tile.anchors.chunks_exact(S::TILE_ANCHORS).zip(tile.candidates.chunks_exact(width));
-    for (anchors, candidates) in steps {
+    let tile_anchors = const { S::TILES[W::FORMAT as usize].anchors };
+    let (mut prefetch, mut anchors, mut candidates) = (tile.prefetch, tile.anchors, tile.candidates);
+    if const { matches!(W::FORMAT, Format::Int8) && S::I8_SUM.is_some() } {
+        let pairs = anchors.chunks_exact(2 * tile_anchors).zip(candidates.chunks_exact(2 * width));
+        let in_pairs = anchors.len() / (2 * tile_anchors);
+        for (anchors, candidates) in pairs {
+            prefetch.step();
+            prefetch.step();
+            let mut loaded = [[W::splat(simd, 0); 2]; REGISTERS];
+            for (c, loaded) in loaded.iter_mut().enumerate() {
+                let at = c * S::F32_LANES;
+                *loaded = [W::load(simd, &candidates[at..]), W::load(simd, &candidates[width + at..])];
+            }
+            for r in 0..ANCHORS {
+                let words = [anchors[r], anchors[tile_anchors + r]];
+                for c in 0..REGISTERS {
+                    sums[r][c] = W::add_two_products(simd, words, loaded[c], sums[r][c]);
+                }
+            }
+        }
+        // The last one of an odd number of steps.
+        (anchors, candidates) = (&anchors[in_pairs * 2 * tile_anchors..], &candidates[in_pairs * 2 * width..]);
+    }
+    for (anchors, candidates) in anchors.chunks_exact(tile_anchors).zip(candidates.chunks_exact(width)) {
         prefetch.step();
         let mut loaded = [W::splat(simd, 0); REGISTERS];
         for c in 0..REGISTERS {

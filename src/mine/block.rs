@@ -222,13 +222,14 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     fn pack_rows(&mut self, format: Format) {
         const { assert!(MAX_BLOCK.is_multiple_of(ROW_UNIT)) }
         let Call { backend, .. } = *self.block.call;
-        let (dim, width) = (self.block.candidates.rows.dim(), backend.traits().tile_anchors);
-        debug_assert!(ROW_UNIT.is_multiple_of(width));
-        let padded = self.lists.len().next_multiple_of(ROW_UNIT);
+        let (dim, width) = (self.block.candidates.rows.dim(), format.tile_anchors(backend));
+        debug_assert!(MAX_BLOCK.is_multiple_of(width));
+        let padded = self.lists.len().next_multiple_of(ROW_UNIT).next_multiple_of(width);
         let rows = RawRows { rows: self.rows(), norms: self.block.norms, dim };
+        let words_per_row = format.steps(dim);
         for (first, group) in rows.groups(MAX_LANES) {
-            let words_per_row = format.steps(dim);
-            let target = PanelTarget { panels: &mut *self.buffers.words, width, padded, words_per_row, first };
+            let panels = &mut self.buffers.words[..padded * words_per_row];
+            let target = PanelTarget { panels, width, padded, words_per_row, first };
             let (params, scratch) = (self.block.candidates.params, &mut *self.buffers.scratch);
             let constants = pack_anchors(backend, format, group, params, scratch, target);
             self.buffers.constants[first..first + MAX_LANES].copy_from_slice(&constants);

@@ -1,10 +1,10 @@
 //! How a call is divided over threads: its anchors into blocks, or the candidates of few anchors into parts.
 
 use crate::exact::SUM_BLOCK;
-use crate::kernels::MAX_LANES;
+use crate::kernels::{MAX_ANCHORS, MAX_LANES};
 use crate::rows::Shape;
 
-/// A multiple of every register's lanes and of every tile's anchors: rows are padded to it and divided by it.
+/// A multiple of every register's lanes: rows are packed in groups of so many, and divided by it.
 pub(super) const ROW_UNIT: usize = MAX_LANES;
 
 /// The most anchors in a block.
@@ -22,10 +22,12 @@ pub(super) const LEAST_PART: usize = 4 * SUM_BLOCK;
 pub(super) const LEAST_FOR_EACH: usize = 256;
 
 /// The memory that a block of a batch's anchors needs: the anchors that have a list, and their words at most.
-/// Smaller batches never need more, however many threads share them.
+/// Smaller batches never need more, however many threads share them. The last tile may have some rows more than a group.
 pub(super) fn block_len(rows: usize, dim: usize) -> (usize, usize) {
     let padded = rows.next_multiple_of(ROW_UNIT);
-    (padded.min(MAX_BLOCK), padded.saturating_mul(dim).min(BLOCK_WORDS.saturating_add(dim.saturating_mul(ROW_UNIT))))
+    let rows_more = |rows: usize| dim.saturating_mul(rows + MAX_ANCHORS);
+    let words = rows_more(padded).min(BLOCK_WORDS.saturating_add(rows_more(ROW_UNIT)));
+    (padded.min(MAX_BLOCK), words)
 }
 
 /// The blocks of anchors and the parts of candidates that threads take. One of the two is a single one.

@@ -1,5 +1,6 @@
 //! Every path of a call, forced by its plan, against the reference, with shapes on both sides of every crossover.
 
+use super::division::{ROW_UNIT, block_len};
 use super::*;
 use crate::BankOptions;
 use crate::common::{ALL_DATA, ALL_NEGATIVES, Data, OwnedBatch, Pairing, Random, assert_rows};
@@ -216,6 +217,33 @@ fn every_path_around_the_parts_of_widened_rows() {
         for (turn, (anchors, candidates, dim)) in squares.into_iter().chain(lengths).chain(parts).enumerate() {
             let (owned, what) = batch(turn, Shape { anchors, candidates, dim });
             check(&owned, backend, &mut memory, &what);
+        }
+    }
+}
+
+/// Blocks whose last tile has any number of rows, and memory for rows of a single word.
+#[test]
+fn every_path_around_the_ends_of_blocks() {
+    let mut memory = MineMemory::default();
+    for backend in Backend::available() {
+        for (turn, anchors) in [5, 6, 7, 15, 16, 17, 33, 50, 80, 95, 96, 97].into_iter().enumerate() {
+            let (owned, what) = batch(turn, Shape { anchors, candidates: 35, dim: [1, 2, 9][turn % 3] });
+            check(&owned, backend, &mut memory, &what);
+        }
+    }
+}
+
+/// The memory of a block has room for whole tiles of every format.
+#[test]
+fn blocks_have_room_for_whole_tiles() {
+    for backend in Backend::available() {
+        for (rows, dim) in (1..=200).flat_map(|rows| [1, 2, 3, 128, 700, 5000, 70_000].map(|dim| (rows, dim))) {
+            let Division { block_rows, .. } = Division::of(Shape { anchors: rows, candidates: rows, dim }, 1);
+            for format in [Format::Int8, Format::Int16, Format::Float32] {
+                let (block, tile) = (rows.min(block_rows), format.tile_anchors(backend));
+                let words = block.next_multiple_of(ROW_UNIT).next_multiple_of(tile) * format.steps(dim);
+                assert!(words <= block_len(rows, dim).1, "{backend}, {format:?}, {rows} rows of {dim}");
+            }
         }
     }
 }

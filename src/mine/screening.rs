@@ -54,7 +54,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
             steps: format.steps(dim),
-            tiles: rows.div_ceil(self.block.call.backend.traits().tile_anchors),
+            tiles: rows.div_ceil(format.tile_anchors(self.block.call.backend)),
         }
     }
 
@@ -135,7 +135,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
     ) {
         let (backend, pairs) = (self.block.call.backend, self.block.pairs());
         let rows = self.lists.len();
-        let (mut tile, tiles) = (0, rows.div_ceil(backend.traits().tile_anchors));
+        let (mut tile, tiles) = (0, rows.div_ceil(format.tile_anchors(backend)));
         while tile < tiles {
             let panel_tiles = PanelTiles {
                 dim: pairs.candidates.rows.dim(),

@@ -18,9 +18,10 @@
 //!    rows with one element that dwarfs the others; a good step only makes it small.
 //! 3. *The sum* of integer products is exact. Sums of bytes stay in the range of an `i32`, on the way and at the end:
 //!    `128 * 127 * dim + 127^2 * dim < 2^31` up to [`MAX_DIM`], without the 128 and with smaller bytes all the more. Where
-//!    two products of bytes are added in 16 bits first, which saturate, candidates are up to 90, with 90 added up to 180,
-//!    and anchors up to 91: `2 * 180 * 91 = 32760 < 2^15`, of either sign. What fills up a row is 0 with the offset on one
-//!    side and 0 on the other. The sum of 16-bit products is at most the product of the norms of both rows in steps, which
+//!    four products of bytes are added in 16 bits first, two of which saturate, candidates are up to 90, with 90 added up to
+//!    180, and among the four integers of an anchor the positive ones add up to 182 at most, as do the magnitudes of the
+//!    negative ones: `180 * 182 = 32760 < 2^15`, of either sign. For that the elements add up to 180 steps at most, as
+//!    rounding adds up to a half to each. What fills up a row is 0 with the offset on one side and 0 on the other. The sum of 16-bit products is at most the product of the norms of both rows in steps, which
 //!    are `46000` ([`LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
 //!    A sum that leaves the range on the way comes back, as it wraps around.
 //!

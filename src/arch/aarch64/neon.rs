@@ -8,7 +8,7 @@ use core::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
-use crate::arch::traits::Costs;
+use crate::arch::traits::{Costs, TileShape};
 
 /// Proof that the CPU has NEON, and DotProd too if `DOTPROD`.
 ///
@@ -40,9 +40,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     const F64_LANES: usize = 2;
     // 8 x 3 = 24 accumulators, 3 candidate registers and up to 5 anchors, each in the lowest lane of a register: all
     // 32.
-    const TILE_ANCHORS: usize = 8;
-    const TILE_REGISTERS: usize = 3;
-    const INTEGER_REGISTERS: usize = 3;
+    const TILES: [TileShape; 3] = [TileShape::of(8, 3); 3];
     // 4 x 4 pairs of one accumulator each (an eighth of the sixteen lanes at a time), four anchors and a candidate: 21
     // of 32 registers. 8 loads and 8 conversions feed 16 multiply-adds. Conversions take the units of multiply-adds, so
     // that few of them matter more than many accumulators.
@@ -77,6 +75,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     // Bytes are multiplied signed by signed.
     const I8_ANCHORS: i32 = 127;
     const I8_CANDIDATES: i32 = 127;
+    const I8_SUM: Option<i32> = None;
     const I8_OFFSET: i32 = 0;
 
     #[inline(always)]

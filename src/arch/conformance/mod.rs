@@ -2,11 +2,13 @@
 //! that make trouble.
 
 mod memory;
+mod products;
 
 use std::fmt::Debug;
 
-use super::{Backend, DotKernel, Simd, TileKernel, WithSimd};
+use super::{Backend, DotKernel, Simd, TileKernel, TileShape, WithSimd};
 use memory::memory;
+use products::dot_products;
 
 /// More lanes than any register has.
 const MOST_LANES: usize = 64;
@@ -288,32 +290,6 @@ fn words<S: Simd>(simd: S) {
     two("join_low_i16", &|low, high| simd.join_low_i16(low, high), |low, high| low & 0xFFFF | high << 16);
 }
 
-/// Integer products with the extremes of their ranges in every place, added to sums that wrap around.
-fn dot_products<S: Simd>(simd: S) {
-    let sums = sums();
-    // All four extremes at once are among them: no sum of products on the way leaves its range.
-    let (least, largest) = (S::I8_OFFSET - S::I8_CANDIDATES, S::I8_OFFSET + S::I8_CANDIDATES);
-    let bytes = words_of(&[least, S::I8_OFFSET, largest], 8);
-    for word in words_of(&[-S::I8_ANCHORS, 1, S::I8_ANCHORS], 8) {
-        let operation = |[sum, bytes]: [I32<S::I32>; 2]| I32(simd.dot_i8(sum.0, bytes.0, word));
-        let expected = |[sum, bytes]: [u32; 2]| {
-            let widen = |byte: u8| if S::I8_OFFSET == 0 { i32::from(byte.cast_signed()) } else { i32::from(byte) };
-            let products = bytes.to_le_bytes().into_iter().zip(word.to_le_bytes());
-            products.fold(sum, |sum, (a, b)| sum.wrapping_add_signed(widen(a) * i32::from(b.cast_signed())))
-        };
-        check::<S, I32<_>, I32<_>, 2>(simd, "dot_i8", [&sums, &bytes], operation, exactly(expected));
-    }
-
-    let operation = |[sum, a, b]: [I32<S::I32>; 3]| I32(simd.dot_i16(sum.0, a.0, b.0));
-    let expected = |[sum, a, b]: [u32; 3]| {
-        let product = |shift: u32| i32::from((a >> shift) as i16) * i32::from((b >> shift) as i16);
-        sum.cast_signed().wrapping_add(product(0)).wrapping_add(product(16))
-    };
-    let expected = exactly(|operands| expected(operands).cast_unsigned());
-    let halves = words_of(&[-32767, -256, -1, 0, 1, 255, 32767], 16);
-    check::<S, I32<_>, I32<_>, 3>(simd, "dot_i16", [&sums, &halves, &halves], operation, expected);
-}
-
 /// The arithmetic of `f64`.
 fn doubles<S: Simd>(simd: S) {
     let (narrow, wide) = (narrow(), wide());
@@ -365,10 +341,15 @@ fn doubles<S: Simd>(simd: S) {
 /// A kernel that notes the constants it is given.
 struct Constants<'a>(&'a mut Vec<[usize; 4]>);
 
-impl TileKernel for Constants<'_> {
+/// [`Constants`] of one of the tiles of a screen.
+struct ScreenConstants<'a, const TILE: usize>(&'a mut Vec<[usize; 3]>);
+
+impl<const TILE: usize> TileKernel for ScreenConstants<'_, TILE> {
+    const TILE: usize = TILE;
+
     #[inline(always)]
     fn run<S: Simd, const ANCHORS: usize, const REGISTERS: usize>(self, _simd: S) {
-        self.0.push([ANCHORS, REGISTERS, S::F32_LANES, S::TILE_REGISTERS]);
+        self.0.push([ANCHORS, REGISTERS, S::F32_LANES]);
     }
 }
 
@@ -379,15 +360,23 @@ impl DotKernel for Constants<'_> {
     }
 }
 
+/// The kernel of a tile of a screen runs once, with the constants that were asked for.
+fn screen_tiles<S: Simd, const TILE: usize>(simd: S) {
+    let TileShape { anchors: most, registers } = S::TILES[TILE];
+    for (rows, registers) in (1..=most).flat_map(|rows| (1..=registers).map(move |registers| (rows, registers))) {
+        let mut given = Vec::new();
+        simd.run_tile(rows, registers, ScreenConstants::<TILE>(&mut given));
+        let anchors = given.first().map_or(0, |constants: &[usize; 3]| constants[0]);
+        assert!((rows..=most).contains(&anchors), "run_tile of {rows} rows");
+        assert_eq!(given, [[anchors, registers, S::F32_LANES]], "run_tile");
+    }
+}
+
 /// The kernel of a tile runs once, with the constants that were asked for, and so does a computation.
 fn tiles<S: Simd>(simd: S) {
-    for (rows, registers) in (1..=S::TILE_ANCHORS).flat_map(|rows| (1..=S::TILE_REGISTERS).map(move |r| (rows, r))) {
-        let mut given = Vec::new();
-        simd.run_tile(rows, registers, Constants(&mut given));
-        let anchors = given.first().map_or(0, |constants: &[usize; 4]| constants[0]);
-        assert!((rows..=S::TILE_ANCHORS).contains(&anchors), "run_tile of {rows} rows");
-        assert_eq!(given, [[anchors, registers, S::F32_LANES, S::TILE_REGISTERS]], "run_tile");
-    }
+    screen_tiles::<S, 0>(simd);
+    screen_tiles::<S, 1>(simd);
+    screen_tiles::<S, 2>(simd);
     for anchors in 1..=S::DOT_ANCHORS {
         let mut given = Vec::new();
         simd.run_dot_tile(anchors, Constants(&mut given));

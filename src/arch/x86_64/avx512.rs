@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::Avx2;
 use crate::arch::simd::{DotKernel, Simd, TileKernel, WithSimd, head, head_mut, last_of_rows};
-use crate::arch::traits::Costs;
+use crate::arch::traits::{Costs, TileShape};
 
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,9 +40,7 @@ impl Simd for Avx512 {
     const F64_LANES: usize = 8;
     // 8 x 3 = 24 accumulators, 3 candidate registers and a broadcast anchor: 28 of 32 registers. 11 loads feed 24
     // multiply-adds, so that neither two loads a cycle nor the latency of the multiply-add is the limit.
-    const TILE_ANCHORS: usize = 8;
-    const TILE_REGISTERS: usize = 3;
-    const INTEGER_REGISTERS: usize = 3;
+    const TILES: [TileShape; 3] = [TileShape::of(8, 3); 3];
     // 3 x 4 pairs of two accumulators each, three anchors and a candidate: 28 of 32 registers. 7 loads feed 12
     // multiply-adds.
     const DOT_ANCHORS: usize = 3;
@@ -80,6 +78,7 @@ impl Simd for Avx512 {
     };
     const I8_ANCHORS: i32 = 127;
     const I8_CANDIDATES: i32 = 127;
+    const I8_SUM: Option<i32> = None;
     const I8_OFFSET: i32 = 128;
 
     #[inline(always)]

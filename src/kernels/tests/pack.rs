@@ -2,7 +2,7 @@
 
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{self, MAX_LANES, PanelTarget, RawRows};
+use crate::kernels::{self, Format, MAX_LANES, PanelTarget, RawRows};
 
 /// What fills memory that must not be written.
 pub(super) const UNTOUCHED: u32 = 0xABCD_1234;
@@ -30,13 +30,22 @@ impl Place {
         for count in [1, 3, traits.f32_lanes, (traits.f32_lanes + 1).min(MAX_LANES), MAX_LANES - 1, MAX_LANES] {
             for first in [0, MAX_LANES, 2 * MAX_LANES] {
                 let padded = (first + count).next_multiple_of(traits.f32_lanes);
-                places.push(Place { width: traits.float_width, padded, first, count });
-                let padded = (first + MAX_LANES).next_multiple_of(traits.float_width);
-                places.push(Place { width: traits.float_width, padded, first, count });
-                places.push(Place { width: traits.tile_anchors, padded: first + MAX_LANES, first, count });
+                for format in [Format::Int8, Format::Int16, Format::Float32] {
+                    let (width, anchors) = (format.panel_width(backend), format.tile_anchors(backend));
+                    places.push(Place { width, padded, first, count });
+                    let rows = first + MAX_LANES;
+                    places.push(Place { width, padded: rows.next_multiple_of(width), first, count });
+                    places.push(Place { width: anchors, padded: rows.next_multiple_of(anchors), first, count });
+                }
             }
         }
         places
+    }
+
+    /// The place of as many anchors as are packed at once.
+    pub(super) fn anchors(backend: Backend, format: Format) -> Place {
+        let width = format.tile_anchors(backend);
+        Place { width, padded: MAX_LANES.next_multiple_of(width), first: 0, count: MAX_LANES }
     }
 
     /// Memory for all rows, in which nothing was written.
@@ -55,6 +64,14 @@ impl Place {
     /// The rows that are written: whole registers.
     pub(super) fn written(self, backend: Backend) -> usize {
         self.count.next_multiple_of(backend.traits().f32_lanes)
+    }
+
+    /// Panics unless all words of the rows are the same.
+    pub(super) fn assert_words(self, panels: &[u32], words_per_row: usize, expected: u32, what: &str) {
+        for (row, step) in (0..self.count).flat_map(|row| (0..words_per_row).map(move |step| (row, step))) {
+            let found = panels[self.of(words_per_row, row, step)];
+            assert_eq!(found, expected, "{what}: word {step} of row {row}");
+        }
     }
 
     /// Panics unless the first `steps` words of the rows that are written have changed, and no other word.
@@ -106,7 +123,7 @@ fn floats_are_in_their_places() {
 fn floats_are_scaled_by_two_roundings() {
     const DIM: usize = 21;
     for backend in Backend::available() {
-        let place = Place { width: backend.traits().tile_anchors, padded: MAX_LANES, first: 0, count: MAX_LANES };
+        let place = Place::anchors(backend, Format::Float32);
         for (seed, exponent) in (-149..=127).enumerate() {
             let (mut random, size) = (Random(seed as u64), 2.0_f64.powi(exponent));
             let rows: Vec<f32> = random.rows(MAX_LANES, DIM).iter().map(|&x| (f64::from(x) * size) as f32).collect();

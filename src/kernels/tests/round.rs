@@ -24,9 +24,9 @@ impl Grid {
     const UNIT: f64 = 1.0 / 1024.0;
 
     fn draw(range: IntegerRange, random: &mut Random, count: usize, dim: usize) -> Grid {
-        let (largest, small) = (range.largest, range.largest.min(127));
+        // All others are small: a norm of 16-bit integers has no room for several of the largest, nor has a group of bytes.
+        let (largest, small) = (range.largest, range.largest_sum.map_or(range.largest.min(127), |_| 17));
         let integers = (0..count).map(|row| {
-            // All others are small: a norm of 16-bit integers has no room for several of the largest.
             let mut integers: Vec<i32> =
                 (0..dim).map(|_| random.below(2 * small as usize + 1) as i32 - small).collect();
             integers[(row * 5) % dim] = if row % 2 == 0 { largest } else { -largest };
@@ -187,7 +187,7 @@ fn rows_of_which_nothing_is_left() {
         let mut center = [0.0; kernels::MAX_LANES * 2];
         for (value, of_center) in [(0.0, 0.0), (0.25, 0.25), (2.0_f32.powi(-100), 0.0), (1e-43, 0.0)] {
             center[..DIM].fill(of_center);
-            let place = Place { width: backend.traits().tile_anchors, padded: 16, first: 0, count: 16 };
+            let place = Place::anchors(backend, format);
             let words_per_row = format.steps(DIM);
             let (mut panels, mut scratch) = (place.memory(words_per_row), vec![0.0; scratch_len(DIM)]);
             let Place { width, padded, first, .. } = place;
@@ -196,7 +196,8 @@ fn rows_of_which_nothing_is_left() {
             let rows = RawRows { rows: &[value; DIM * 16], norms: &norms, dim: DIM };
             let [range, _, _] = ranges(backend, format);
             let packed = kernels::pack_integers(backend, range, rows, &center, &mut scratch, target);
-            assert_eq!(panels, vec![0; 16 * words_per_row], "{backend}, {format:?}, elements of {value:e}");
+            let what = format!("{backend}, {format:?}, elements of {value:e}");
+            place.assert_words(&panels, words_per_row, 0, &what);
             for row in packed {
                 let QuantizedRow { center_dot, norm, residual, sum, .. } = row;
                 let left = (value - of_center) * (DIM as f32).sqrt();
@@ -213,7 +214,7 @@ fn rows_of_which_nothing_is_left() {
 fn the_norm_decides_the_step_of_16_bit_integers() {
     const DIM: usize = 36;
     for backend in Backend::available() {
-        let place = Place { width: backend.traits().tile_anchors, padded: 16, first: 0, count: 16 };
+        let place = Place::anchors(backend, Format::Int16);
         let (mut panels, mut scratch) = (place.memory(DIM / 2), vec![0.0; scratch_len(DIM)]);
         let Place { width, padded, first, .. } = place;
         let target = PanelTarget { panels: &mut panels, width, padded, words_per_row: DIM / 2, first };
@@ -223,10 +224,77 @@ fn the_norm_decides_the_step_of_16_bit_integers() {
         let packed = kernels::pack_integers(backend, range, rows, &center, &mut scratch, target);
         // Rows of norm 1, each element of which is a sixth; the norm is taken a little larger than it is.
         let integer = (46000.0 / (1.0 + f64::from(SLACK)) / 6.0).round() as u32;
-        assert_eq!(panels, vec![integer << 16 | integer; 16 * DIM / 2], "{backend}");
+        place.assert_words(&panels, DIM / 2, integer << 16 | integer, &backend.to_string());
         for row in packed {
             let step = (1.0 + SLACK) / 46000.0;
             assert!((row.quant_step / step - 1.0).abs() < 1e-6, "{backend}: {} of {step}", row.quant_step);
         }
     }
+}
+
+/// Bytes of anchors whose products are added in 16 bits: no group has a larger sum of either sign than fits, and the step is
+/// not larger than it takes.
+#[test]
+fn groups_of_bytes_fit_into_sixteen_bits() {
+    for backend in Backend::available() {
+        let [range, _, _] = ranges(backend, Format::Int8);
+        let Some(group) = range.largest_sum else { continue };
+        let place = Place::anchors(backend, Format::Int8);
+        for (dim, turn) in LENGTHS.into_iter().chain([8, 24, 129]).flat_map(|dim| (0..6).map(move |turn| (dim, turn))) {
+            let mut random = Random((dim * 6 + turn) as u64);
+            // Of one size and sign, of one size, of all sizes, and with one group or one element above all others.
+            let mut element = |row: usize, k: usize| match turn {
+                0 => {
+                    if row.is_multiple_of(2) {
+                        0.1
+                    } else {
+                        -0.1
+                    }
+                }
+                1 => [0.1, -0.1][random.below(2)],
+                2 => random.unit().powi(3),
+                3 if k / 8 == row % dim.div_ceil(8) => [0.5, -0.5][row / 4 % 2] + random.unit() / 8.0,
+                4 if k / 8 == row % dim.div_ceil(8) && k / 2 % 2 == row % 2 => [0.5, -0.5][row / 4 % 2],
+                5 if k == row % dim => 0.9,
+                _ => random.unit() / 16.0,
+            };
+            let rows: Vec<f32> =
+                (0..16).flat_map(|row| (0..dim).map(move |k| (row, k))).map(|(row, k)| element(row, k)).collect();
+            let words_per_row = Format::Int8.steps(dim);
+            let (mut panels, mut scratch) = (place.memory(words_per_row), vec![0.0; scratch_len(dim)]);
+            let Place { width, padded, first, .. } = place;
+            let target = PanelTarget { panels: &mut panels, width, padded, words_per_row, first };
+            let raw = RawRows { rows: &rows, norms: &[1.0; 16], dim };
+            let center = vec![0.0; dim.next_multiple_of(kernels::MAX_LANES)];
+            let packed = kernels::pack_integers(backend, range, raw, &center, &mut scratch, target);
+            for (row, (elements, measured)) in rows.chunks(dim).zip(packed).enumerate() {
+                let what = format!("{backend}, dim {dim}, kind {turn}, row {row}");
+                let integer = |k: usize| {
+                    let word = panels[place.of(words_per_row, row, k / 4)];
+                    i32::from(word.to_le_bytes()[k % 4].cast_signed())
+                };
+                let integers: Vec<i32> = (0..dim).map(integer).collect();
+                let most = largest_sum(&integers.iter().map(|&integer| f64::from(integer)).collect::<Vec<f64>>());
+                assert!(most <= f64::from(group), "{what}: a sum of {most}");
+                let elements: Vec<f64> = elements.iter().map(|&element| element.into()).collect();
+                let largest = elements.iter().fold(0.0, |largest: f64, element| largest.max(element.abs()));
+                let step = (largest / f64::from(range.largest)).max(largest_sum(&elements) / f64::from(group - 2));
+                let found = f64::from(measured.quant_step);
+                assert!((found / step - 1.0).abs() < 1e-5, "{what}: a step of {found} in place of {step}");
+            }
+        }
+    }
+}
+
+/// The largest sum of the positive elements, or of the magnitudes of the negative ones, of two pairs of elements that are
+/// four elements apart.
+fn largest_sum(elements: &[f64]) -> f64 {
+    let sum = |eight: &[f64], half: usize, sign: f64| -> f64 {
+        let of_half = eight.iter().enumerate().filter(|(k, _)| k / 2 % 2 == half);
+        of_half.map(|(_, element)| (sign * element).max(0.0)).sum()
+    };
+    let groups = elements
+        .chunks(8)
+        .flat_map(|eight| [(0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)].map(|(half, sign)| sum(eight, half, sign)));
+    groups.fold(0.0, f64::max)
 }

@@ -27,6 +27,29 @@ impl Range {
         }
     }
 
+    /// Rows of such integers whose groups fit into sums of 16 bits: those that would be too many in one are smaller.
+    fn anchors(
+        self,
+        backend: Backend,
+        format: Format,
+        random: &mut Random,
+        count: usize,
+        elements: usize,
+    ) -> Vec<Vec<i32>> {
+        let mut rows = self.rows(random, 0, count, elements);
+        if let (Format::Int8, Some(group)) = (format, backend.traits().i8_sum) {
+            for row in rows.iter_mut().flat_map(|row| row.chunks_mut(8)) {
+                let mut left = [[group; 2]; 2];
+                for (k, integer) in row.iter_mut().enumerate() {
+                    let left = &mut left[k / 2 % 2][usize::from(*integer < 0)];
+                    *integer = integer.signum() * integer.abs().min(*left);
+                    *left -= integer.abs();
+                }
+            }
+        }
+        rows
+    }
+
     /// Rows of such integers, with `offset` added.
     fn rows(self, random: &mut Random, offset: i32, count: usize, elements: usize) -> Vec<Vec<i32>> {
         (0..count).map(|_| (0..elements).map(|_| self.draw(random) + offset).collect()).collect()
@@ -82,9 +105,10 @@ struct Block {
 
 impl Block {
     fn draw(kind: Kind, backend: Backend, random: &mut Random, [rows, width, steps]: [usize; 3]) -> Block {
-        let (padded, elements) = (rows.next_multiple_of(backend.traits().tile_anchors), steps * kind.format.per_word());
+        let (padded, elements) =
+            (rows.next_multiple_of(kind.format.tile_anchors(backend)), steps * kind.format.per_word());
         let offset = if kind.format == Format::Int8 { backend.traits().i8_offset } else { 0 };
-        let anchors = kind.anchors.rows(random, 0, padded, elements);
+        let anchors = kind.anchors.anchors(backend, kind.format, random, padded, elements);
         let candidates = kind.candidates.rows(random, offset, width, elements);
         let starts: Vec<i32> = (0..padded).map(|_| kind.anchors.draw(random)).collect();
         let mut constant = |least| kind.constant(random, least);
@@ -103,7 +127,10 @@ impl Block {
 
     /// The words of the anchors, tile after tile.
     fn anchor_words(&self, backend: Backend) -> Vec<u32> {
-        self.anchors.chunks(backend.traits().tile_anchors).flat_map(|tile| words(self.kind.format, tile)).collect()
+        self.anchors
+            .chunks(self.kind.format.tile_anchors(backend))
+            .flat_map(|tile| words(self.kind.format, tile))
+            .collect()
     }
 
     /// The words of the candidates, with their constants behind them.
@@ -147,7 +174,7 @@ impl Block {
 /// Computes the tiles of `rows` anchors, whose windows have hits in every `every`-th row alone, and checks all that is
 /// handed over; returns how many calls it took.
 fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, every: usize) -> usize {
-    let (Block { kind, constants, .. }, tile_anchors) = (block, backend.traits().tile_anchors);
+    let (Block { kind, constants, .. }, tile_anchors) = (block, block.kind.format.tile_anchors(backend));
     let (width, elements) = (block.candidates.len(), block.anchors[0].len());
     let (anchors, panel) = (block.anchor_words(backend), block.panel());
     // The last word of rows need not be full.
@@ -211,7 +238,8 @@ fn check_all(format: Format, largest: impl Fn(Backend) -> [i32; 2], largest_cons
         let kind = Kind { format, anchors, candidates, largest_constant };
         let (traits, mut random) = (backend.traits(), Random(format as u64));
         for width in (traits.f32_lanes..=format.panel_width(backend)).step_by(traits.f32_lanes) {
-            for (rows, steps) in (1..=traits.tile_anchors).flat_map(|rows| [1, 2, 3, 16, 67].map(|steps| (rows, steps)))
+            for (rows, steps) in
+                (1..=format.tile_anchors(backend)).flat_map(|rows| [1, 2, 3, 16, 67].map(|steps| (rows, steps)))
             {
                 let block = Block::draw(kind, backend, &mut random, [rows, width, steps]);
                 assert_eq!(check(backend, &mut random, &block, rows, 2), 1);

@@ -47,13 +47,15 @@ impl Screening<'_> {
     /// The words and the constants of all anchors, in whole tiles.
     fn pack_anchors(self, anchors: RawRows<'_>) -> (Vec<u32>, Vec<AnchorConstants>) {
         let Screening { backend, format, params } = self;
-        let (padded, words_per_row) = (anchors.norms.len().next_multiple_of(MAX_LANES), format.steps(anchors.dim));
+        let (width, words_per_row) = (format.tile_anchors(backend), format.steps(anchors.dim));
+        let padded = anchors.norms.len().next_multiple_of(MAX_LANES).next_multiple_of(width);
         let (mut words, mut scratch) = (vec![0; padded * words_per_row], vec![0.0; scratch_len(anchors.dim)]);
-        let (mut constants, width) = (Vec::new(), backend.traits().tile_anchors);
+        let mut constants = Vec::new();
         for (first, group) in anchors.groups(MAX_LANES) {
             let target = PanelTarget { panels: &mut words, width, padded, words_per_row, first };
             constants.extend(pack_anchors(backend, format, group, params, &mut scratch, target));
         }
+        constants.resize(padded, AnchorConstants::default());
         (words, constants)
     }
 
@@ -79,7 +81,7 @@ impl Screening<'_> {
         let Screening { backend, format, .. } = self;
         let mut windows = vec![OPEN; constants.len()];
         windows[rows..].fill(Window::CLOSED);
-        let (steps, tiles) = (format.steps(dim), rows.div_ceil(backend.traits().tile_anchors));
+        let (steps, tiles) = (format.steps(dim), rows.div_ceil(format.tile_anchors(backend)));
         let prefetch = PrefetchPlan {
             next_panel: None,
             width: format.panel_width(backend),

@@ -37,8 +37,8 @@ struct Grid {
 }
 
 const BYTES: Grid = Grid::of(Format::Int8, 127, f64::INFINITY, 0.49);
-/// The bytes of candidates and of anchors where two products are added in 16 bits.
-const SMALL_BYTES: [Grid; 2] = [Grid { largest: 90.0, ..BYTES }, Grid { largest: 91.0, ..BYTES }];
+/// The bytes of candidates where products are added in 16 bits.
+const SMALL_BYTES: Grid = Grid { largest: 90.0, ..BYTES };
 const WORDS: Grid = Grid::of(Format::Int16, 32767, LARGEST_NORM as f64, 0.48);
 
 const DIMS: [usize; 8] = [4, 16, 17, 64, 128, 384, 768, 1024];
@@ -55,13 +55,8 @@ enum Limit {
     Norm,
 }
 
-const ALL_GRIDS: [(Grid, Limit); 5] = [
-    (BYTES, Limit::Element),
-    (SMALL_BYTES[0], Limit::Element),
-    (SMALL_BYTES[1], Limit::Element),
-    (WORDS, Limit::Element),
-    (WORDS, Limit::Norm),
-];
+const ALL_GRIDS: [(Grid, Limit); 4] =
+    [(BYTES, Limit::Element), (SMALL_BYTES, Limit::Element), (WORDS, Limit::Element), (WORDS, Limit::Norm)];
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
