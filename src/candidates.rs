@@ -104,6 +104,16 @@ impl CandidateMemory {
         Ok((norms, grow(&mut self.sums, side, rows.count().div_ceil(SUM_BLOCK), rows.dim())?))
     }
 
+    /// Whether there is memory for the norms of `rows` and for their sum, in one block.
+    pub(crate) fn has_measures(&self, rows: Rows<'_>) -> bool {
+        self.norms.len() >= rows.count() && self.sums.len() >= rows.dim()
+    }
+
+    /// The memory of the norms of `rows` and of their sum.
+    pub(crate) fn norms_and_sum_mut(&mut self, rows: Rows<'_>) -> (&mut [f64], &mut [f64]) {
+        (&mut self.norms[..rows.count()], &mut self.sums[..rows.dim()])
+    }
+
     /// The norms and the sum of the candidates that were prepared last, `rows` of them.
     pub(crate) fn norms_and_sum(&self, rows: Rows<'_>) -> (&[f64], &[f64]) {
         (&self.norms[..rows.count()], &self.sums[..rows.dim()])

@@ -121,8 +121,17 @@ impl TripletLoss {
     /// # Allocation
     /// None once the workspace has grown to the shape of the batch; see [`Workspace`].
     pub fn forward<'w, 'b>(&self, batch: Batch<'b>, workspace: &'w mut Workspace) -> Result<Forward<'w, 'b>, Error> {
-        in_default_environment(|| self.mine(&batch, workspace))?;
-        Ok(Forward::new(self.gradient_plan(), batch, workspace))
+        // Written where there is one: a result that is moved costs a small batch more than it costs to compute.
+        let mut error = None;
+        in_default_environment(|| {
+            if let Err(found) = self.mine(&batch, workspace) {
+                error = Some(found);
+            }
+        });
+        match error {
+            Some(error) => Err(error),
+            None => Ok(Forward::new(self.gradient_plan(), batch, workspace)),
+        }
     }
 
     /// Grows a workspace to what both passes over batches of this shape need.
@@ -134,6 +143,12 @@ impl TripletLoss {
 
     fn mine(&self, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<(), Error> {
         self.check_margin()?;
+        if let Some(zeros) = mine::mine_few(self.mine_plan(), batch, &mut workspace.mining)? {
+            // Written in place, field by field, where moves would wait for fields of another width.
+            workspace.totals.screening = Mined::without_screens(batch, zeros).screening;
+            workspace.totals.loss = self.total(zeros, workspace.mining.stats(batch.rows()));
+            return Ok(());
+        }
         let shape = (batch.rows(), batch.candidates());
         let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
         let mined = mine::mine(self.mine_plan(), batch, &exclusions, &mut workspace.mining)?;
@@ -230,13 +245,15 @@ impl TripletLoss {
 
     /// The totals of a batch whose statistics a pass has left in the memory.
     fn totals(&self, batch: &Batch<'_>, mined: &Mined, memory: &MineMemory) -> Totals {
-        let loss = Loss {
-            zero_anchors: Some(mined.zero_anchors),
-            zero_candidates: Some(mined.zero_candidates),
-            zero_positives: Some(mined.zero_positives),
-            ..self.sum_rows(memory.stats(batch.rows()))
-        };
-        Totals { loss, screening: mined.screening }
+        let zeros = [mined.zero_anchors, mined.zero_candidates, mined.zero_positives];
+        Totals { loss: self.total(zeros, memory.stats(batch.rows())), screening: mined.screening }
+    }
+
+    /// The loss of rows, with so many zero rows among the anchors, the candidates and the positives of their own.
+    #[inline(always)]
+    fn total(&self, [anchors, candidates, positives]: [usize; 3], rows: &[RowStats]) -> Loss {
+        let (zero_anchors, zero_candidates, zero_positives) = (Some(anchors), Some(candidates), Some(positives));
+        Loss { zero_anchors, zero_candidates, zero_positives, ..self.sum_rows(rows) }
     }
 
     /// How pairs are mined.

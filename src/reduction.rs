@@ -121,19 +121,51 @@ impl Reduction {
     }
 }
 
+/// The sums of the hinges of some rows, and how many rows have which of them, or none.
+struct Terms {
+    hinges: [f64; 2],
+    active: [usize; 2],
+    without_closest: usize,
+    without_negatives: usize,
+}
+
+impl Terms {
+    /// Adds up some rows, one after the other.
+    #[inline(always)]
+    fn of(rows: &[RowStats], margin: f32) -> Terms {
+        // Numbers of their own until all are added: two that are written to memory and read as one register wait for the
+        // memory, row after row.
+        let (mut mean_sum, mut closest_sum, mut active_mean, mut active_closest) = (0.0, 0.0, 0, 0);
+        let (mut without_closest, mut without_negatives) = (0, 0);
+        for row in rows {
+            let [mean, closest] = row.terms(margin);
+            mean_sum += mean;
+            closest_sum += closest;
+            active_mean += usize::from(mean > 0.0);
+            active_closest += usize::from(closest > 0.0);
+            without_closest += usize::from(row.closest_negative().is_none());
+            without_negatives += usize::from(row.mean_negative().is_none());
+        }
+        let (hinges, active) = ([mean_sum, closest_sum], [active_mean, active_closest]);
+        Terms { hinges, active, without_closest, without_negatives }
+    }
+
+    /// The sums of these rows and of others.
+    fn and(self, other: Terms) -> Terms {
+        Terms {
+            hinges: [self.hinges[0] + other.hinges[0], self.hinges[1] + other.hinges[1]],
+            active: [self.active[0] + other.active[0], self.active[1] + other.active[1]],
+            without_closest: self.without_closest + other.without_closest,
+            without_negatives: self.without_negatives + other.without_negatives,
+        }
+    }
+}
+
 impl Loss {
     /// The loss of rows, whose norms are not known.
     pub(crate) fn of(rows: &[RowStats], margin: f32, reduction: Reduction) -> Loss {
-        // Counts are added up with the terms, each row's of which are computed once; a sum of ones is exact.
-        let terms = |row: usize| {
-            let row = &rows[row];
-            let [mean, closest] = row.terms(margin);
-            let is = |holds: bool| f64::from(u8::from(holds));
-            let (no_closest, no_negatives) = (row.closest_negative().is_none(), row.mean_negative().is_none());
-            [mean, closest, is(mean > 0.0), is(closest > 0.0), is(no_closest), is(no_negatives)]
-        };
-        let [mean_sum, closest_sum, active_mean, active_closest, without, without_negatives] =
-            sum_in_order(rows.len(), &terms);
+        let sums = sum_in_order(rows, &|block| Terms::of(block, margin), &Terms::and);
+        let [mean_sum, closest_sum] = sums.hinges;
         let [mean_term, closest_term] = match reduction {
             Reduction::Sum => [mean_sum, closest_sum],
             Reduction::Mean => [mean_sum, closest_sum].map(|sum| sum / rows.len() as f64),
@@ -143,10 +175,10 @@ impl Loss {
             mean_term,
             closest_term,
             rows: rows.len(),
-            active_mean: active_mean as usize,
-            active_closest: active_closest as usize,
-            without_closest_negative: without as usize,
-            without_negatives: without_negatives as usize,
+            active_mean: sums.active[0],
+            active_closest: sums.active[1],
+            without_closest_negative: sums.without_closest,
+            without_negatives: sums.without_negatives,
             zero_anchors: None,
             zero_candidates: None,
             zero_positives: None,

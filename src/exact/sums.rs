@@ -194,15 +194,12 @@ impl SumStack {
     }
 }
 
-/// The sum of `term(i)` for `i` in `0..count`, in blocks of [`LOSS_BLOCK`].
-pub(crate) fn sum_in_order<const N: usize>(count: usize, term: &impl Fn(usize) -> [f64; N]) -> [f64; N] {
-    let add = |a: [f64; N], b: [f64; N]| core::array::from_fn(|n| a[n] + b[n]);
-    let mut start = 0;
-    let mut block = || {
-        let end = count.min(start + LOSS_BLOCK);
-        let sum = (start..end).map(term).fold([0.0; N], add);
-        start = end;
-        sum
-    };
-    combine(count.div_ceil(LOSS_BLOCK).max(1), &mut block, &add)
+/// The sum over all items, of which there may be none, in blocks of [`LOSS_BLOCK`]: `of` sums up a block, and `add` adds
+/// two sums.
+pub(crate) fn sum_in_order<T, S>(items: &[T], of: &impl Fn(&[T]) -> S, add: &impl Fn(S, S) -> S) -> S {
+    if items.len() <= LOSS_BLOCK {
+        return of(items);
+    }
+    let mut blocks = items.chunks(LOSS_BLOCK);
+    combine(blocks.len(), &mut || of(blocks.next().unwrap_or_default()), add)
 }

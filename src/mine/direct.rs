@@ -13,11 +13,11 @@ use crate::batch::Batch;
 use crate::error::{Error, Side};
 use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, zero_norms};
 use crate::kernels::{
-    FewRows, MOST_CANDIDATES, MOST_FEW, MOST_ROWS, MOST_SIMILAR, NearSimilarities, NormedRows, Similarities,
-    add_unit_rows, cosine, dot_sum, mean_negative, measure_cached_rows, measure_few, pair_dots,
+    MOST_CANDIDATES, MOST_ROWS, MOST_SIMILAR, NearSimilarities, NormedRows, Similarities, add_unit_rows, cosine,
+    dot_sum, mean_negative, measure_cached_rows, pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
-use crate::row_stats::{Admissible, ClosestNegative, ClosestSearch, RowStats};
+use crate::row_stats::{Admissible, ClosestSearch, RowStats};
 use crate::rows::Rows;
 
 /// The memory of a call.
@@ -69,10 +69,6 @@ pub(super) fn mine_small(
 ) -> Result<Mined, Error> {
     const { assert!(MOST_CANDIDATES <= SUM_BLOCK && MOST_SIMILAR <= SUM_BLOCK, "the candidates are one block of their sum") }
     let StatsTask { batch, exclusions, negatives, .. } = *task;
-    let is_square = batch.rows() == batch.candidates() && batch.outside_rows().is_none();
-    if is_square && batch.rows() <= MOST_FEW && exclusions.is_nothing() && screen != SmallScreen::Always {
-        return mine_few(backend, task, &mut buffers);
-    }
     let DirectBuffers {
         anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, near, ..
     } = &mut buffers;
@@ -96,35 +92,6 @@ pub(super) fn mine_small(
         stats.set_closest_negative(search.found());
     }
     Ok(Mined { screening, ..finish(batch, &buffers)? })
-}
-
-/// Mines a batch of at most [`MOST_FEW`] anchors and as many candidates of which nothing but the positives is excluded.
-fn mine_few(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) -> Result<Mined, Error> {
-    let StatsTask { batch, negatives, .. } = *task;
-    let count = batch.rows();
-    let mut positives = [0; MOST_FEW];
-    for (row, positive) in positives[..count].iter_mut().enumerate() {
-        *positive = batch.positive_index(row).unwrap_or_default();
-    }
-    let rows = FewRows { anchors: batch.anchor_rows(), candidates: batch.candidate_rows(), positives };
-    let measured = measure_few(backend, &rows, buffers.sums);
-    let (mut zero_anchors, mut zero_candidates, mut are_finite) = (0, 0, true);
-    for (row, stats) in buffers.stats.iter_mut().enumerate() {
-        let (norm, candidate_norm) = (measured.anchor_norms[row], measured.candidate_norms[row]);
-        (buffers.anchor_norms[row], buffers.candidate_norms[row]) = (norm, candidate_norm);
-        are_finite &= norm.is_finite() && candidate_norm.is_finite();
-        zero_anchors += usize::from(norm == 0.0);
-        zero_candidates += usize::from(candidate_norm == 0.0);
-        let (similarities, positive) = (&measured.similarities[row][..count], positives[row]);
-        let limit = negatives.admissible(similarities[positive]).high;
-        let closest = ClosestNegative::among(similarities, limit, positive);
-        *stats = RowStats::computed(similarities[positive], Some(measured.means[row] as f32), closest);
-    }
-    if are_finite {
-        Ok(Mined::without_screens(batch, [zero_anchors, zero_candidates, 0]))
-    } else {
-        finish(batch, buffers)
-    }
 }
 
 /// Computes the norm of every anchor and its similarity with its positive, and opens the search that this one limits.

@@ -167,6 +167,21 @@ impl MineMemory {
         })
     }
 
+    /// Grows to what a call without screens needs, and lends out what one with a few rows writes. Most calls find the memory
+    /// grown, and look at its lengths alone.
+    pub(super) fn grow_few(&mut self, backend: Backend, batch: &Batch<'_>) -> Result<FewBuffers<'_>, Error> {
+        let rows = batch.rows();
+        let held = [self.anchor_norms.len(), self.stats.len(), self.searches.len(), self.positives.len()];
+        let has_scratch = !self.similarities.is_empty() && !self.near.is_empty();
+        if !has_scratch || held.iter().any(|&held| held < rows) || !self.candidates.has_measures(batch.candidate_rows())
+        {
+            self.grow_direct(backend, batch)?;
+        }
+        let (candidate_norms, sum) = self.candidates.norms_and_sum_mut(batch.candidate_rows());
+        let (anchor_norms, stats) = (&mut self.anchor_norms[..rows], &mut self.stats[..rows]);
+        Ok(FewBuffers { anchor_norms, candidate_norms, sum, stats })
+    }
+
     /// Grows to what a batch is measured in, whose statistics are there, and lends it out.
     pub(super) fn grow_measures(&mut self, batch: &Batch<'_>) -> Result<MeasureBuffers<'_>, Error> {
         let side = batch.candidate_side();
@@ -243,6 +258,15 @@ fn grow_similarities<'a>(
 /// How many positives are no candidates.
 fn rows_outside(batch: &Batch<'_>) -> usize {
     batch.outside_rows().map_or(0, Rows::count)
+}
+
+/// The results of a call with a few rows, to be computed.
+pub(super) struct FewBuffers<'a> {
+    pub(super) anchor_norms: &'a mut [f64],
+    pub(super) candidate_norms: &'a mut [f64],
+    /// The sum of the candidates.
+    pub(super) sum: &'a mut [f64],
+    pub(super) stats: &'a mut [RowStats],
 }
 
 /// What a backward pass reads of a batch, to be computed.

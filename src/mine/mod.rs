@@ -8,6 +8,7 @@
 mod block;
 mod direct;
 mod division;
+mod few;
 #[cfg(test)]
 mod forced_parts;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::screen::{Method, RowLimits, Screen, ScreenPlan, Screening, first_meth
 
 use block::Block;
 use division::Division;
+pub(crate) use few::mine_few;
 use measure::{measure_norms, measure_outside};
 use memory::{CallMemory, MeasureBuffers, PassMemory};
 pub(crate) use memory::{MineMemory, MineResults};

@@ -47,7 +47,8 @@ pub(crate) struct Mined {
 
 impl Mined {
     /// The counts of a call without screens, with so many zero rows of each side.
-    pub(super) fn without_screens(
+    #[inline]
+    pub(crate) fn without_screens(
         batch: &Batch<'_>,
         [zero_anchors, zero_candidates, zero_positives]: [usize; 3],
     ) -> Mined {

@@ -1,5 +1,6 @@
 //! Candidates that were found: for several of a query, and for the closest negative of a row.
 
+use crate::arch::in_range;
 use crate::error::Error;
 
 /// A candidate near a query: its index and their cosine similarity. With the feature `serde`, one whose similarity is not
@@ -83,16 +84,36 @@ impl ClosestNegative {
         ClosestNegative { index: neighbour.index, similarity: neighbour.similarity }
     }
 
-    /// The closest negative among candidates with these similarities: of those up to `limit` but for the positive the
-    /// largest one, and the first of several.
-    pub(crate) fn among(similarities: &[f32], limit: f32, positive: usize) -> Option<ClosestNegative> {
-        let (mut closest, mut index) = (f32::NEG_INFINITY, usize::MAX);
-        for (candidate, &similarity) in similarities.iter().enumerate() {
-            if similarity > closest && similarity <= limit && candidate != positive {
-                (closest, index) = (similarity, candidate);
-            }
+    /// The closest negative among the first `count` candidates with these similarities: of those up to `limit` but for the
+    /// positive the largest one, and the first of several. In lanes, as every instruction set has them.
+    #[inline(always)]
+    pub(crate) fn among<const LANES: usize>(
+        similarities: &[f32; LANES],
+        count: usize,
+        limit: f32,
+        positive: usize,
+    ) -> Option<ClosestNegative> {
+        let (count, positive) = (count as i32, positive as i32);
+        let mut admitted = [f32::NEG_INFINITY; LANES];
+        for (lane, (admitted, &similarity)) in (0..).zip(admitted.iter_mut().zip(similarities)) {
+            let is_admitted = (similarity <= limit) & (lane != positive) & (lane < count);
+            *admitted = if is_admitted { similarity } else { f32::NEG_INFINITY };
         }
-        (index < usize::MAX).then_some(ClosestNegative { index, similarity: closest })
+        let (mut largest, mut half) = (admitted, LANES / 2);
+        while half > 0 {
+            for lane in 0..half {
+                let other = largest[lane + half];
+                largest[lane] = if other > largest[lane] { other } else { largest[lane] };
+            }
+            half /= 2;
+        }
+        let largest = largest[0];
+        if largest == f32::NEG_INFINITY {
+            return None;
+        }
+        // The one at the index, as the largest may be a zero of the other sign.
+        let index = in_range(&admitted, largest, largest).trailing_zeros() as usize;
+        Some(ClosestNegative { index, similarity: admitted[index] })
     }
 
     /// Candidate `index` with this cosine similarity, from another process, a file or a shard.
@@ -147,4 +168,34 @@ impl TryFrom<NeighbourFields> for ClosestNegative {
 /// A similarity that came from elsewhere.
 pub(super) fn checked(similarity: f32) -> Result<f32, Error> {
     if similarity.is_finite() { Ok(similarity) } else { Err(Error::SimilarityNotFinite { similarity }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::Random;
+
+    /// In lanes as one by one: with ties, zeros of both signs, and lanes beyond the last candidate.
+    #[test]
+    fn the_closest_among_a_few() {
+        let random = &mut Random(5);
+        for turn in 0..20_000 {
+            let values = [-0.5, -0.0, 0.0, 0.25, 0.5, 1.0];
+            let similarities: [f32; 8] = core::array::from_fn(|_| values[random.below(values.len())]);
+            let count = 2 + random.below(7);
+            let positive = random.below(count);
+            let limit = [f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.25, similarities[positive]][turn % 5];
+            let mut expected: Option<(usize, f32)> = None;
+            for (index, &similarity) in similarities[..count].iter().enumerate() {
+                let is_closer = expected.is_none_or(|(_, closest)| similarity > closest);
+                if index != positive && similarity <= limit && is_closer {
+                    expected = Some((index, similarity));
+                }
+            }
+            let found = ClosestNegative::among(&similarities, count, limit, positive);
+            let bits = |(index, similarity): (usize, f32)| (index, similarity.to_bits());
+            let found = found.map(|found| bits((found.index, found.similarity)));
+            assert_eq!(found, expected.map(bits), "{similarities:?}, {count} of them, up to {limit}, but {positive}");
+        }
+    }
 }

@@ -98,6 +98,7 @@ impl RowStats {
     }
 
     /// Both hinges of the row, computed in the environment of the call.
+    #[inline(always)]
     pub(crate) fn terms(&self, margin: f32) -> [f64; 2] {
         let closest = self.closest_negative.map_or(0.0, |closest| hinge(self.positive, closest.similarity, margin));
         [self.mean_negative.map_or(0.0, |mean| hinge(self.positive, mean, margin)), closest]
