@@ -13,7 +13,7 @@
 //! | [`few_rows`] | [`measure_few`] |
 //! | [`row_tile`] | [`approximate`], [`find_likely`] |
 //! | [`screen_tile`] | [`find_hits`], in every [`format`](mod@format) |
-//! | [`pack`], [`round`] | [`pack_floats`], [`pack_integers`] |
+//! | [`pack`], [`round`], [`round_row`] | [`pack_floats`], [`pack_integers`] |
 //! | [`sums`] | [`add_unit_rows`], [`measure_cached_rows`], [`measure_rows`], [`add_terms`], [`write_gradient`], [`scale_row`], [`add_scaled_to_f32`] |
 //!
 //! Everything outside of this folder and of [`arch`](crate::arch) is compiled once.
@@ -26,6 +26,7 @@ mod lanes;
 mod pack;
 mod prefetch;
 mod round;
+mod round_row;
 mod row_tile;
 mod screen_tile;
 mod sums;
@@ -48,9 +49,9 @@ pub(crate) use format::{Format, LARGEST_NORM};
 pub(crate) use lanes::LANES;
 pub(crate) use pack::{MAX_LANES, PanelTarget, RawRows, pack_floats};
 pub(crate) use prefetch::{PrefetchPlan, prefetch_row};
-#[cfg(test)]
-pub(crate) use round::SLACK;
 pub(crate) use round::{QuantizedRow, pack_integers, scratch_len};
+#[cfg(test)]
+pub(crate) use round::{SLACK, are_few};
 pub(crate) use row_tile::{
     CandidateBits, MOST_SEEKING, MOST_SIMILAR, NearSimilarities, ScaledRows, approximate, find_likely,
 };

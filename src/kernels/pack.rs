@@ -57,6 +57,14 @@ impl PanelTarget<'_> {
         }
         Columns { words, width, pieces }
     }
+
+    /// The words from the first one of a row on, the row `from` rows after the first one, and how far apart its words are.
+    pub(super) fn row(&mut self, from: usize) -> (&mut [u32], usize) {
+        let row = self.first + from;
+        let start = row - row % self.width;
+        let width = self.width.min(self.padded - start);
+        (&mut self.panels[start * self.words_per_row + row - start..], width)
+    }
 }
 
 /// The most pieces of a register's worth of rows.
@@ -140,7 +148,7 @@ impl WithSimd for PackFloats<'_, '_> {
 /// factor overflows nor loses bits, and `f32` of what is left. Both are 0 for a zero row.
 ///
 /// `normalize_into` rounds less, but it goes through `f64`; a screen may be off by what its bound says.
-fn factors(norm: f64, target: f64) -> [f32; 2] {
+pub(super) fn factors(norm: f64, target: f64) -> [f32; 2] {
     const FAR: f64 = (1_u128 << 64) as f64;
     let power = if norm > FAR {
         1.0 / (FAR * (1_u128 << 32) as f64)
@@ -187,6 +195,10 @@ impl<'a> RowGroup<'a> {
         let rest = self.dim - k;
         if rest >= S::F32_LANES && self.is_full::<S>() {
             simd.load_rows(&self.rows[k..], self.dim, &mut square);
+        } else if rest >= S::F32_LANES {
+            for (elements, &start) in square.iter_mut().zip(&self.starts[..S::F32_LANES]) {
+                *elements = simd.load(&self.rows[start + k..]);
+            }
         } else {
             let length = rest.min(S::F32_LANES);
             for (elements, &start) in square.iter_mut().zip(&self.starts[..S::F32_LANES]) {
