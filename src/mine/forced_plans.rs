@@ -260,9 +260,10 @@ fn crossovers_of(backend: Backend) -> Vec<Crossover> {
     let (fast_i16, fast_i8) = (costs.fast_i16, costs.fast_i8);
     let float = Format::Float32;
     let Method::Screen(fastest) = Screen::kept_by_default(backend).first() else { panic!("a bank keeps a screen") };
+    // Rows that have as many elements as the constant says, and one row less.
     let at_elements = |elements: usize| {
-        let (rows, dim) = (elements.div_ceil(costs.integer_dim), costs.integer_dim);
-        [(rows - 1, dim), (rows, dim)]
+        let dim = (costs.integer_dim..).find(|&dim| elements.is_multiple_of(dim)).expect("a divisor");
+        [(elements / dim - 1, dim), (elements / dim, dim)]
     };
     let at_rows = |rows: usize, elements: usize| {
         let dim = elements.div_ceil(rows - 1);
