@@ -3,7 +3,7 @@
 use super::block::{ListedBlock, Outcome};
 use crate::candidates::Candidates;
 use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
-use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint};
+use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint, packing_cost};
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
     /// Computes the block's tiles panel by panel: each panel is read from memory once, and then from the cache.
@@ -79,7 +79,8 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
                 screened_rows += 1;
             }
         }
-        let of_set = self.block.call.backend.traits().costs;
+        let (backend, is_packed) = (self.block.call.backend, self.block.call.bank.is_some());
+        let of_set = backend.traits().costs;
         let mean = |sum: usize| sum as f64 / f64::from(screened_rows.max(1));
         let (screened, count, constants) = (screened as f64, count as f64, &self.buffers.constants[..rows]);
         let float_bound = candidates.params.float_bound;
@@ -98,6 +99,7 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
             int16_share,
             float32_share,
             screening: of_set.screening,
+            packing: if is_packed { 0.0 } else { packing_cost(backend) / rows as f64 },
             exact_cost: exact_tile_cost(of_set.exact, dim),
         };
         match model.cheapest(methods) {

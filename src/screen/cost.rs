@@ -17,8 +17,9 @@
 //! pair that is computed by itself, e that of a pair in an exact tile:
 //!
 //! ```text
-//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32; 0.55 and 0.75 with AVX2 alone
+//! c = 0.3, 0.6, 1              bytes, 16-bit integers, f32; 0.45 and 0.7 with AVX2 alone
 //! p = 30 + 3000 / dim          fetched from afar, and what does not depend on the length
+//! q = 2 lanes / rows           the candidates are packed anew, for the rows of this block at least; 0 of a bank's
 //! e = (exact d + 60) / dim     d is dim rounded up to a multiple of 16; exact is 2 to 3, by instruction set
 //! ```
 //!
@@ -27,7 +28,7 @@
 //!
 //! ```text
 //! this screen     (n - t) c + max(d - s, 0) p
-//! a finer one     n c' + (1 + d f) p                 if n c' + (what was screened so far) <= 1.1 n
+//! a finer one     n (c' + q) + (1 + d f) p           if n c' + (what was screened so far) <= 1.1 n
 //! exact tiles     (n - t) e + min(l p, t e)          the last term is t e where rows of the block were given up
 //! ```
 //!
@@ -59,6 +60,15 @@ pub(crate) fn exact_tile_cost(exact: f64, dim: usize) -> f64 {
 
 /// About how long a row's element takes to prepare, in nanoseconds.
 pub(crate) const PREPARATION: f64 = 0.3;
+
+/// About how long a multiply-add in `f32` takes on every lane of a register, in nanoseconds: by two of the registers' units at
+/// about 3.5 GHz.
+const PER_REGISTER: f64 = 0.15;
+
+/// What packing a candidate costs, in multiples of screening a pair in `f32`.
+pub(crate) fn packing_cost(backend: Backend) -> f64 {
+    PREPARATION / PER_REGISTER * backend.traits().f32_lanes as f64
+}
 
 impl Method {
     /// What a pair costs.
@@ -110,6 +120,8 @@ pub(crate) struct CostModel {
     pub(crate) float32_share: f64,
     /// What screening a pair costs in each format.
     pub(crate) screening: [f64; 3],
+    /// What packing the candidates for a finer screen costs, for each of them.
+    pub(crate) packing: f64,
     /// What computing a pair exactly costs in a tile.
     pub(crate) exact_cost: f64,
 }
@@ -128,7 +140,7 @@ impl CostModel {
         {
             let screening = candidates * self.screening[finer as usize];
             let may_screen = spent + screening <= SCREENING * candidates;
-            let cost = screening + survivors * survivor;
+            let cost = screening + candidates * self.packing + survivors * survivor;
             if finer > format && methods.contains(Method::Screen(finer)) && may_screen && cost < best.1 {
                 best = (finer, cost);
             }
@@ -156,8 +168,6 @@ impl CostModel {
 /// reading the candidates once if that takes longer, and the preparation of both sides, or of the anchors alone where the
 /// candidates are prepared. Within a third of what Zen 5 took for 64 to 1024 rows on both sides, on AVX-512.
 pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepared: bool) -> f64 {
-    /// A multiply-add in `f32` on every lane of a register, by two of the registers' units at about 3.5 GHz.
-    const PER_REGISTER: f64 = 0.15;
     const PER_PAIR: f64 = 0.1;
     /// A byte of a candidate, as a third-level cache delivers it at 80 GB/s; memory takes two to four times as long.
     const PER_BYTE: f64 = 0.0125;

@@ -126,7 +126,7 @@ mod tests;
 
 pub(crate) use budget::{ExactCosts, PairBudget};
 pub(crate) use center::{Center, center_len};
-pub(crate) use cost::{CostModel, PREPARATION, exact_tile_cost, is_checkpoint};
+pub(crate) use cost::{CostModel, PREPARATION, exact_tile_cost, is_checkpoint, packing_cost};
 pub(crate) use float::{bound as float_bound, row_bound};
 pub(crate) use method::{Method, Methods};
 pub(crate) use neighbour_list::NeighbourList;

@@ -16,9 +16,9 @@ use crate::rows::Shape;
 /// | your batches | what pays |
 /// |---|---|
 /// | up to eight rows on both sides | `Off` |
-/// | up to some 110 rows on both sides (80 with AVX-512, 64 with NEON), or few anchors among up to 192 candidates | `F32`, which packs nothing there |
+/// | up to some 140 rows on both sides (80 with AVX-512, 64 with NEON), or few anchors among up to 192 candidates | `F32`, which packs nothing there |
 /// | up to five rows on one side (seven with AVX-512, four with NEON), and more on the other | `Off` |
-/// | `dim` under 20, or fewer than 6000 elements on the larger side (48 and 20000 with AVX2, or few rows on one side) | `F32` |
+/// | `dim` under 20, or fewer than 6000 elements on the larger side (40 and 20000 with AVX2, or few rows on one side) | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |

@@ -100,6 +100,8 @@ impl Sample<'_> {
             int16_share: int16 / error,
             float32_share: if here > 0.0 { finest_left / here } else { 0.0 },
             screening: costs.screening,
+            // Whatever begins, candidates are packed for it.
+            packing: 0.0,
             exact_cost: exact_tile_cost(costs.exact, candidates.dim()),
         };
         model.cheapest(methods)

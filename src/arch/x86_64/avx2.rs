@@ -57,29 +57,31 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const ROW_CANDIDATES: usize = 4;
     // Measured on Zen 4 without VNNI by `hardneg-compare crossovers`. Whole calls, exact over the best screen: at dim 128,
     // 384 and 768, 16 x 16 takes 0.96, 1.04 and 1.16, 20 x 20 0.79, 0.85 and 0.93, 30 x 30 1.01, 1.01 and 1.10; 5 x 1024
-    // 0.98 at dim 128 and 0.99 at 768, 6 x 1024 1.12 and 1.19. Integers over `f32`: 1024 x 1024 x 48 takes 0.86 to 1.01,
-    // 256 x 256 x 64 1.04, 341 x 341 x 64 0.94 to 0.98; 64 x 64 x 768 1.00, 80 x 80 x 768 0.90 to 0.94; 10 x 8192 x 128 1.11
-    // to 1.19, 10 x 16384 x 128 0.93, 10 x 1706 x 768 1.45 to 1.61, 10 x 2730 x 768 0.70 to 0.86. A sample over 16 bits:
-    // 192 x 192 x 768 1.02 to 1.05, 256 x 256 x 768 0.98 to 1.04, 512 x 512 x 128 0.99.
+    // 0.98 at dim 128 and 0.99 at 768, 6 x 1024 1.12 and 1.19. Integers over `f32`, positives above the bulk and in it: 1024 x
+    // 1024 x 32 takes 1.00 and 1.04, at dim 40 0.91 and 0.99; 213 x 213 x 64 1.02 and 1.03, 320 x 320 x 64 0.96 and 1.05; 40
+    // x 1024 x 128 1.03 and 1.10, 50 x 1024 x 128 0.93 and 1.06; 10 x 8192 x 128 1.08 and 1.21, 10 x 16384 x 128 0.75 and
+    // 0.87, 10 x 1365 x 768 1.00 and 1.08, 10 x 1706 x 768 0.90 and 1.01. A sample over 16 bits: 213 x 213 x 768 0.97 and
+    // 0.96, 256 x 256 x 768 1.00 and 1.03, 256 x 256 x 128 0.99 and 0.98, 512 x 512 x 64 0.94 and 0.97.
     // Unpacked `f32` over the best screen or exact tiles on Zen 4: at dim 128, 16 x 16 takes 0.61, 64 x 64 0.75, 96 x 96 0.84,
-    // 160 x 160 0.88, 192 x 192 1.00; at dim 768, 64 x 64 0.80, 96 x 96 0.93, 128 x 128 1.05.
+    // 140 x 140 0.89, 168 x 168 0.94; at dim 384, 140 x 140 0.96, 168 x 168 1.11; at dim 768, 64 x 64 0.80, 96 x 96 0.93,
+    // 140 x 140 1.02, 168 x 168 1.14.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.12, 12 x 12 0.94, 16 x 16 0.92, 48 x 48 0.82; 8 x 1024 1.03,
     // 12 x 1024 0.91. 1024 x 1024 takes 0.91 at dim 20 and 0.85 at dim 50.
     const COSTS: Costs = Costs {
         exact_square: 20,
         exact_few: if VNNI { 3 } else { 5 },
-        unpacked_pairs: if VNNI { 40 } else { 56 },
+        unpacked_pairs: if VNNI { 40 } else { 70 },
         widened_pairs: 8,
         exact: 2.3,
-        screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.55, 0.75, 1.0] },
+        screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.45, 0.7, 1.0] },
         fast_i16: true,
         fast_i8: true,
-        integer_dim: if VNNI { 32 } else { 48 },
+        integer_dim: if VNNI { 32 } else { 40 },
         integer_elements: if VNNI { 1 << 12 } else { 5 << 12 },
         integer_pairs: if VNNI { 0 } else { 40 },
         integer_streamed: 1 << 20,
         sampled_rows: if VNNI { 128 } else { 256 },
-        sampled_elements: if VNNI { 1 << 15 } else { 1 << 16 },
+        sampled_elements: 1 << 15,
     };
     // Without VNNI four products are added in 16 bits, two of which saturate: 2 * 90 * 182 is just below 2^15. Candidates up
     // to 90 leave both sides about the same errors, as four elements of an anchor of one sign seldom add up to more than twice
