@@ -163,7 +163,7 @@ impl Backend {
     /// what they should be; they are no part of the interface, and change between versions.
     #[doc(hidden)]
     #[must_use]
-    pub fn costs(self) -> [(&'static str, f64); 15] {
+    pub fn costs(self) -> [(&'static str, f64); 16] {
         self.traits().costs.named()
     }
 

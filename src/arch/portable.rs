@@ -32,6 +32,7 @@ impl Simd for Portable {
         exact_square: 11,
         exact_few: 3,
         unpacked_pairs: 32,
+        unpacked_few: 32,
         widened_pairs: 8,
         exact: 2.0,
         screening: [0.3, 0.6, 1.0],

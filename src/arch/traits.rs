@@ -44,6 +44,8 @@ pub(crate) struct Costs {
     /// Up to so many pairs for each row of both sides, rows are screened as they lie in memory: packing them takes longer
     /// than it saves.
     pub(crate) unpacked_pairs: usize,
+    /// Up to so many anchors, from two on, the same holds of one pass over any number of candidates.
+    pub(crate) unpacked_few: usize,
     /// From so many pairs on for each row of both sides, rows are widened before exact tiles multiply them.
     pub(crate) widened_pairs: usize,
     /// How many times as long as a screen's tile in `f32` an exact tile takes, pair for pair.
@@ -70,12 +72,13 @@ pub(crate) struct Costs {
 
 impl Costs {
     /// All of them by name.
-    pub(super) fn named(self) -> [(&'static str, f64); 15] {
+    pub(super) fn named(self) -> [(&'static str, f64); 16] {
         let [int8, int16, _] = self.screening;
         [
             ("exact_square", self.exact_square as f64),
             ("exact_few", self.exact_few as f64),
             ("unpacked_pairs", self.unpacked_pairs as f64),
+            ("unpacked_few", self.unpacked_few as f64),
             ("widened_pairs", self.widened_pairs as f64),
             ("exact", self.exact),
             ("screening_i8", int8),

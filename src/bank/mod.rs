@@ -266,6 +266,7 @@ impl Bank<'_> {
         let methods = screen.of_kept(self.backend, shape, self.panels.kept());
         ScreenPlan {
             is_direct: false,
+            is_unpacked: false,
             methods,
             quantised_dim: self.panels.quantised_dim(),
             float_bound: float_bound(self.dim),

@@ -97,6 +97,8 @@ pub(crate) struct PairsOf<'a> {
     /// The row of the call that the first anchor is.
     pub(crate) first: usize,
     pub(crate) candidates: NormedRows<'a>,
+    /// The candidate of the call that the first of these is.
+    pub(crate) first_candidate: usize,
     pub(crate) rules: &'a NegativeRules<'a>,
 }
 
@@ -111,7 +113,7 @@ impl<'a> PairsOf<'a> {
     /// The bits of `run` whose candidates are no negatives of anchor `row`; bit `l` stands for candidate `first + l`.
     #[inline]
     pub(crate) fn excluded(&self, row: usize, first: usize, run: u64) -> u64 {
-        self.rules.among(self.first + row, first, run)
+        self.rules.among(self.first + row, self.first_candidate + first, run)
     }
 
     /// Offers the pairs of the anchors from `from` on, as many as there are `rows`, with the candidates from `first` on
@@ -131,7 +133,18 @@ impl<'a> PairsOf<'a> {
             }
             return;
         }
-        let size = group_rows(dim);
+        self.search_unwidened(from, first, rows, similarities);
+    }
+
+    /// [`PairsOf::search`], with rows as they lie in memory.
+    pub(crate) fn search_unwidened<R: SearchedRow>(
+        &self,
+        from: usize,
+        first: usize,
+        rows: &mut [R],
+        similarities: &mut Similarities,
+    ) {
+        let (size, count) = (group_rows(self.candidates.rows.dim()), self.candidates.rows.count());
         for start in (first..count).step_by(size) {
             let group = self.candidates.range(start, size.min(count - start));
             self.search_group(from, group, start, rows, similarities, false);
@@ -207,7 +220,7 @@ impl<'a> PairsOf<'a> {
         similarities: &mut Similarities,
     ) {
         while let Some((row, of_row)) = similarities.next_row(candidates) {
-            rows[row].search().offer_run(first, of_row, self.rules, self.first + from + row);
+            rows[row].search().offer_run(self.first_candidate + first, of_row, self.rules, self.first + from + row);
         }
     }
 }

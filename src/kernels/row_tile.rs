@@ -13,7 +13,7 @@
 //! What it computes is off by a little, and is compared with the positive in intervals: how far off it may be is derived
 //! in [`screen`](crate::screen).
 
-use super::exact_tile::{Ends, each, largest_up_to, last_block, whole_blocks};
+use super::exact_tile::{Ends, Sought, each, largest_up_to, last_block, whole_blocks};
 use super::lanes::{LANES, padded};
 use crate::arch::{Backend, DotKernel, Simd, WithSimd};
 use crate::rows::Rows;
@@ -174,22 +174,22 @@ fn add_block<S: Simd, const ANCHORS: usize, const CANDIDATES: usize>(
     }
 }
 
-/// Finds the candidates that may be the most similar one of those that are exactly as similar as the limit of their row
-/// or less, where similarities are off by at most `error`. Of each row that is in `limits`, with `count` candidates.
+/// Finds the candidates of each row that may be the most similar one of those that are sought, at least `above` and at most
+/// `up_to`, where similarities are off by at most `error`. Of each row that is in `sought`, with `count` candidates.
 pub(crate) fn find_likely(
     backend: Backend,
     similarities: &NearSimilarities,
     count: usize,
-    limits: &[f32],
+    sought: &[Sought],
     error: f32,
 ) -> [CandidateBits; MOST_SEEKING] {
-    backend.run(FindLikely { similarities, count, limits, error })
+    backend.run(FindLikely { similarities, count, sought, error })
 }
 
 struct FindLikely<'a> {
     similarities: &'a NearSimilarities,
     count: usize,
-    limits: &'a [f32],
+    sought: &'a [Sought],
     error: f32,
 }
 
@@ -197,14 +197,14 @@ impl WithSimd for FindLikely<'_> {
     type Output = [CandidateBits; MOST_SEEKING];
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> [CandidateBits; MOST_SEEKING] {
-        let Self { similarities: NearSimilarities(similarities), count, limits, error } = self;
+        let Self { similarities: NearSimilarities(similarities), count, sought, error } = self;
         let mut likely = [CandidateBits::default(); MOST_SEEKING];
-        for ((row, &limit), likely) in similarities.iter().zip(limits).zip(&mut likely) {
+        for ((row, &Sought { above, up_to }), likely) in similarities.iter().zip(sought).zip(&mut likely) {
             // A candidate up to here is as similar as the limit or less for certain.
-            let best = largest_up_to(limit - error, &row[..count]);
-            let reached = best - 2.0 * error;
-            let low = simd.splat(if reached > f32::MIN { reached } else { f32::MIN });
-            let high = simd.splat(limit + error);
+            let best = largest_up_to(up_to - error, &row[..count]);
+            // What was taken out is below all that is finite.
+            let low = simd.splat((best - 2.0 * error).max(above - error).max(f32::MIN));
+            let high = simd.splat(up_to + error);
             for at in (0..count).step_by(S::F32_LANES) {
                 let found = simd.in_range(simd.load(&row[at..]), low, high);
                 likely[at / 64] |= u64::from(found) << (at % 64);

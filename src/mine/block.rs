@@ -128,7 +128,8 @@ impl Block<'_> {
         let Block { call, task, candidates, first, norms, .. } = self;
         let anchors = NormedRows { rows: call.sides.anchors.range(*first, norms.len()), norms };
         let candidates = NormedRows { rows: candidates.rows, norms: candidates.norms };
-        PairsOf { backend: call.backend, anchors, first: *first, candidates, rules: task.rules() }
+        let (first, rules) = (*first, task.rules());
+        PairsOf { backend: call.backend, anchors, first, candidates, first_candidate: 0, rules }
     }
 }
 

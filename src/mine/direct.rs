@@ -1,24 +1,26 @@
-//! Mining without screens, for small batches and few anchors: one pass over the candidates computes their norms, their
-//! sum, and every pair exactly, a group of rows at a time while it is in the first-level cache. Nothing is packed.
+//! Mining in one pass over the candidates, for small batches and few anchors: their norms, their sum and every pair, a group
+//! of rows at a time while it is in a cache. Nothing is packed: pairs are computed exactly, or [screened](super::row_screen)
+//! as the rows lie in memory.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::Call;
 use super::measure::{MeasuredAnchors, measure_anchors, measure_outside};
 use super::plan::Mined;
-use super::small_screen::{self, SmallScreen};
+use super::row_screen::{RowScreen, RowSearch, screened_rows};
 use super::task::StatsTask;
 use crate::arch::Backend;
 use crate::batch::Batch;
 use crate::error::{Error, Side};
-use crate::exact::{PairsOf, SUM_BLOCK, SearchedRow, check_norms, combine_blocks, group_rows, zero_norms};
+use crate::exact::{PairsOf, SUM_BLOCK, check_norms, combine_blocks, group_rows, zero_norms};
 use crate::kernels::{
     MOST_CANDIDATES, MOST_ROWS, MOST_SIMILAR, NearSimilarities, NormedRows, Similarities, add_unit_rows, cosine,
-    dot_sum, mean_negative, measure_cached_rows, pair_dots,
+    dot_sum, mean_negative, measure_cached_rows, measure_rows, pair_dots,
 };
 use crate::parallel::{Chunks, Join, for_each_block};
 use crate::row_stats::{Admissible, ClosestSearch, RowStats};
 use crate::rows::Rows;
+use crate::screen::Screening;
 
 /// The memory of a call.
 pub(super) struct DirectBuffers<'a> {
@@ -36,17 +38,17 @@ pub(super) struct DirectBuffers<'a> {
 }
 
 /// The most anchors for which the candidates are divided over threads.
-const MOST_SHARED: usize = 32;
+const MOST_SHARED: usize = 64;
 
 /// Writes the statistics of every anchor. The task knows no norms of positives: they are computed here.
 pub(super) fn mine(call: &Call<'_>, task: &StatsTask<'_>, mut buffers: DirectBuffers<'_>) -> Result<Mined, Error> {
     if task.batch.candidates() <= MOST_CANDIDATES {
-        return mine_small(call.backend, task, SmallScreen::Nothing, buffers);
+        return mine_small(call.backend, task, RowScreen::of_pass(call.screens), buffers);
     }
     open_rows(call.backend, task, &mut buffers);
-    search(call, task, &mut buffers);
+    let screening = search(call, task, &mut buffers);
     close_rows(call.backend, task, &mut buffers);
-    finish(task.batch, &buffers)
+    Ok(Mined { screening, ..finish(task.batch, &buffers)? })
 }
 
 /// Fails with the first row that is not finite, if there is one, and counts those that are zero.
@@ -64,7 +66,7 @@ fn finish(batch: &Batch<'_>, buffers: &DirectBuffers<'_>) -> Result<Mined, Error
 pub(super) fn mine_small(
     backend: Backend,
     task: &StatsTask<'_>,
-    screen: SmallScreen,
+    screen: RowScreen,
     mut buffers: DirectBuffers<'_>,
 ) -> Result<Mined, Error> {
     const { assert!(MOST_CANDIDATES <= SUM_BLOCK && MOST_SIMILAR <= SUM_BLOCK, "the candidates are one block of their sum") }
@@ -86,8 +88,10 @@ pub(super) fn mine_small(
     }
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     let candidates = NormedRows { rows, norms: candidate_norms };
-    let pairs = PairsOf { backend, anchors, first: 0, candidates, rules: &exclusions.rules };
-    let screening = small_screen::search(&pairs, screen, searches, near, similarities);
+    let pairs = PairsOf { backend, anchors, first: 0, candidates, first_candidate: 0, rules: &exclusions.rules };
+    let mut search = RowSearch::new(screen, batch.rows(), near, similarities);
+    search.search(&pairs, searches, true);
+    let screening = search.counts_of(batch);
     for (stats, search) in stats.iter_mut().zip(searches.iter()) {
         stats.set_closest_negative(search.found());
     }
@@ -114,60 +118,85 @@ fn open_rows(backend: Backend, task: &StatsTask<'_>, buffers: &mut DirectBuffers
     }
 }
 
-/// Passes over the candidates.
-fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) {
-    let Call { backend, join, .. } = *call;
-    let DirectBuffers { anchor_norms, candidate_norms, sums, searches, similarities, .. } = buffers;
-    let (batch, candidates) = (task.batch, task.batch.candidate_rows());
+/// Passes over the candidates. Returns what was done.
+fn search(call: &Call<'_>, task: &StatsTask<'_>, buffers: &mut DirectBuffers<'_>) -> Screening {
+    let Call { backend, join, screens, .. } = *call;
+    let DirectBuffers { anchor_norms, candidate_norms, sums, searches, similarities, near, .. } = buffers;
+    let (batch, candidates, screen) = (task.batch, task.batch.candidate_rows(), RowScreen::of_pass(screens));
     let anchors = NormedRows { rows: batch.anchor_rows(), norms: anchor_norms };
     // The norms of candidates are computed on the way.
     let none = NormedRows { rows: candidates, norms: &[] };
-    let pairs = PairsOf { backend, anchors, first: 0, candidates: none, rules: &task.exclusions.rules };
+    let rules = &task.exclusions.rules;
+    let pairs = PairsOf { backend, anchors, first: 0, candidates: none, first_candidate: 0, rules };
+    let mut search = RowSearch::new(screen, batch.rows(), near, similarities);
     if join == Join::Serial || searches.len() > MOST_SHARED {
         let blocks = candidates.blocks(SUM_BLOCK).zip(candidate_norms.chunks_mut(SUM_BLOCK));
         for (block, ((rows, norms), sum)) in blocks.zip(sums.chunks_exact_mut(batch.dim())).enumerate() {
-            search_block(&pairs, rows, block * SUM_BLOCK, (norms, sum), searches, similarities);
+            search_block(&pairs, rows, block * SUM_BLOCK, (norms, sum), searches, &mut search);
         }
     } else {
-        search_shared(join, &pairs, candidate_norms, sums, searches);
+        (search.counts, search.screened) = search_shared(join, &pairs, candidate_norms, sums, (screen, searches));
     }
     combine_blocks(sums, batch.dim());
+    search.counts_of(batch)
 }
 
-/// Divides the candidates over threads, block by block; the searches of a block are merged with the others'.
-fn search_shared(join: Join, pairs: &PairsOf<'_>, norms: &mut [f64], sums: &mut [f64], searches: &mut [ClosestSearch]) {
+/// Divides the candidates over threads, block by block; the searches of a block are merged with the others'. Returns what
+/// was done, and how many anchors were screened in all blocks.
+fn search_shared(
+    join: Join,
+    pairs: &PairsOf<'_>,
+    norms: &mut [f64],
+    sums: &mut [f64],
+    (screen, searches): (RowScreen, &mut [ClosestSearch]),
+) -> (Screening, usize) {
     let candidates = pairs.candidates.rows;
     let mut opened = [ClosestSearch::EMPTY; MOST_SHARED];
     let count = searches.len();
     opened[..count].copy_from_slice(searches);
-    let found = Mutex::new(searches);
+    let found = Mutex::new((searches, Screening::default(), count));
     let blocks = (Chunks::new(norms, SUM_BLOCK), Chunks::new(sums, candidates.dim()));
     for_each_block(join, blocks, &|block, (norms, sums)| {
-        let (mut own, mut similarities) = (opened, Similarities::EMPTY);
-        let (first, searches) = (block * SUM_BLOCK, &mut own[..count]);
+        let (mut own, mut similarities, mut near) = (opened, Similarities::EMPTY, NearSimilarities::EMPTY);
+        let (first, own) = (block * SUM_BLOCK, &mut own[..count]);
         let rows = candidates.range(first, norms.slice.len());
-        search_block(pairs, rows, first, (norms.slice, sums.slice), searches, &mut similarities);
+        let mut search = RowSearch::new(screen, count, &mut near, &mut similarities);
+        search_block(pairs, rows, first, (norms.slice, sums.slice), own, &mut search);
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        for (found, own) in found.iter_mut().zip(searches) {
+        let (searches, counts, screened) = &mut *found;
+        *counts += search.counts;
+        *screened = search.screened.min(*screened);
+        for (found, own) in searches.iter_mut().zip(own) {
             found.merge(own);
         }
     });
+    let (_, counts, screened) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (counts, screened)
 }
 
 /// One pass over a block of candidates, the first of which is candidate `first`: their norms, their sum, and every pair.
-fn search_block<R: SearchedRow>(
+fn search_block(
     pairs: &PairsOf<'_>,
     rows: Rows<'_>,
     first: usize,
     (norms, sum): (&mut [f64], &mut [f64]),
-    searches: &mut [R],
-    similarities: &mut Similarities,
+    searches: &mut [ClosestSearch],
+    search: &mut RowSearch<'_>,
 ) {
-    let size = group_rows(rows.dim());
+    let is_screened = search.screen != RowScreen::Off;
+    let size = if is_screened { screened_rows(rows.dim()) } else { group_rows(rows.dim()) };
     sum.fill(0.0);
     for (group, (rows, norms)) in rows.blocks(size).zip(norms.chunks_mut(size)).enumerate() {
-        pairs.measure_group(rows, norms, first + group * size, searches, similarities);
-        add_unit_rows(pairs.backend, rows.data(), norms, sum);
+        let first = first + group * size;
+        if is_screened {
+            measure_rows(pairs.backend, rows, norms, sum);
+            let candidates = NormedRows { rows, norms };
+            search.search(&PairsOf { candidates, first_candidate: first, ..*pairs }, searches, false);
+        } else {
+            pairs.measure_group(rows, norms, first, searches, search.similarities);
+            add_unit_rows(pairs.backend, rows.data(), norms, sum);
+            search.count_tiles(searches.len() * norms.len());
+        }
     }
 }
 

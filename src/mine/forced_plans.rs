@@ -32,13 +32,13 @@ fn ways_to_screen() -> [Methods; 5] {
 /// The plan for these methods.
 fn screened(backend: Backend, shape: Shape, methods: Methods) -> ScreenPlan {
     // With the memory for integers.
-    ScreenPlan { is_direct: false, methods, ..Screen::I8.plan(backend, shape) }
+    ScreenPlan { is_direct: false, is_unpacked: false, methods, ..Screen::I8.plan(backend, shape) }
 }
 
 /// The plan for one pass over the candidates.
 fn direct(backend: Backend, shape: Shape) -> ScreenPlan {
     let methods = Methods::only(Method::Exact);
-    ScreenPlan { is_direct: true, methods, ..Screen::Off.plan(backend, shape) }
+    ScreenPlan { is_direct: true, is_unpacked: false, methods, ..Screen::Off.plan(backend, shape) }
 }
 
 /// The statistics of a batch by a plan, on a thread or on several.
@@ -73,7 +73,12 @@ fn check(owned: &OwnedBatch, backend: Backend, memory: &mut MineMemory, what: &s
             assert_rows(&expected, &actual, &format!("{what}, {backend}, {negatives}, {way}, {screens:?}, {join:?}"));
         };
         for join in [Join::Serial, Threads::Rayon.join(f64::INFINITY)] {
-            check("one pass", batch, direct(backend, shape), join);
+            let exact = direct(backend, shape);
+            check("one pass", batch, exact, join);
+            let float = Methods::screen(Format::Float32);
+            for methods in [float, float.with(Method::Exact)] {
+                check("one pass unpacked", batch, ScreenPlan { is_unpacked: true, methods, ..exact }, join);
+            }
         }
         for methods in ways_to_screen() {
             check("raw rows", batch, screened(backend, shape, methods), Join::Serial);
@@ -188,7 +193,10 @@ fn small_batches_are_screened_without_packing() {
         for (screen, owned) in &unpacked {
             assert_eq!(ways(counts(*screen, owned)), [false, true, false], "{backend}, {screen}, {}", owned.rows());
         }
-        for (rows, candidates) in [(most + 1, most + 1), (40, MOST_SIMILAR + 1)] {
+        let few = backend.traits().costs.unpacked_few;
+        let found = ways(counts(Screen::Auto, &random(few, 2 * MOST_SIMILAR + 7, 33)));
+        assert_eq!(found, [false, true, false], "{backend}, {few} anchors");
+        for (rows, candidates) in [(most + 1, most + 1), (few + 1, MOST_SIMILAR + 1)] {
             let [is_packed, ..] = ways(counts(Screen::Auto, &random(rows, candidates, 33)));
             assert!(is_packed, "{backend}, {rows} x {candidates}");
         }
@@ -305,9 +313,14 @@ fn plans_change_at_the_crossovers() {
     for backend in Backend::available() {
         let plan = |anchors, candidates, dim| Screen::Auto.plan(backend, Shape { anchors, candidates, dim });
         let [square, few] = exact_limits(backend);
-        let is_direct =
-            [plan(square, square, 64), plan(square + 1, square + 1, 64), plan(few, 900, 64), plan(few + 1, 900, 64)];
-        assert_eq!(is_direct.map(|plan| plan.is_direct), [true, false, true, false], "{backend}");
+        // Rows that are too short to be screened unpacked.
+        let shapes = [(square, square), (square + 1, square + 1), (few, 900), (few + 1, 900)];
+        let is_direct = shapes.map(|(anchors, candidates)| plan(anchors, candidates, 31).is_direct);
+        assert_eq!(is_direct, [true, false, true, false], "{backend}");
+        let few = backend.traits().costs.unpacked_few;
+        let is_unpacked = [(1, 32), (2, 31), (2, 32), (few, 32), (few + 1, 32)];
+        let is_unpacked = is_unpacked.map(|(anchors, dim)| plan(anchors, 900, dim).is_unpacked);
+        assert_eq!(is_unpacked, [false, false, true, true, false], "{backend}");
         for (shapes, formats) in crossovers_of(backend) {
             let found = shapes.map(|(candidates, dim)| plan(ANCHORS, candidates, dim).methods.first());
             assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");

@@ -2,8 +2,8 @@
 //!
 //! A pass prepares the candidates in one format, and screens each block of anchors that waits for it against all of
 //! them, the blocks in parallel. Most calls take one pass; blocks that found their screen too coarse wait for another
-//! one. Small batches take none: their rows are screened as they lie in memory ([`small_screen`]), or all their pairs are
-//! computed exactly ([`direct`]). The n x m matrix never exists.
+//! one. Small batches and few anchors take none, but one pass over the candidates ([`direct`]): rows are screened as they
+//! lie in memory ([`row_screen`]), or all pairs are computed exactly. The n x m matrix never exists.
 
 mod block;
 mod direct;
@@ -17,8 +17,8 @@ mod measure;
 mod memory;
 mod neighbours;
 mod plan;
+mod row_screen;
 mod screening;
-mod small_screen;
 mod task;
 
 use crate::arch::Backend;
@@ -43,7 +43,7 @@ pub(crate) use memory::{MineMemory, MineResults};
 pub(crate) use neighbours::QueryState;
 use neighbours::{QueryLimits, open_queries};
 pub(crate) use plan::{MeasurePlan, MinePlan, Mined, NeighbourPlan};
-use small_screen::SmallScreen;
+use row_screen::RowScreen;
 use task::{PositiveLimits, StatsTask, Task};
 
 /// About how long it takes to compute the norm of a row and to add it to a sum, for each of its elements.
@@ -70,7 +70,7 @@ pub(crate) fn mine(
 ) -> Result<Mined, Error> {
     let negatives = plan.negatives;
     // What a call may need is more to think about than a small one has to do.
-    if let Some(screen) = SmallScreen::of(plan, batch) {
+    if let Some(screen) = RowScreen::of_small(plan, batch) {
         let task = StatsTask { batch, exclusions, positive_norms: &[], negatives };
         let mined = direct::mine_small(plan.backend, &task, screen, memory.grow_direct(plan.backend, batch)?)?;
         exclude_from_means(plan.backend, Join::Serial, batch, exclusions, memory)?;
@@ -130,7 +130,7 @@ fn mine_stats(
 /// Grows the memory to what [`mine()`] needs for batches of this shape, whatever they hold, but for exclusions.
 pub(crate) fn reserve_stats(plan: MinePlan, batch: &Batch<'_>, memory: &mut MineMemory) -> Result<(), Error> {
     let call = Call::new(plan.backend, plan.screen, plan.threads, batch.sides(), batch.bank());
-    if call.screens.is_direct || SmallScreen::of(plan, batch).is_some() {
+    if call.screens.is_direct || RowScreen::of_small(plan, batch).is_some() {
         memory.grow_direct(call.backend, batch).map(|_| ())
     } else {
         memory.grow_stats_of(&call, batch).map(|_| ())

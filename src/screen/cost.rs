@@ -185,16 +185,25 @@ pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
     shape.anchors.max(shape.candidates) <= backend.traits().costs.exact_square
 }
 
+/// Few rows that are shorter take less time in exact tiles than screened without packing.
+const LEAST_DIM: usize = 32;
+
 /// Whether a batch is so small that screening its rows as they lie in memory takes less time than anything else: up to
 /// `times` as many pairs for each row as the instruction set's.
 pub(super) fn is_unpacked(backend: Backend, shape: Shape, times: usize) -> bool {
-    /// Few rows that are shorter take less time in exact tiles.
-    const LEAST_DIM: usize = 32;
-    let (costs, Shape { anchors, candidates, dim }) = (backend.traits().costs, shape);
-    let (pairs, rows) = (anchors.saturating_mul(candidates), anchors.saturating_add(candidates));
-    let fits = candidates <= MOST_SIMILAR && dim <= LAST_BELOW_ONE;
-    fits && pairs <= rows.saturating_mul(times * costs.unpacked_pairs)
-        && (dim >= LEAST_DIM || !is_small(backend, shape))
+    let fits = shape.candidates <= MOST_SIMILAR && shape.dim <= LAST_BELOW_ONE;
+    let (pairs, rows) =
+        (shape.anchors.saturating_mul(shape.candidates), shape.anchors.saturating_add(shape.candidates));
+    let has_few_pairs = pairs <= rows.saturating_mul(times * backend.traits().costs.unpacked_pairs);
+    fits && has_few_pairs && (shape.dim >= LEAST_DIM || !is_small(backend, shape))
+}
+
+/// Whether screening rows as they lie in memory, in one pass over any number of candidates, takes less time than anything
+/// else: there are a few anchors, up to `times` as many as the instruction set's. A single one is multiplied with a candidate
+/// while the norm of that is computed.
+pub(super) fn is_unpacked_pass(backend: Backend, shape: Shape, times: usize) -> bool {
+    let is_few = (2..=times * backend.traits().costs.unpacked_few).contains(&shape.anchors);
+    is_few && (LEAST_DIM..=LAST_BELOW_ONE).contains(&shape.dim)
 }
 
 /// Whether 16-bit integers are faster than `f32` on a backend.

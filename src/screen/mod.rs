@@ -65,9 +65,9 @@
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
 //! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
 //!
-//! Small batches are not packed: a tile reads their rows as they lie in memory, with lanes along the row, which are added
-//! up for several pairs at once. Their intervals all have the same length ([`row_bound`]), all candidates are looked at
-//! together, and facts 1 to 3 most often leave one pair of an anchor.
+//! Small batches and few anchors are not packed: a tile reads their rows as they lie in memory, with lanes along the row, which are added
+//! up for several pairs at once. Their intervals all have the same length ([`row_bound`]), some hundred candidates
+//! are looked at together, and facts 1 to 3 leave one pair of an anchor among the first, and none among most others.
 //!
 //! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row
 //! is left out until then, and added up in its *shift* ([`ScreenUnits`]); and `f32` sums stay in units in which

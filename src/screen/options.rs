@@ -16,9 +16,9 @@ use crate::rows::Shape;
 /// | your batches | what pays |
 /// |---|---|
 /// | up to eight rows on both sides | `Off` |
-/// | up to some 140 rows on both sides (80 with AVX-512, 64 with NEON), or few anchors among up to 192 candidates | `F32`, which packs nothing there |
-/// | up to five rows on one side (seven with AVX-512, four with NEON), and more on the other | `Off` |
-/// | `dim` under 20, or fewer than 6000 elements on the larger side (40 and 20000 with AVX2, or few rows on one side) | `F32` |
+/// | up to some 140 rows on both sides (80 with AVX-512, 64 with NEON), or two to 24 anchors (18 with AVX-512, 32 with NEON) | `F32`, which packs nothing there |
+/// | one anchor | `Off` |
+/// | `dim` under 20, or fewer than 6000 elements on the larger side (40 and 20000 with AVX2) | `F32` |
 /// | positives more similar than nearly all negatives, as after training | `I8` |
 /// | positives among the negatives, as before training | `I16` |
 /// | rows that are alike to the last digits | `Off` |
@@ -126,10 +126,17 @@ impl Screen {
         };
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = methods.round_rows() || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
+        let is_unpacked = match self {
+            Screen::Auto => cost::is_unpacked_pass(backend, shape, 1),
+            Screen::F32 => cost::is_unpacked_pass(backend, shape, 2),
+            Screen::I16 | Screen::I8 | Screen::Off => false,
+        };
+        // Without a screen up to twice as many rows, so that both ways can be measured around the crossover.
+        let is_exact = methods == Methods::only(Method::Exact)
+            && cost::is_direct(backend, shape, if self == Screen::Off { 2 } else { 1 });
         ScreenPlan {
-            // Without a screen up to twice as many rows, so that both ways can be measured around the crossover.
-            is_direct: methods == Methods::only(Method::Exact)
-                && cost::is_direct(backend, shape, if self == Screen::Off { 2 } else { 1 }),
+            is_direct: is_unpacked || is_exact,
+            is_unpacked,
             methods,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
@@ -141,8 +148,11 @@ impl Screen {
 /// What a call may need of the screens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScreenPlan {
-    /// Whether all pairs are computed in one pass over the candidates, as the batch is small or has few rows on a side.
+    /// Whether a batch takes one pass over the candidates, as it is small or has few rows on a side. All pairs are computed
+    /// exactly there, unless rows are screened.
     pub(crate) is_direct: bool,
+    /// Whether rows are screened as they lie in memory in that pass.
+    pub(crate) is_unpacked: bool,
     /// The methods that a block may begin with or change to.
     pub(crate) methods: Methods,
     /// The length of the longest rows that memory for integers is needed for; 0 for none.

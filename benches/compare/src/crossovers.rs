@@ -9,7 +9,7 @@ mod ratios;
 
 use std::hint::black_box;
 
-use hardneg::{Backend, Screen, TripletLoss, Workspace};
+use hardneg::{Backend, KnownPositives, Miner, MiningBatch, Negatives, Positives, Screen, TripletLoss, Workspace};
 
 use crate::args::Crossovers;
 use crate::common::{Call, OwnedBatch, Rotation, Turns, in_turns, sets};
@@ -93,6 +93,26 @@ impl Bench {
         let calls = screens.iter().map(|&screen| self.call(&sets, screen)).collect();
         let turns = in_turns(self.effort.0, self.effort.1, calls);
         (0..screens.len()).map(|screen| turns.ratio(screen, 0)).collect()
+    }
+
+    /// The same of the search for the closest negative of each query.
+    fn mining_times(&self, shape: Shape, screens: &[Screen]) -> Vec<f64> {
+        let sets = shape.sets();
+        let calls = screens.iter().map(|&screen| self.mining_call(&sets, screen)).collect();
+        let turns = in_turns(self.effort.0, self.effort.1, calls);
+        (0..screens.len()).map(|screen| turns.ratio(screen, 0)).collect()
+    }
+
+    fn mining_call<'a>(&self, sets: &'a [OwnedBatch], screen: Screen) -> Call<'a> {
+        let miner = Miner::new().negatives(Negatives::Below).backend(self.backend).screen(screen);
+        let (mut sets, mut workspace) = (Rotation::new(sets), Workspace::new());
+        Box::new(move || {
+            let OwnedBatch { anchors, candidates, dim, .. } = sets.turn();
+            let batch = MiningBatch::new(anchors, candidates, *dim);
+            let batch =
+                batch.and_then(|batch| batch.known_positives(KnownPositives::One(Positives::Identity))).expect("pairs");
+            black_box(miner.mine(batch, &mut workspace).expect("finite rows").found());
+        })
     }
 
     fn call<'a>(&self, sets: &'a [OwnedBatch], screen: Screen) -> Call<'a> {

@@ -60,6 +60,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         exact_square: 16,
         exact_few: 4,
         unpacked_pairs: 32,
+        unpacked_few: if DOTPROD { 16 } else { 32 },
         widened_pairs: 8,
         exact: 3.0,
         screening: [0.3, 0.6, 1.0],

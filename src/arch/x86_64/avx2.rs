@@ -64,13 +64,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // 0.96, 256 x 256 x 768 1.00 and 1.03, 256 x 256 x 128 0.99 and 0.98, 512 x 512 x 64 0.94 and 0.97.
     // Unpacked `f32` over the best screen or exact tiles on Zen 4: at dim 128, 16 x 16 takes 0.61, 64 x 64 0.75, 96 x 96 0.84,
     // 140 x 140 0.89, 168 x 168 0.94; at dim 384, 140 x 140 0.96, 168 x 168 1.11; at dim 768, 64 x 64 0.80, 96 x 96 0.93,
-    // 140 x 140 1.02, 168 x 168 1.14.
+    // 140 x 140 1.02, 168 x 168 1.14; 20 x 4096 x 768 0.94, 24 x 1024 x 128
+    // 0.78, 28 x 4096 x 384 1.06.
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.12, 12 x 12 0.94, 16 x 16 0.92, 48 x 48 0.82; 8 x 1024 1.03,
     // 12 x 1024 0.91. 1024 x 1024 takes 0.91 at dim 20 and 0.85 at dim 50.
     const COSTS: Costs = Costs {
         exact_square: 20,
         exact_few: if VNNI { 3 } else { 5 },
         unpacked_pairs: if VNNI { 40 } else { 70 },
+        unpacked_few: if VNNI { 16 } else { 24 },
         widened_pairs: 8,
         exact: 2.3,
         screening: if VNNI { [0.3, 0.6, 1.0] } else { [0.45, 0.7, 1.0] },

@@ -59,11 +59,13 @@ impl Simd for Avx512 {
     // Widened over not, on Zen 4 at dim 128: 8 x 8 takes 1.07, 12 x 12 1.04, 16 x 16 1.05, 20 x 20 0.99, 48 x 48 0.90; 8 x
     // 1024 1.01, 12 x 1024 0.97. 1024 x 1024 takes 1.10 at dim 20 and 0.92 at dim 50.
     // Unpacked `f32` over the best screen or exact tiles on Zen 4: at dim 128, 16 x 16 takes 0.71, 32 x 32 0.68, 64 x 64 0.79,
-    // 96 x 96 0.91, 128 x 128 0.98; at dim 768, 48 x 48 0.84, 64 x 64 0.94, 96 x 96 1.07.
+    // 96 x 96 0.91, 128 x 128 0.98; at dim 768, 48 x 48 0.84, 64 x 64 0.94, 96 x 96 1.07. 2 x 1024 x 128 0.84, 8 x 1024 x 128
+    // 0.59, 24 x 1024 x 128 0.94; 12 x 4096 x 768 0.77, 16 x 4096 x 768 0.87, 20 x 4096 x 384 0.98, 24 x 4096 x 768 1.17.
     const COSTS: Costs = Costs {
         exact_square: 28,
         exact_few: 7,
         unpacked_pairs: 40,
+        unpacked_few: 18,
         widened_pairs: 10,
         exact: 2.1,
         screening: [0.3, 0.6, 1.0],

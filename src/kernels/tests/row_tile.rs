@@ -3,7 +3,7 @@
 use super::scalar::{LENGTHS, dot, norm};
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{self, CandidateBits, MOST_SEEKING, MOST_SIMILAR, NearSimilarities, ScaledRows};
+use crate::kernels::{self, CandidateBits, MOST_SEEKING, MOST_SIMILAR, NearSimilarities, ScaledRows, Sought};
 use crate::rows::Rows;
 
 /// Numbers of anchors and of candidates: fewer and more than a tile has, and the most.
@@ -74,13 +74,14 @@ fn similarities_are_near_the_exact_ones() {
 }
 
 /// Bit `c` of what is likely, by the definition.
-fn likely(row: &[f32], limit: f32, error: f32) -> CandidateBits {
-    let certain = row.iter().filter(|&&similarity| similarity <= limit - error);
+fn likely(row: &[f32], sought: Sought, error: f32) -> CandidateBits {
+    let Sought { above, up_to } = sought;
+    let certain = row.iter().filter(|&&similarity| similarity <= up_to - error);
     let best = certain.fold(f32::NEG_INFINITY, |best, &similarity| best.max(similarity));
     let mut bits = CandidateBits::default();
     for (column, &similarity) in row.iter().enumerate() {
-        let reaches = similarity >= best - 2.0 * error && similarity > f32::NEG_INFINITY;
-        bits[column / 64] |= u64::from(reaches && similarity <= limit + error) << (column % 64);
+        let reaches = similarity >= best - 2.0 * error && similarity >= above - error && similarity > f32::NEG_INFINITY;
+        bits[column / 64] |= u64::from(reaches && similarity <= up_to + error) << (column % 64);
     }
     bits
 }
@@ -98,13 +99,14 @@ fn what_may_be_the_most_similar() {
                 *similarity =
                     if random.below(5) == 0 { f32::NEG_INFINITY } else { (random.unit() * 8.0).round() / 8.0 };
             });
-            let limits: Vec<f32> = (0..rows)
-                .map(|_| random.choose(&[-0.5, 0.0, 0.125, 0.25, 1.0, f32::INFINITY, f32::NEG_INFINITY]))
-                .collect();
-            let found = kernels::find_likely(backend, &near, count, &limits, error);
-            for (row, &limit) in limits.iter().enumerate() {
-                let expected = likely(&near.0[row][..count], limit, error);
-                assert_eq!(found[row], expected, "{backend}, {count} candidates, row {row}, up to {limit}, {error}");
+            let ends = [-0.5, 0.0, 0.125, 0.25, 1.0, f32::INFINITY, f32::NEG_INFINITY];
+            let mut sought = || Sought { above: random.choose(&ends[..5]), up_to: random.choose(&ends) };
+            let mut sought: Vec<Sought> = (0..rows).map(|_| sought()).collect();
+            sought[0].above = f32::NEG_INFINITY;
+            let found = kernels::find_likely(backend, &near, count, &sought, error);
+            for (row, &sought) in sought.iter().enumerate() {
+                let expected = likely(&near.0[row][..count], sought, error);
+                assert_eq!(found[row], expected, "{backend}, {count} candidates, row {row}, {sought:?}, {error}");
             }
         }
     }

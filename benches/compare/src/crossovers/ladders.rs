@@ -10,6 +10,8 @@ struct Ladder {
     name: &'static str,
     /// Whether what lies at the constant itself is computed as what lies below it.
     up_to: bool,
+    /// Whether it decides about batches whose rows are packed: measured by mining, which always packs them.
+    is_packed: bool,
     batches: fn(&Bench, usize) -> Vec<Batch>,
 }
 
@@ -31,16 +33,17 @@ struct Point {
     above: f64,
 }
 
-const LADDERS: [Ladder; 9] = [
-    Ladder { name: "unpacked_pairs", up_to: true, batches: unpacked_pairs },
-    Ladder { name: "exact_square", up_to: true, batches: exact_square },
-    Ladder { name: "exact_few", up_to: true, batches: exact_few },
-    Ladder { name: "integer_dim", up_to: false, batches: integer_dim },
-    Ladder { name: "integer_elements", up_to: false, batches: integer_elements },
-    Ladder { name: "integer_pairs", up_to: false, batches: integer_pairs },
-    Ladder { name: "integer_streamed", up_to: false, batches: integer_streamed },
-    Ladder { name: "sampled_rows", up_to: false, batches: sampled_rows },
-    Ladder { name: "sampled_elements", up_to: false, batches: sampled_elements },
+const LADDERS: [Ladder; 10] = [
+    Ladder { name: "unpacked_pairs", up_to: true, is_packed: false, batches: unpacked_pairs },
+    Ladder { name: "unpacked_few", up_to: true, is_packed: false, batches: unpacked_few },
+    Ladder { name: "exact_square", up_to: true, is_packed: true, batches: exact_square },
+    Ladder { name: "exact_few", up_to: true, is_packed: true, batches: exact_few },
+    Ladder { name: "integer_dim", up_to: false, is_packed: true, batches: integer_dim },
+    Ladder { name: "integer_elements", up_to: false, is_packed: true, batches: integer_elements },
+    Ladder { name: "integer_pairs", up_to: false, is_packed: true, batches: integer_pairs },
+    Ladder { name: "integer_streamed", up_to: false, is_packed: true, batches: integer_streamed },
+    Ladder { name: "sampled_rows", up_to: false, is_packed: true, batches: sampled_rows },
+    Ladder { name: "sampled_elements", up_to: false, is_packed: true, batches: sampled_elements },
 ];
 
 /// The constants that are measured here.
@@ -63,45 +66,43 @@ fn integers(bench: &Bench) -> Vec<Screen> {
     fast.into_iter().filter(|(name, _)| bench.cost(name) > 0.0).map(|(_, screen)| screen).collect()
 }
 
-/// Whether `F32` screens a batch as its rows lie in memory: that is asked of it up to twice as many pairs as of `Auto`.
-fn is_unpacked(bench: &Bench, rows: usize, candidates: usize) -> bool {
-    candidates <= 192 && pairs_for_each(rows, candidates) <= 2 * bench.count("unpacked_pairs")
-}
-
 /// Batches that are screened as their rows lie in memory up to the constant, and in integers above it.
-fn unpacked_pairs(bench: &Bench, is: usize) -> Vec<Batch> {
-    let of_dim = |dim| {
-        let squares = around(2 * is).into_iter().filter(|&rows| is_unpacked(bench, rows, rows));
-        squares.map(move |rows| {
-            let shape = Shape::new(rows, rows, dim, Kind::Trained);
-            Batch { value: rows / 2, shape, below: vec![Screen::F32], above: integers(bench) }
-        })
-    };
-    let dims = if integers(bench).is_empty() { vec![] } else { vec![128, 384, 768] };
-    dims.into_iter().flat_map(of_dim).collect()
+fn unpacked(bench: &Bench, value: usize, (rows, candidates, dim): (usize, usize, usize)) -> Option<Batch> {
+    let (shape, above) = (Shape::new(rows, candidates, dim, Kind::Trained), integers(bench));
+    (!above.is_empty()).then_some(Batch { value, shape, below: vec![Screen::F32], above })
 }
 
-/// Batches that are computed exactly up to the constant, and packed and screened above it. Where few rows are not packed
-/// for `F32`, integers are what is left.
-fn exact_square(bench: &Bench, is: usize) -> Vec<Batch> {
+/// `F32` packs rows from twice as many pairs on as `Auto`.
+fn unpacked_pairs(bench: &Bench, is: usize) -> Vec<Batch> {
+    let squares = || around(2 * is).into_iter().filter(move |&rows| rows <= 192.min(4 * is));
+    let of_dim = |dim| squares().filter_map(move |rows| unpacked(bench, rows / 2, (rows, rows, dim)));
+    [128, 384, 768].into_iter().flat_map(of_dim).collect()
+}
+
+fn unpacked_few(bench: &Bench, is: usize) -> Vec<Batch> {
+    let of_dim = |(candidates, dim)| {
+        around(is).into_iter().filter_map(move |rows| unpacked(bench, rows, (rows, candidates, dim)))
+    };
+    [(1024, 128), (4096, 384), (4096, 768)].into_iter().flat_map(of_dim).collect()
+}
+
+/// Batches that are computed exactly up to the constant, and packed and screened above it.
+fn exact(value: usize, shape: Shape) -> Batch {
+    Batch { value, shape, below: vec![Screen::Off], above: vec![Screen::F32, Screen::I16] }
+}
+
+fn exact_square(_: &Bench, is: usize) -> Vec<Batch> {
     let of_dim = |dim| {
         let squares = around(is).into_iter().filter(|&rows| rows > 1);
-        squares.map(move |rows| {
-            let shape = Shape::new(rows, rows, dim, Kind::Trained);
-            Batch { value: rows, shape, below: vec![Screen::Off], above: integers(bench) }
-        })
+        squares.map(move |rows| exact(rows, Shape::new(rows, rows, dim, Kind::Trained)))
     };
-    let dims = if integers(bench).is_empty() { vec![] } else { vec![128, 384, 768] };
-    dims.into_iter().flat_map(of_dim).collect()
+    [128, 384, 768].into_iter().flat_map(of_dim).collect()
 }
 
 fn exact_few(_: &Bench, is: usize) -> Vec<Batch> {
     let of_dim = |(candidates, dim)| {
         let few = around(is.max(2)).into_iter();
-        few.map(move |rows| {
-            let shape = Shape::new(rows, candidates, dim, Kind::Trained);
-            Batch { value: rows, shape, below: vec![Screen::Off], above: vec![Screen::F32, Screen::I16] }
-        })
+        few.map(move |rows| exact(rows, Shape::new(rows, candidates, dim, Kind::Trained)))
     };
     [(1024, 128), (1024, 768), (4096, 384)].into_iter().flat_map(of_dim).collect()
 }
@@ -112,7 +113,8 @@ fn integer(bench: &Bench, value: usize, (rows, candidates, dim): (usize, usize, 
         let (shape, above) = (Shape::new(rows, candidates, dim, kind), integers(bench));
         Batch { value, shape, below: vec![Screen::F32], above }
     };
-    if is_unpacked(bench, rows, candidates) || rows <= bench.count("exact_few") || integers(bench).is_empty() {
+    let is_small = rows.max(candidates) <= bench.count("exact_square") || rows <= bench.count("exact_few");
+    if is_small || integers(bench).is_empty() {
         return Vec::new();
     }
     [Kind::Trained, Kind::Independent].map(of_kind).into()
@@ -214,7 +216,11 @@ fn measure(bench: &Bench, ladder: &Ladder) -> Vec<(Batch, Point)> {
     batches.retain(|batch| !bench.test || batch.shape.work() < 1 << 20);
     let point = |batch: &Batch| {
         let screens: Vec<Screen> = batch.below.iter().chain(&batch.above).copied().collect();
-        let times = bench.times(batch.shape, &screens);
+        let times = if ladder.is_packed {
+            bench.mining_times(batch.shape, &screens)
+        } else {
+            bench.times(batch.shape, &screens)
+        };
         let (below, above) = times.split_at(batch.below.len());
         let least = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
         Point { value: batch.value, below: least(below), above: least(above) }
@@ -271,7 +277,8 @@ mod tests {
 
     #[test]
     fn the_best_constant_loses_the_least() {
-        let [up_to, from] = [true, false].map(|up_to| Ladder { name: "", up_to, batches: exact_square });
+        let [up_to, from] =
+            [true, false].map(|up_to| Ladder { name: "", up_to, is_packed: true, batches: exact_square });
         let (mean, most) = up_to.loss(&POINTS, 10);
         assert!((mean - 0.025).abs() < 1e-9 && (most - 0.1).abs() < 1e-9, "{mean}, {most}");
         assert_eq!((up_to.best(&POINTS, 25), from.best(&POINTS, 40)), (10, 11));
