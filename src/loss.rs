@@ -149,11 +149,17 @@ impl TripletLoss {
             workspace.totals.loss = self.total(zeros, workspace.mining.stats(batch.rows()));
             return Ok(());
         }
-        let shape = (batch.rows(), batch.candidates());
-        let exclusions = workspace.exclusions.sort(shape, batch.positives(), batch.exclusions())?;
-        let mined = mine::mine(self.mine_plan(), batch, &exclusions, &mut workspace.mining)?;
-        workspace.totals = self.totals(batch, &mined, &workspace.mining);
-        Ok(())
+        let Workspace { exclusions, mining, totals, .. } = workspace;
+        exclusions.fill(batch.rows(), batch.positives(), batch.exclusions())?;
+        let exclusions = exclusions.sorted(batch.candidates(), batch.positives(), batch.exclusions());
+        // Read where it was written, as a move would wait for its fields.
+        match &mine::mine(self.mine_plan(), batch, &exclusions, mining) {
+            Ok(mined) => {
+                *totals = self.totals(batch, mined, mining);
+                Ok(())
+            }
+            Err(error) => Err(*error),
+        }
     }
 
     /// The forward pass over a batch whose statistics are there already, one for each anchor: from

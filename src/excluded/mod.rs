@@ -56,12 +56,21 @@ impl ExclusionMemory {
         positives: Positives<'a>,
         exclusions: Exclusions<'a>,
     ) -> Result<SortedExclusions<'a>, Error> {
-        if let Exclusions::Labels { anchors, candidates } = exclusions {
-            self.groups.fill(anchors, candidates)?;
-        } else if let Some(lists) = exclusions.lists() {
-            self.lists.fill(rows, positives, lists)?;
-        }
+        self.fill(rows, positives, exclusions)?;
         Ok(self.sorted(candidates, positives, exclusions))
+    }
+
+    /// Sorts what is excluded for so many rows, and was checked: [`ExclusionMemory::sorted`] has it then.
+    pub(crate) fn fill(
+        &mut self,
+        rows: usize,
+        positives: Positives<'_>,
+        exclusions: Exclusions<'_>,
+    ) -> Result<(), Error> {
+        match exclusions {
+            Exclusions::Labels { anchors, candidates } => self.groups.fill(anchors, candidates),
+            _ => exclusions.lists().map_or(Ok(()), |lists| self.lists.fill(rows, positives, lists)),
+        }
     }
 
     /// Sorts the known positives and the exclusions of queries, which were checked.

@@ -46,7 +46,7 @@ impl<S: Simd> Lanes<S> {
     /// Adds the products with numbers of `f64`. They are not exact, so that they are rounded before they are added, on
     /// every instruction set.
     #[inline(always)]
-    fn add_rounded_products(&mut self, simd: S, x: &Block<f32>, y: &Block<f64>) {
+    pub(super) fn add_rounded_products(&mut self, simd: S, x: &Block<f32>, y: &Block<f64>) {
         for r in 0..LANES / S::F64_LANES {
             let at = r * S::F64_LANES;
             let product = simd.mul64(simd.widen(&x[at..]), simd.load64(&y[at..]));
@@ -67,7 +67,7 @@ impl<S: Simd> Lanes<S> {
 
     /// Adds the elements times `scale`, the products rounded before they are added.
     #[inline(always)]
-    fn add_scaled(&mut self, simd: S, x: &Block<f32>, scale: S::F64) {
+    pub(super) fn add_scaled(&mut self, simd: S, x: &Block<f32>, scale: S::F64) {
         for r in 0..LANES / S::F64_LANES {
             self.0[r] = simd.add64(self.0[r], simd.mul64(simd.widen(&x[r * S::F64_LANES..]), scale));
         }
@@ -83,7 +83,7 @@ impl<S: Simd> Lanes<S> {
     }
 
     #[inline(always)]
-    fn store(&self, simd: S, block: &mut Block<f64>) {
+    pub(super) fn store(&self, simd: S, block: &mut Block<f64>) {
         for r in 0..LANES / S::F64_LANES {
             simd.store64(self.0[r], &mut block[r * S::F64_LANES..]);
         }
@@ -263,20 +263,35 @@ pub(super) fn passing_dots<S: Simd, const ROWS: usize, const OTHERS: usize>(
 /// itself, with `row` and with `sum`, before the lanes of one register are folded.
 #[inline(always)]
 pub(super) fn anchor_dots<S: Simd>(simd: S, x: &[f32], row: &[f32], sum: &[f64]) -> [S::F64; 3] {
-    let (mut squared_norm, mut dot, mut sum_dot) = (Lanes::zero(simd), Lanes::zero(simd), Lanes::zero(simd));
+    let mut lanes = [Lanes::zero(simd); 3];
     let ((x, x_tail), (row, row_tail), (sum, sum_tail)) = (x.as_chunks(), row.as_chunks(), sum.as_chunks());
     for ((x, row), sum) in x.iter().zip(row).zip(sum) {
-        squared_norm.add_products(simd, x, x);
-        dot.add_products(simd, x, row);
-        sum_dot.add_rounded_products(simd, x, sum);
+        add_anchor_products(simd, x, row, sum, &mut lanes);
     }
     if !x_tail.is_empty() {
-        let x = padded(x_tail);
-        squared_norm.add_products(simd, &x, &x);
-        dot.add_products(simd, &x, &padded(row_tail));
-        sum_dot.add_rounded_products(simd, &x, &padded(sum_tail));
+        add_anchor_products(simd, &padded(x_tail), &padded(row_tail), &padded(sum_tail), &mut lanes);
     }
-    [squared_norm.in_one_register(simd), dot.in_one_register(simd), sum_dot.in_one_register(simd)]
+    [lanes[0].in_one_register(simd), lanes[1].in_one_register(simd), lanes[2].in_one_register(simd)]
+}
+
+/// Adds the products of a block of an anchor with itself, with `row` and with `sum`. Register by register: with AVX2 the sums
+/// fill twelve of the sixteen registers, and beside a whole block of the anchor one of them would lie in memory, where each
+/// addition waits for the one before it.
+#[inline(always)]
+fn add_anchor_products<S: Simd>(
+    simd: S,
+    x: &Block<f32>,
+    row: &Block<f32>,
+    sum: &Block<f64>,
+    [own, dot, total]: &mut [Lanes<S>; 3],
+) {
+    for r in 0..LANES / S::F64_LANES {
+        let at = r * S::F64_LANES;
+        let x = simd.widen(&x[at..]);
+        own.0[r] = simd.mul_add_exact(x, x, own.0[r]);
+        dot.0[r] = simd.mul_add_exact(x, simd.widen(&row[at..]), dot.0[r]);
+        total.0[r] = simd.add64(total.0[r], simd.mul64(x, simd.load64(&sum[at..])));
+    }
 }
 
 /// The dot product of a row with a vector of `f64`.

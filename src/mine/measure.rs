@@ -32,21 +32,24 @@ pub(super) fn measure_anchors(
 ) {
     let MeasuredAnchors { batch, exclusions, candidate_norms, positive_norms, sum } = *with;
     let (among, nothing_excluded) = (batch.outside_rows().is_none(), exclusions.is_nothing());
-    let (mut partners, mut partner_norms) = ([&[][..]; MOST_MEASURED], [0.0; MOST_MEASURED]);
-    for (group, (norms, stats)) in norms.chunks_mut(MOST_MEASURED).zip(stats.chunks_mut(MOST_MEASURED)).enumerate() {
-        let first = first + group * MOST_MEASURED;
+    let anchors = batch.anchor_rows();
+    let (partners, partner_norms) = ([&[][..]; MOST_MEASURED], [0.0; MOST_MEASURED]);
+    // Written in place: a move of what was just written waits until that has left the pipeline.
+    let mut group = RowGroup { rows: anchors, partners, partner_norms, sum, count: batch.candidates(), among };
+    for (index, (norms, stats)) in norms.chunks_mut(MOST_MEASURED).zip(stats.chunks_mut(MOST_MEASURED)).enumerate() {
+        let first = first + index * MOST_MEASURED;
+        group.rows = anchors.range(first, norms.len());
         for row in 0..norms.len() {
-            partners[row] = batch.positive_row(first + row);
+            group.partners[row] = batch.positive_row(first + row);
             let positive = batch.positive_index(first + row);
-            partner_norms[row] = positive.map_or_else(|| positive_norms[first + row], |index| candidate_norms[index]);
+            group.partner_norms[row] =
+                positive.map_or_else(|| positive_norms[first + row], |index| candidate_norms[index]);
         }
-        let rows = batch.anchor_rows().range(first, norms.len());
-        let group = RowGroup { rows, partners, partner_norms, sum, count: batch.candidates(), among };
         let measures = measure_group(backend, &group);
-        norms.copy_from_slice(&measures.norms[..norms.len()]);
-        let GroupMeasures { cosines, means, .. } = measures;
-        for (row, stats) in stats.iter_mut().enumerate() {
+        for (row, (norm, stats)) in norms.iter_mut().zip(stats).enumerate() {
+            let GroupMeasures { norms, cosines, means } = &measures;
             let has_negatives = nothing_excluded || exclusions.negatives(first + row) > 0;
+            *norm = norms[row];
             *stats = RowStats::computed(cosines[row] as f32, has_negatives.then_some(means[row] as f32), None);
         }
     }
