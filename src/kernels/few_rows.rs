@@ -2,28 +2,37 @@
 //! candidates, all similarities and the means. The dot products of two rows with two others are added up side by side, so
 //! that they hide each other's latency, and roots and quotients are taken of a whole register at a time.
 
+use core::hint::black_box;
+
 use super::dots::{mean_negative, roots};
 use super::exact_tile::cosine;
-use super::lanes::{Block, LANES, Lanes, TOGETHER, fold_together, padded_start, sum_dots_in_registers};
-use super::sums::{add_multiples, inverse};
+use super::lanes::{
+    Block, LANES, Lanes, TOGETHER, add_scaled, fold_together, padded, padded_start, sum_dots_in_registers,
+};
+use super::sums::inverse;
 use crate::arch::{Backend, Simd, WithSimd};
 use crate::rows::Rows;
 
 /// The most rows of a side.
 pub(crate) const MOST_FEW: usize = TOGETHER;
 
-/// As many anchors as candidates, from 2 to [`MOST_FEW`], and the candidate that is the positive of each anchor.
+/// As many anchors as candidates, `count`, from 2 to [`MOST_FEW`], and the candidate that is the positive of each anchor.
 #[derive(Clone, Copy)]
 pub(crate) struct FewRows<'a> {
     pub(crate) anchors: Rows<'a>,
     pub(crate) candidates: Rows<'a>,
+    pub(crate) count: usize,
     pub(crate) positives: [usize; MOST_FEW],
 }
 
-/// What was computed of each row, and anything beyond the last one.
+/// What is computed of each row, and anything beyond the last one. It stays in memory from call to call, so that nothing is
+/// cleared.
+#[derive(Debug, Default)]
 pub(crate) struct FewMeasures {
     pub(crate) anchor_norms: [f64; MOST_FEW],
     pub(crate) candidate_norms: [f64; MOST_FEW],
+    /// The dot products of each anchor with the candidates.
+    dots: [[f64; MOST_FEW]; MOST_FEW],
     /// The similarities of each anchor with the candidates.
     pub(crate) similarities: [[f32; MOST_FEW]; MOST_FEW],
     /// The mean similarity of each anchor with all candidates but its positive.
@@ -31,25 +40,25 @@ pub(crate) struct FewMeasures {
 }
 
 /// Computes everything of a few rows, and writes the sum of the candidates, each scaled to norm 1, into `sum`.
-pub(crate) fn measure_few(backend: Backend, rows: &FewRows<'_>, sum: &mut [f64]) -> FewMeasures {
-    debug_assert!(rows.anchors.count() == rows.candidates.count() && rows.anchors.count() <= MOST_FEW);
-    backend.run_widening(MeasureFew { rows, sum })
+pub(crate) fn measure_few(backend: Backend, rows: &FewRows<'_>, sum: &mut [f64], measures: &mut FewMeasures) {
+    debug_assert!(rows.anchors.count() == rows.count && rows.candidates.count() == rows.count);
+    backend.run_widening(MeasureFew { rows, sum, measures });
 }
 
 struct MeasureFew<'a, 'b> {
     rows: &'b FewRows<'a>,
     sum: &'b mut [f64],
+    measures: &'b mut FewMeasures,
 }
 
 impl WithSimd for MeasureFew<'_, '_> {
-    type Output = FewMeasures;
+    type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> FewMeasures {
-        let Self { rows: &FewRows { anchors, candidates, positives }, sum } = self;
-        let (count, dim) = (anchors.count().min(MOST_FEW), anchors.dim());
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows: &FewRows { anchors, candidates, count, positives }, sum, measures } = self;
+        let (count, dim) = (count.min(MOST_FEW), anchors.dim());
         let (anchors, candidates) = (anchors.data(), candidates.data());
-        let mut dots = [[0.0; MOST_FEW]; MOST_FEW];
-        let (mut anchor_norms, mut candidate_norms) = ([0.0; MOST_FEW], [0.0; MOST_FEW]);
+        let FewMeasures { anchor_norms, candidate_norms, dots, similarities, means } = measures;
         let mut scales = [0.0; MOST_FEW];
         for a in (0..count).step_by(2) {
             let [x, y] = two_rows(anchors, dim, a, count);
@@ -72,30 +81,64 @@ impl WithSimd for MeasureFew<'_, '_> {
                 [dots[a + 1][c], dots[a + 1][c + 1]] = [products[2], products[3]];
             }
         }
-        add_multiples(simd, candidates, &scales[..count], sum, true);
         let mut totals = [simd.splat64(0.0); TOGETHER];
-        for a in (0..count).step_by(2) {
+        let first = two_rows(anchors, dim, 0, count);
+        // How many there are is hidden: the compiler would write the loop over them out for each number, and spill.
+        let scales = black_box(&scales[..count]);
+        [totals[0], totals[1]] = sum_and_multiply(simd, candidates, scales, first, sum);
+        for a in (2..count).step_by(2) {
             [totals[a], totals[a + 1]] = sum_dots_in_registers(simd, two_rows(anchors, dim, a, count), sum);
         }
         let totals = fold_together(simd, &totals, count);
-        let (mut positive_dots, mut positive_norms) = ([0.0; MOST_FEW], [0.0; MOST_FEW]);
+        let other_norms = *candidate_norms;
         for row in 0..count {
-            positive_dots[row] = dots[row][positives[row]];
-            positive_norms[row] = candidate_norms[positives[row]];
-        }
-        let mut means = [0.0; MOST_FEW];
-        for row in 0..MOST_FEW {
-            let positive = cosine(positive_dots[row], anchor_norms[row], positive_norms[row]);
-            means[row] = mean_negative(totals[row], anchor_norms[row], Some(positive), count);
-        }
-        let mut similarities = [[0.0; MOST_FEW]; MOST_FEW];
-        for row in 0..count {
+            // In arrays of their own, which no store may change: so that they are computed in whole registers.
+            let (norm, dots, mut cosines) = (anchor_norms[row], dots[row], [0.0; MOST_FEW]);
             for other in 0..MOST_FEW {
-                similarities[row][other] = cosine(dots[row][other], anchor_norms[row], candidate_norms[other]) as f32;
+                cosines[other] = cosine(dots[other], norm, other_norms[other]);
             }
+            similarities[row] = cosines.map(|cosine| cosine as f32);
+            means[row] = mean_negative(totals[row], norm, Some(cosines[positives[row]]), count);
         }
-        FewMeasures { anchor_norms, candidate_norms, similarities, means }
     }
+}
+
+/// Writes the sum of rows, each times its scale, and returns the dot products of two rows of the other side with it, before
+/// the lanes of one register are folded: two rows are multiplied with what is in registers then.
+#[inline(always)]
+fn sum_and_multiply<S: Simd>(
+    simd: S,
+    rows: &[f32],
+    scales: &[f64],
+    others: [&[f32]; 2],
+    sum: &mut [f64],
+) -> [S::F64; 2] {
+    let (dim, mut lanes) = (sum.len(), [Lanes::zero(simd); 2]);
+    let (blocks, tail) = sum.as_chunks_mut::<LANES>();
+    let (whole, rest) = (blocks.len(), tail.len());
+    let other_blocks = others.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    for (k, block) in blocks.iter_mut().enumerate() {
+        let mut held = Lanes::zero(simd);
+        for (row, &scale) in scales.iter().enumerate() {
+            let from: &[f32; LANES] = &rows[row * dim + k * LANES..].as_chunks().0[0];
+            held.add_scaled(simd, from, simd.splat64(scale));
+        }
+        held.store(simd, block);
+        for (lanes, blocks) in lanes.iter_mut().zip(other_blocks) {
+            lanes.add_rounded_products(simd, &blocks[k], block);
+        }
+    }
+    if rest > 0 {
+        tail.fill(0.0);
+        for (row, &scale) in scales.iter().enumerate() {
+            add_scaled(&rows[row * dim + whole * LANES..][..rest], scale, tail);
+        }
+        let block = padded(tail);
+        for (lanes, row) in lanes.iter_mut().zip(others) {
+            lanes.add_rounded_products(simd, &padded_start(&row[whole * LANES..], rest), &block);
+        }
+    }
+    [lanes[0].in_one_register(simd), lanes[1].in_one_register(simd)]
 }
 
 /// Row `first` of `count` rows and the one after it, or itself where there is none, and all that follows them.
@@ -124,7 +167,8 @@ fn multiply<S: Simd, const SUMS: usize>(simd: S, rows: [&[f32]; 4], dim: usize) 
     registers
 }
 
-/// [`multiply`], `REGISTERS` of the lanes of each sum at a time.
+/// [`multiply`], `REGISTERS` of the lanes of each sum at a time. By index: iterators over four rows have counters of their
+/// own.
 #[inline(always)]
 fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
     simd: S,
@@ -133,20 +177,24 @@ fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
     lanes: &mut [Lanes<S>; SUMS],
 ) {
     let (whole, rest) = (dim / LANES, dim % LANES);
-    let mut tails = [[0.0; LANES]; 4];
-    if rest > 0 {
-        pad(rows, whole * LANES, rest, &mut tails);
-    }
+    let padded;
+    // Nothing is cleared where rows end with a whole block.
+    let ends = if rest > 0 {
+        padded = pad(rows, whole * LANES, rest);
+        core::slice::from_ref(&padded)
+    } else {
+        &[]
+    };
     let [x, y, u, v] = rows;
     let (x, y) = (&x.as_chunks::<LANES>().0[..whole], &y.as_chunks::<LANES>().0[..whole]);
     let (u, v) = (&u.as_chunks::<LANES>().0[..whole], &v.as_chunks::<LANES>().0[..whole]);
     for part in (0..LANES / S::F64_LANES).step_by(REGISTERS) {
         let mut sums = [[simd.splat64(0.0); SUMS]; REGISTERS];
-        for (((x, y), u), v) in x.iter().zip(y).zip(u).zip(v) {
-            add_blocks(simd, part, [x, y, u, v], &mut sums);
+        for k in 0..whole {
+            add_blocks(simd, part, [&x[k], &y[k], &u[k], &v[k]], &mut sums);
         }
-        if rest > 0 {
-            add_blocks(simd, part, tails.each_ref(), &mut sums);
+        for blocks in ends {
+            add_blocks(simd, part, blocks.each_ref(), &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             for (lanes, &sum) in lanes.iter_mut().zip(sums) {
@@ -156,13 +204,15 @@ fn multiply_parts<S: Simd, const SUMS: usize, const REGISTERS: usize>(
     }
 }
 
-/// Writes the `rest` elements of four rows from element `from` on, filled up with zeros. A function of its own, as it moves
-/// numbers only.
+/// The `rest` elements of four rows from element `from` on, filled up with zeros. A function of its own, as it moves numbers
+/// only.
 #[inline(never)]
-fn pad(rows: [&[f32]; 4], from: usize, rest: usize, tails: &mut [Block<f32>; 4]) {
-    for (tail, row) in tails.iter_mut().zip(rows) {
-        *tail = padded_start(&row[from..], rest);
+fn pad(rows: [&[f32]; 4], from: usize, rest: usize) -> [Block<f32>; 4] {
+    let mut blocks = [[0.0; LANES]; 4];
+    for (block, row) in blocks.iter_mut().zip(rows) {
+        *block = padded_start(&row[from..], rest);
     }
+    blocks
 }
 
 /// Adds the products of a block of each row, those of the lanes from register `part` on.

@@ -42,7 +42,7 @@ pub(crate) use exact_tile::{
     MOST_ANCHORS, MOST_CANDIDATES, NormedRows, RowSimilarities, Similarities, Sought, compute_similarities, cosine,
     find_largest_up_to, measure_similarities,
 };
-pub(crate) use few_rows::{FewRows, MOST_FEW, measure_few};
+pub(crate) use few_rows::{FewMeasures, FewRows, MOST_FEW, measure_few};
 #[cfg(test)]
 pub(crate) use format::IntegerRange;
 pub(crate) use format::{Format, LARGEST_NORM};

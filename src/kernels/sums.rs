@@ -91,12 +91,12 @@ impl WithSimd for MeasureRows<'_, '_> {
 #[inline(always)]
 fn add_units<S: Simd>(simd: S, rows: &[f32], norms: &[f64], sums: &mut [f64]) {
     debug_assert!(norms.len() <= MOST_ROWS);
-    add_multiples(simd, rows, &inverses(norms)[..norms.len()], sums, false);
+    add_multiples(simd, rows, &inverses(norms)[..norms.len()], sums);
 }
 
-/// Adds rows, each times its scale, to zeros if the sum `begins`, and else to what is there.
+/// Adds rows, each times its scale.
 #[inline(always)]
-pub(super) fn add_multiples<S: Simd>(simd: S, rows: &[f32], scales: &[f64], sums: &mut [f64], begins: bool) {
+fn add_multiples<S: Simd>(simd: S, rows: &[f32], scales: &[f64], sums: &mut [f64]) {
     /// Registers of sums that are held while the rows are added: enough to hide the latency of an addition.
     const HELD: usize = 4;
     let dim = sums.len();
@@ -105,10 +105,8 @@ pub(super) fn add_multiples<S: Simd>(simd: S, rows: &[f32], scales: &[f64], sums
     for from in (0..whole).step_by(step) {
         let held = &mut sums[from..from + step];
         let mut sum = [simd.splat64(0.0); HELD];
-        if !begins {
-            for (sum, held) in sum.iter_mut().zip(held.chunks_exact(S::F64_LANES)) {
-                *sum = simd.load64(held);
-            }
+        for (sum, held) in sum.iter_mut().zip(held.chunks_exact(S::F64_LANES)) {
+            *sum = simd.load64(held);
         }
         for (row, &scale) in scales.iter().enumerate() {
             let (values, scale) = (&rows[row * dim + from..][..step], simd.splat64(scale));
@@ -121,9 +119,6 @@ pub(super) fn add_multiples<S: Simd>(simd: S, rows: &[f32], scales: &[f64], sums
         }
     }
     if whole < dim {
-        if begins {
-            sums[whole..].fill(0.0);
-        }
         for (row, &scale) in scales.iter().enumerate() {
             lanes::add_scaled(&rows[row * dim + whole..][..dim - whole], scale, &mut sums[whole..]);
         }

@@ -35,17 +35,23 @@ pub(crate) fn mine_few(
     for (row, positive) in positives[..count].iter_mut().enumerate() {
         *positive = batch.positive_index(row).unwrap_or_default();
     }
-    let rows = FewRows { anchors: batch.anchor_rows(), candidates: batch.candidate_rows(), positives };
-    let measured = measure_few(plan.backend, &rows, buffers.sum);
+    let rows = FewRows { anchors: batch.anchor_rows(), candidates: batch.candidate_rows(), count, positives };
+    let measured = buffers.measures;
+    measure_few(plan.backend, &rows, buffers.sum, measured);
     let norms = buffers.anchor_norms.iter_mut().zip(&mut *buffers.candidate_norms);
+    // Finite if all norms are: they are not negative, and far from the largest number.
+    let mut total = 0.0;
     for (row, (stats, (anchor_norm, candidate_norm))) in buffers.stats.iter_mut().zip(norms).enumerate() {
         (*anchor_norm, *candidate_norm) = (measured.anchor_norms[row], measured.candidate_norms[row]);
+        total += *anchor_norm + *candidate_norm;
         let (similarities, positive) = (&measured.similarities[row], positives[row]);
         let limit = plan.negatives.admissible(similarities[positive]).high;
         let closest = ClosestNegative::among(similarities, count, limit, positive);
         *stats = RowStats::computed(similarities[positive], Some(measured.means[row] as f32), closest);
     }
-    check_norms(Side::Anchors, buffers.anchor_norms)?;
-    check_norms(batch.candidate_side(), buffers.candidate_norms)?;
+    if !total.is_finite() {
+        check_norms(Side::Anchors, buffers.anchor_norms)?;
+        check_norms(batch.candidate_side(), buffers.candidate_norms)?;
+    }
     Ok(Some([zero_norms(buffers.anchor_norms), zero_norms(buffers.candidate_norms), 0]))
 }

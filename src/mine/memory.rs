@@ -13,7 +13,7 @@ use crate::candidates::{CandidateBuffers, CandidateMemory, CandidateSizes, Candi
 use crate::error::{Error, Side};
 use crate::exact::grow_widened;
 use crate::excluded::{GroupSums, MeanMemory, Means, SortedExclusions};
-use crate::kernels::{NearSimilarities, Similarities};
+use crate::kernels::{FewMeasures, NearSimilarities, Similarities};
 use crate::memory::{bytes_of, grow, grow_with};
 use crate::parallel::{Join, PerThread};
 use crate::row_stats::{ClosestSearch, Neighbour, RowStats};
@@ -37,6 +37,7 @@ pub(crate) struct MineMemory {
     /// One, of a call without screens.
     similarities: Vec<Similarities>,
     near: Vec<NearSimilarities>,
+    few: FewMeasures,
     means: MeanMemory,
 }
 
@@ -179,7 +180,7 @@ impl MineMemory {
         }
         let (candidate_norms, sum) = self.candidates.norms_and_sum_mut(batch.candidate_rows());
         let (anchor_norms, stats) = (&mut self.anchor_norms[..rows], &mut self.stats[..rows]);
-        Ok(FewBuffers { anchor_norms, candidate_norms, sum, stats })
+        Ok(FewBuffers { anchor_norms, candidate_norms, sum, stats, measures: &mut self.few })
     }
 
     /// Grows to what a batch is measured in, whose statistics are there, and lends it out.
@@ -267,6 +268,7 @@ pub(super) struct FewBuffers<'a> {
     /// The sum of the candidates.
     pub(super) sum: &'a mut [f64],
     pub(super) stats: &'a mut [RowStats],
+    pub(super) measures: &'a mut FewMeasures,
 }
 
 /// What a backward pass reads of a batch, to be computed.

@@ -87,19 +87,29 @@ impl ClosestNegative {
     /// The closest negative among the first `count` candidates with these similarities: of those up to `limit` but for the
     /// positive the largest one, and the first of several. In lanes, as every instruction set has them.
     #[inline(always)]
-    pub(crate) fn among<const LANES: usize>(
-        similarities: &[f32; LANES],
-        count: usize,
-        limit: f32,
-        positive: usize,
-    ) -> Option<ClosestNegative> {
-        let (count, positive) = (count as i32, positive as i32);
-        let mut admitted = [f32::NEG_INFINITY; LANES];
-        for (lane, (admitted, &similarity)) in (0..).zip(admitted.iter_mut().zip(similarities)) {
-            let is_admitted = (similarity <= limit) & (lane != positive) & (lane < count);
-            *admitted = if is_admitted { similarity } else { f32::NEG_INFINITY };
+    pub(crate) fn among(similarities: &[f32; 8], count: usize, limit: f32, positive: usize) -> Option<ClosestNegative> {
+        // NaN in a window of zeros: what is added to the limit of each lane, so that nothing is up to it in lane `positive`
+        // and from lane `count` on.
+        const POSITIVE: [f32; 16] = {
+            let mut lanes = [0.0; 16];
+            lanes[8] = f32::NAN;
+            lanes
+        };
+        const BEYOND: [f32; 16] = {
+            let (mut lanes, mut lane) = ([0.0; 16], 8);
+            while lane < 16 {
+                lanes[lane] = f32::NAN;
+                lane += 1;
+            }
+            lanes
+        };
+        let (not_positive, not_beyond) = (&POSITIVE[8 - positive..][..8], &BEYOND[8 - count..][..8]);
+        let mut admitted = [f32::NEG_INFINITY; 8];
+        for lane in 0..8 {
+            let is_admitted = similarities[lane] <= limit + not_positive[lane] + not_beyond[lane];
+            admitted[lane] = if is_admitted { similarities[lane] } else { f32::NEG_INFINITY };
         }
-        let (mut largest, mut half) = (admitted, LANES / 2);
+        let (mut largest, mut half) = (admitted, 4);
         while half > 0 {
             for lane in 0..half {
                 let other = largest[lane + half];

@@ -3,7 +3,7 @@
 use super::scalar::{LENGTHS, add_scaled, bits, bits32, dot, dot_sum, inverse, norm, rows};
 use crate::arch::Backend;
 use crate::common::Random;
-use crate::kernels::{FewRows, MOST_FEW, measure_few};
+use crate::kernels::{FewMeasures, FewRows, MOST_FEW, measure_few};
 use crate::rows::Rows;
 
 fn cosine(dot: f64, norms: f64) -> f64 {
@@ -12,6 +12,8 @@ fn cosine(dot: f64, norms: f64) -> f64 {
 
 #[test]
 fn all_that_is_computed_of_a_few_rows() {
+    // What an earlier call has left does not matter, nor does it whether that had more rows.
+    let mut measured = FewMeasures::default();
     for backend in Backend::available() {
         for (length, count) in LENGTHS.into_iter().flat_map(|length| (2..=MOST_FEW).map(move |count| (length, count))) {
             let what = format!("{backend}, {count} x {length}");
@@ -22,7 +24,7 @@ fn all_that_is_computed_of_a_few_rows() {
             let [a, c] = [&anchors, &candidates].map(|rows| Rows::known(rows, length));
             // What the sum held does not matter.
             let mut sum = vec![0.5; length];
-            let measured = measure_few(backend, &FewRows { anchors: a, candidates: c, positives }, &mut sum);
+            measure_few(backend, &FewRows { anchors: a, candidates: c, count, positives }, &mut sum, &mut measured);
 
             let [norms, others]: [Vec<f64>; 2] = [a, c].map(|rows| rows.iter().map(norm).collect());
             let mut expected = vec![0.0; length];
