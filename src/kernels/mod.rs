@@ -56,7 +56,8 @@ pub(crate) use row_tile::{
     CandidateBits, MOST_SEEKING, MOST_SIMILAR, NearSimilarities, ScaledRows, approximate, find_likely,
 };
 pub(crate) use screen_tile::{
-    AnchorConstants, Found, MAX_ANCHORS, MAX_WIDTH, PanelHits, PanelTiles, RowHits, Window, are_many_hits, find_hits,
+    AnchorConstants, Found, MAX_ANCHORS, MAX_WIDTH, PanelHits, PanelTiles, RowHits, TilePlace, Window, are_many_hits,
+    find_hits,
 };
 pub(crate) use sums::{
     MOST_ROWS, MOST_TERMS, RowGradient, Start, Term, add_scaled_to_f32, add_terms, add_unit_rows, inverse,

@@ -53,15 +53,13 @@ impl Prefetch {
     }
 }
 
-/// What the tiles of a block of anchors fetch while they are on one panel.
+/// What the tiles of a block of anchors fetch.
 #[derive(Clone, Copy)]
 pub(crate) struct PrefetchPlan<'a> {
-    /// The next panel; none on the last one.
-    pub(crate) next_panel: Option<&'a [u32]>,
+    /// How many panels there are.
+    pub(crate) panels: usize,
     /// The candidates of a panel.
     pub(crate) width: usize,
-    /// How many panels are left after this one.
-    pub(crate) panels_left: usize,
     /// The raw rows that the next block begins with: from its first anchor on, and from the first one's positive on.
     pub(crate) next_rows: [&'a [f32]; 2],
     /// The elements of a block of raw rows.
@@ -73,16 +71,16 @@ pub(crate) struct PrefetchPlan<'a> {
 }
 
 impl PrefetchPlan<'_> {
-    /// What tile `tile` fetches.
+    /// What tile `tile` on panel `panel` fetches. Behind it lie the words of the next one, or nothing.
     #[inline(always)]
-    pub(super) fn of_tile(&self, tile: usize) -> Option<Prefetch> {
+    pub(super) fn of_tile(&self, tile: usize, panel: usize, next_panel: &[u32]) -> Option<Prefetch> {
         let lines = self.width.div_ceil(LINE);
         match tile.checked_sub(lines) {
             None => {
-                let from = self.next_panel?.get(tile * LINE..).filter(|from| !from.is_empty())?;
+                let from = next_panel.get(tile * LINE..).filter(|from| !from.is_empty())?;
                 Some(Prefetch::new(from, self.width))
             }
-            Some(spare) => self.next_rows(self.panels_left * (self.tiles - lines) + spare),
+            Some(spare) => self.next_rows((self.panels - 1 - panel) * (self.tiles - lines) + spare),
         }
     }
 

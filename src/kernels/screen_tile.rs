@@ -104,7 +104,7 @@ impl Window {
     }
 }
 
-/// A block of anchors and one panel of candidates, whose tiles are to be computed.
+/// A block of anchors and panels of candidates, whose tiles are to be computed.
 #[derive(Clone, Copy)]
 pub(crate) struct PanelTiles<'a> {
     /// The length of the rows.
@@ -116,9 +116,19 @@ pub(crate) struct PanelTiles<'a> {
     /// The constants and the window of each anchor, for whole tiles.
     pub(crate) constants: &'a [AnchorConstants],
     pub(crate) windows: &'a [Window],
-    /// The words of the candidates, `[step][candidate]`, and their constants, `[..][candidate]`.
-    pub(crate) panel: &'a [u32],
+    /// Of each panel, the words of the candidates, `[step][candidate]`, and their constants, `[..][candidate]`. The last one
+    /// may be narrower.
+    pub(crate) panels: &'a [u32],
+    /// The panel before which to stop.
+    pub(crate) end: usize,
     pub(crate) prefetch: &'a PrefetchPlan<'a>,
+}
+
+/// The place of a tile in the order in which they are computed: panel by panel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TilePlace {
+    pub(crate) panel: usize,
+    pub(crate) tile: usize,
 }
 
 /// The rows with hits that tiles have found: those some of whose intervals end in the row's window. Each row of numbers
@@ -136,7 +146,8 @@ pub(crate) struct PanelHits {
     /// The slots that hold rows, and those of them that were taken.
     used: usize,
     taken: usize,
-    /// The candidates of the tiles.
+    /// The panel of the tiles, and its candidates.
+    panel: usize,
     width: usize,
 }
 
@@ -150,6 +161,7 @@ impl Default for PanelHits {
             found: [Found::default(); SLOTS],
             used: 0,
             taken: 0,
+            panel: 0,
             width: 0,
         }
     }
@@ -171,6 +183,7 @@ pub(crate) struct Found {
 pub(crate) struct RowHits<'a> {
     /// The row in the block.
     pub(crate) row: usize,
+    pub(crate) panel: usize,
     /// The ends of the intervals, `width` of which were written. The upper ones are the receiver's to change.
     pub(crate) width: usize,
     pub(crate) upper: &'a mut [f32; MAX_WIDTH],
@@ -187,21 +200,21 @@ impl PanelHits {
         }
         let slot = self.taken;
         self.taken += 1;
+        let PanelHits { panel, width, rows, found, .. } = self;
         let (upper, lower) = (&mut self.upper[slot], &self.lower[slot]);
-        Some(RowHits { row: self.rows[slot], width: self.width, upper, lower, found: self.found[slot] })
+        Some(RowHits { row: rows[slot], panel: *panel, width: *width, upper, lower, found: found[slot] })
     }
 }
 
-/// Computes the tiles of a block and a panel from tile `from` on, and leaves the rows with hits in `hits`: up to the last
-/// tile, or until there is no room for another tile with hits. Returns the next tile, which is the number of tiles where
-/// none is left.
+/// Computes the tiles of a block from `from` on, up to the end of the first panel with hits or until there is no room for
+/// another tile with hits, and leaves the rows with hits in `hits`. Returns the next tile.
 pub(crate) fn find_hits(
     backend: Backend,
     format: Format,
     tiles: &PanelTiles<'_>,
-    from: usize,
+    from: TilePlace,
     hits: &mut PanelHits,
-) -> usize {
+) -> TilePlace {
     match format {
         Format::Int8 => backend.run_with_dots(FindHits { tiles, from, hits, words: PhantomData::<Int8> }),
         Format::Int16 => backend.run_with_dots(FindHits { tiles, from, hits, words: PhantomData::<Int16> }),
@@ -211,44 +224,52 @@ pub(crate) fn find_hits(
 
 struct FindHits<'a, 'b, W> {
     tiles: &'a PanelTiles<'a>,
-    from: usize,
+    from: TilePlace,
     hits: &'b mut PanelHits,
     words: PhantomData<W>,
 }
 
 impl<W: Words> WithSimd for FindHits<'_, '_, W> {
-    type Output = usize;
+    type Output = TilePlace;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> usize {
-        let Self { tiles, from, hits, .. } = self;
-        let PanelTiles { dim, anchors, rows, constants, windows, panel, prefetch } = *tiles;
-        let (steps, width) = (W::FORMAT.steps(dim), panel.len() / W::FORMAT.words_per_candidate(dim));
-        let (candidates, candidate_constants) = panel.split_at(steps * width);
-        let tile_anchors = const { S::TILES[W::FORMAT as usize].anchors };
-        let count = rows.div_ceil(tile_anchors);
-        (hits.used, hits.taken, hits.width) = (0, 0, width);
-        let mut next = count;
-        let tiles = anchors.chunks_exact(tile_anchors * steps).take(count).enumerate().skip(from);
-        for (tile, anchors) in tiles {
-            let row = tile * tile_anchors;
-            let prefetch = prefetch.of_tile(tile).unwrap_or(Prefetch::nothing(anchors));
-            let (constants, windows) = (&constants[row..], &windows[row..]);
-            let tile_of = Tile { anchors, candidates, candidate_constants, prefetch, row, constants, windows };
-            let kernel = ScreenTile { tile: tile_of, hits: &mut *hits, words: PhantomData::<W> };
-            simd.run_tile(tile_anchors.min(rows - row), width / S::F32_LANES, kernel);
-            if hits.used + tile_anchors > SLOTS {
-                next = tile + 1;
-                break;
+    fn run<S: Simd>(self, simd: S) -> TilePlace {
+        let Self { tiles, from: mut at, hits, .. } = self;
+        let PanelTiles { dim, anchors, rows, constants, windows, panels, end, prefetch } = *tiles;
+        let shape = const { S::TILES[W::FORMAT as usize] };
+        let (steps, words_per_candidate) = (W::FORMAT.steps(dim), W::FORMAT.words_per_candidate(dim));
+        let (count, panel_len) = (rows.div_ceil(shape.anchors), shape.registers * S::F32_LANES * words_per_candidate);
+        let tiles = anchors.chunks_exact(shape.anchors * steps).take(count).enumerate();
+        (hits.used, hits.taken) = (0, 0);
+        while at.panel < end && hits.used == 0 {
+            let rest = &panels[at.panel * panel_len..];
+            let (panel, next_panel) = rest.split_at(panel_len.min(rest.len()));
+            let width = panel.len() / words_per_candidate;
+            let (candidates, candidate_constants) = panel.split_at(steps * width);
+            (hits.panel, hits.width) = (at.panel, width);
+            let tiles = tiles.clone().skip(at.tile);
+            at = TilePlace { panel: at.panel + 1, tile: 0 };
+            for (tile, anchors) in tiles {
+                let row = tile * shape.anchors;
+                let prefetch = prefetch.of_tile(tile, hits.panel, next_panel).unwrap_or(Prefetch::nothing(anchors));
+                let (constants, windows) = (&constants[row..], &windows[row..]);
+                let tile_of = Tile { anchors, candidates, candidate_constants, prefetch, row, constants, windows };
+                let kernel = ScreenTile { tile: tile_of, hits: &mut *hits, words: PhantomData::<W> };
+                simd.run_tile(shape.anchors.min(rows - row), width / S::F32_LANES, kernel);
+                if hits.used + shape.anchors > SLOTS && tile + 1 < count {
+                    at = TilePlace { panel: hits.panel, tile: tile + 1 };
+                    break;
+                }
+            }
+            // Not tile by tile: which rows have hits is hard to foresee, and a tile that waits for it begins the next one
+            // late.
+            for slot in 0..hits.used {
+                let row = hits.rows[slot];
+                let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
+                let of_row = (&constants[row], windows[row]);
+                hits.found[slot] = write_lower::<S, W>(simd, of_row, (candidate_constants, width), upper, lower);
             }
         }
-        // Not tile by tile: which rows have hits is hard to foresee, and a tile that waits for it begins the next one late.
-        for slot in 0..hits.used {
-            let row = hits.rows[slot];
-            let (upper, lower) = (&hits.upper[slot], &mut hits.lower[slot]);
-            let of_row = (&constants[row], windows[row]);
-            hits.found[slot] = write_lower::<S, W>(simd, of_row, (candidate_constants, width), upper, lower);
-        }
-        next
+        at
     }
 }
 

@@ -1,8 +1,10 @@
 //! The screen of a block of anchors: its tiles with all candidates, panel by panel, and the decisions on the way.
 
+use core::ops::Range;
+
 use super::block::{ListedBlock, Outcome};
 use crate::candidates::Candidates;
-use crate::kernels::{Format, PanelTiles, PrefetchPlan, find_hits};
+use crate::kernels::{Format, PanelTiles, PrefetchPlan, TilePlace, find_hits};
 use crate::screen::{CostModel, Method, PairBudget, Pairs, RowList, exact_tile_cost, is_checkpoint, packing_cost};
 
 impl<'a, P: Pairs> ListedBlock<'a, P> {
@@ -18,20 +20,17 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         let mut budget = costs
             .map_or(PairBudget::UNLIMITED, |costs| costs.budget(rows, fewest, self.block.state.screening.single_pairs));
         let closed = self.buffers.windows[..rows].iter().filter(|window| window.is_closed()).count();
-        let panels = self.block.candidates.panels.chunks(width * format.words_per_candidate(dim));
-        for (panel, words) in panels.clone().enumerate() {
-            // Every row is known or was given up: nothing can be hit any more.
-            if closed + self.given_up == rows {
-                break;
-            }
-            let next_panel = panels.clone().nth(panel + 1);
-            let prefetch = self.prefetch_plan(format, next_panel, panels.len() - 1 - panel);
-            let start = first + panel * width;
-            self.screen_panel(format, words, start, &prefetch, &mut budget);
-            let present = width.min(count - start);
-            self.block.state.screening.count_pairs(Method::Screen(format), rows * present);
-            self.screened = start + present;
-            let seen = panel + 1;
+        let panels = self.block.candidates.panels.len().div_ceil(width * format.words_per_candidate(dim));
+        let prefetch = self.prefetch_plan(format, panels);
+        let mut seen = 0;
+        // Once every row is known or was given up, nothing can be hit any more.
+        while seen < panels && closed + self.given_up < rows {
+            let end = (seen + 1..panels).find(|&panels| is_checkpoint(panels, width)).unwrap_or(panels);
+            seen = self.screen_panels(format, seen..end, rows - closed, &prefetch, &mut budget);
+            let screened = count.min(first + seen * width);
+            let pairs = rows * (screened - self.screened);
+            self.block.state.screening.count_pairs(Method::Screen(format), pairs);
+            self.screened = screened;
             if is_checkpoint(seen, width) {
                 let outcome = self.compare_costs(format, seen * width);
                 if outcome != Outcome::Listed {
@@ -42,15 +41,14 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         Outcome::Listed
     }
 
-    /// What the tiles on one panel fetch.
-    fn prefetch_plan(&self, format: Format, next_panel: Option<&'a [u32]>, panels_left: usize) -> PrefetchPlan<'a> {
+    /// What the tiles on so many panels fetch.
+    fn prefetch_plan(&self, format: Format, panels: usize) -> PrefetchPlan<'a> {
         let (anchors, rows) = (self.block.call.sides.anchors, self.lists.len());
         let (dim, next) = (anchors.dim(), self.block.first + rows);
         let read_first = if next < anchors.count() { self.block.task.rows_read_first(next) } else { &[] };
         PrefetchPlan {
-            next_panel,
+            panels,
             width: format.panel_width(self.block.call.backend),
-            panels_left,
             next_rows: [&anchors.data()[next * dim..], read_first],
             block_len: rows * dim,
             steps: format.steps(dim),
@@ -125,36 +123,39 @@ impl<'a, P: Pairs> ListedBlock<'a, P> {
         dropped > 0
     }
 
-    /// Computes every tile of this block's anchors and one panel, whose first candidate is `first`, and puts their hits on
-    /// the lists.
-    fn screen_panel(
+    /// Computes every tile of this block's anchors and some panels, and puts their hits on the lists; up to the panel on which
+    /// the last of `open` rows is given up. Returns the panel behind.
+    fn screen_panels(
         &mut self,
         format: Format,
-        panel: &[u32],
-        first: usize,
+        panels: Range<usize>,
+        open: usize,
         prefetch: &PrefetchPlan<'_>,
         budget: &mut PairBudget,
-    ) {
+    ) -> usize {
         let (backend, pairs) = (self.block.call.backend, self.block.pairs());
-        let rows = self.lists.len();
-        let (mut tile, tiles) = (0, rows.div_ceil(format.tile_anchors(backend)));
-        while tile < tiles {
+        let Candidates { first, panels: words, .. } = self.block.candidates;
+        let mut at = TilePlace { panel: panels.start, tile: 0 };
+        while at.tile > 0 || at.panel < panels.end && self.given_up < open {
             let panel_tiles = PanelTiles {
                 dim: pairs.candidates.rows.dim(),
                 anchors: &*self.buffers.words,
-                rows,
+                rows: self.lists.len(),
                 constants: &*self.buffers.constants,
                 windows: &*self.buffers.windows,
-                panel,
+                panels: words,
+                end: panels.end,
                 prefetch,
             };
-            tile = find_hits(backend, format, &panel_tiles, tile, self.buffers.hits);
+            at = find_hits(backend, format, &panel_tiles, at, self.buffers.hits);
             // The windows of rows beyond the last are closed, so that these have no hits.
             while let Some(hits) = self.buffers.hits.next_row() {
                 let (list, window) = (&mut self.lists[hits.row], &mut self.buffers.windows[hits.row]);
+                let first = first + hits.panel * prefetch.width;
                 list.add(hits, first, &pairs, window, budget);
                 self.given_up += usize::from(list.is_given_up());
             }
         }
+        at.panel
     }
 }

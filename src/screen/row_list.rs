@@ -200,7 +200,7 @@ impl<P: Pairs> RowList<P> {
         window: &mut Window,
         budget: &mut PairBudget,
     ) {
-        let RowHits { row, width, upper, lower, found } = hits;
+        let RowHits { row, width, upper, lower, found, .. } = hits;
         // What stands beyond the last candidate is nothing at all, and some candidates are no negatives.
         let present = u64::MAX >> (64 - width.min(pairs.candidates.rows.count() - first));
         let excluded = pairs.excluded(row, first, found.mask & present);

@@ -1,10 +1,13 @@
 //! The tiles of a screen against sums of integers: every format, every width of a panel and every number of rows,
 //! exactly.
 
+use core::ops::Range;
+
 use crate::arch::Backend;
 use crate::common::Random;
 use crate::kernels::{
-    AnchorConstants, Format, Found, PanelHits, PanelTiles, PrefetchPlan, RowHits, Window, are_many_hits, find_hits,
+    AnchorConstants, Format, Found, PanelHits, PanelTiles, PrefetchPlan, RowHits, TilePlace, Window, are_many_hits,
+    find_hits,
 };
 
 /// Rows of more tiles than [`PanelHits`] has room for: some of them are computed by a later call.
@@ -12,12 +15,12 @@ const MANY_ROWS: usize = 43;
 
 /// The integers that a tile multiplies: from the least to the largest, both among them.
 #[derive(Clone, Copy)]
-struct Range {
+struct Integers {
     least: i32,
     largest: i32,
 }
 
-impl Range {
+impl Integers {
     /// An end of the range, or a number inside.
     fn draw(self, random: &mut Random) -> i32 {
         match random.below(4) {
@@ -77,8 +80,8 @@ fn words(format: Format, rows: &[Vec<i32>]) -> Vec<u32> {
 #[derive(Clone, Copy)]
 struct Kind {
     format: Format,
-    anchors: Range,
-    candidates: Range,
+    anchors: Integers,
+    candidates: Integers,
     /// The largest of the small whole numbers that stand for steps, norms and the like: sums that are not small leave
     /// no room for any but 1 and 0.
     largest_constant: usize,
@@ -133,11 +136,16 @@ impl Block {
             .collect()
     }
 
-    /// The words of the candidates, with their constants behind them.
-    fn panel(&self) -> Vec<u32> {
-        let constants = (0..self.kind.format.constants())
-            .flat_map(|number| self.of_candidates.iter().map(move |of| of[number].to_bits()));
-        words(self.kind.format, &self.candidates).into_iter().chain(constants).collect()
+    /// The words of the candidates in panels of `width`, with their constants behind them.
+    fn panels(&self, width: usize) -> Vec<u32> {
+        let mut panels = Vec::new();
+        for (candidates, constants) in self.candidates.chunks(width).zip(self.of_candidates.chunks(width)) {
+            panels.extend(words(self.kind.format, candidates));
+            for number in 0..self.kind.format.constants() {
+                panels.extend(constants.iter().map(|of| of[number].to_bits()));
+            }
+        }
+        panels
     }
 
     /// The upper and the lower end of the interval of a pair.
@@ -156,9 +164,9 @@ impl Block {
         [upper, upper - (anchor.length + 2.0 * error)]
     }
 
-    /// The intervals of a row with all candidates.
-    fn intervals(&self, row: usize) -> Vec<[f32; 2]> {
-        (0..self.candidates.len()).map(|column| self.ends(row, column)).collect()
+    /// The intervals of a row with some candidates.
+    fn intervals(&self, row: usize, columns: Range<usize>) -> Vec<[f32; 2]> {
+        columns.map(|column| self.ends(row, column)).collect()
     }
 
     /// A window that holds the upper ends of one candidate, or from those of one to those of another; up to an end of
@@ -175,38 +183,45 @@ impl Block {
 /// handed over; returns how many calls it took.
 fn check(backend: Backend, random: &mut Random, block: &Block, rows: usize, every: usize) -> usize {
     let (Block { kind, constants, .. }, tile_anchors) = (block, block.kind.format.tile_anchors(backend));
-    let (width, elements) = (block.candidates.len(), block.anchors[0].len());
-    let (anchors, panel) = (block.anchor_words(backend), block.panel());
+    let (candidates, elements, width) =
+        (block.candidates.len(), block.anchors[0].len(), kind.format.panel_width(backend));
+    let (anchors, words, panels) = (block.anchor_words(backend), block.panels(width), candidates.div_ceil(width));
     // The last word of rows need not be full.
     let (dim, tiles) = (elements - random.below(kind.format.per_word()), rows.div_ceil(tile_anchors));
     let mut windows = vec![Window::CLOSED; constants.len()];
     (0..rows).step_by(every).for_each(|row| windows[row] = block.window(random, row));
     // What is fetched changes nothing: some of it may be beyond the end of the memory.
     let (next_rows, steps) = ([&[0.5; 70][..], &[]], kind.format.steps(dim));
-    let prefetch = PrefetchPlan {
-        next_panel: Some(&panel),
-        width,
-        panels_left: rows % 3,
-        next_rows,
-        block_len: rows * dim,
-        steps,
-        tiles,
+    let prefetch = PrefetchPlan { panels, width, next_rows, block_len: rows * dim, steps, tiles };
+    let columns = |panel: usize| panel * width..candidates.min((panel + 1) * width);
+    let is_hit = |&(panel, row): &(usize, usize)| {
+        let Window { low, high, .. } = windows[row];
+        block.intervals(row, columns(panel)).iter().any(|ends| low <= ends[0] && ends[0] <= high)
     };
-    let of_panel =
-        PanelTiles { dim, anchors: &anchors, rows, constants, windows: &windows, panel: &panel, prefetch: &prefetch };
-    let (mut hits, mut tile, mut calls, mut with_hits) = (PanelHits::default(), 0, 0, (0..rows).step_by(every));
-    while tile < tiles {
-        let before = tile;
-        tile = find_hits(backend, kind.format, &of_panel, tile, &mut hits);
-        assert!(tile > before && tile <= tiles, "{backend}: from tile {before} to {tile} of {tiles}");
-        while let Some(found) = hits.next_row() {
-            let what = format!("{backend}, {:?}, {rows} x {width} x {steps} words, row {}", kind.format, found.row);
-            assert_eq!(Some(found.row), with_hits.next(), "{what}: rows with hits");
-            assert_hits(&block.intervals(found.row), windows[found.row], &found, &what);
+    let pairs = (0..panels).flat_map(|panel| (0..rows).step_by(every).map(move |row| (panel, row)));
+    let mut with_hits = pairs.filter(is_hit).peekable();
+    let (mut hits, mut at, mut calls) = (PanelHits::default(), TilePlace::default(), 0);
+    // First up to a panel on the way, where a call ends whether there were hits or not.
+    for end in [panels / 2, panels] {
+        let (windows, constants, panels) = (&windows[..], &constants[..], &words[..]);
+        let of_panels =
+            PanelTiles { dim, anchors: &anchors, rows, constants, windows, panels, end, prefetch: &prefetch };
+        while at.panel < end {
+            let before = at;
+            at = find_hits(backend, kind.format, &of_panels, at, &mut hits);
+            assert!((before.panel, before.tile) < (at.panel, at.tile), "{backend}: from {before:?} to {at:?}");
+            assert!(at.tile < tiles && at.panel + usize::from(at.tile > 0) <= end, "{backend}: to {at:?} before {end}");
+            let first = with_hits.peek().map(|&(panel, _)| panel);
+            while let Some(found) = hits.next_row() {
+                let what = format!("{backend}, {:?}, {rows} x {candidates} x {steps} words, {before:?}", kind.format);
+                assert_eq!(Some((found.panel, found.row)), with_hits.next(), "{what}: rows with hits");
+                assert_eq!(Some(found.panel), first, "{what}: hits of one panel");
+                assert_hits(&block.intervals(found.row, columns(found.panel)), windows[found.row], &found, &what);
+            }
+            calls += 1;
         }
-        calls += 1;
     }
-    assert_eq!(with_hits.next(), None, "{backend}, {:?}, {rows} x {width}: a row with hits", kind.format);
+    assert_eq!(with_hits.next(), None, "{backend}, {:?}, {rows} x {candidates}: a row with hits", kind.format);
     calls
 }
 
@@ -232,7 +247,7 @@ fn assert_hits(intervals: &[[f32; 2]], window: Window, hits: &RowHits<'_>, what:
 /// Computes tiles of integers up to the largest of each side on every backend: of one tile with any number of rows, and
 /// of more tiles than there is room for.
 fn check_all(format: Format, largest: impl Fn(Backend) -> [i32; 2], largest_constant: usize) {
-    let range = |largest: i32| Range { least: -largest, largest };
+    let range = |largest: i32| Integers { least: -largest, largest };
     for backend in Backend::available() {
         let [anchors, candidates] = largest(backend).map(range);
         let kind = Kind { format, anchors, candidates, largest_constant };
@@ -248,6 +263,21 @@ fn check_all(format: Format, largest: impl Fn(Backend) -> [i32; 2], largest_cons
             // In every row, in every other one, and in so few that some tiles have none.
             let calls = [1, 2, 13].map(|every| check(backend, &mut random, &block, MANY_ROWS, every));
             assert!(calls[0] > 1, "{backend}: there is room for all rows");
+        }
+        check_panels(backend, kind, &mut random);
+    }
+}
+
+/// Computes tiles on several panels, the last of which is narrower or not: of few rows, so that most panels have no hits,
+/// and of more than there is room for.
+fn check_panels(backend: Backend, kind: Kind, random: &mut Random) {
+    let (lanes, whole) = (backend.traits().f32_lanes, kind.format.panel_width(backend));
+    for (panels, last) in [2, 5, 12].into_iter().flat_map(|panels| [lanes, whole].map(|last| (panels, last))) {
+        for rows in [1, 2, MANY_ROWS] {
+            let width = (panels - 1) * whole + last;
+            let block = Block::draw(kind, backend, random, [rows, width, 3]);
+            check(backend, random, &block, rows, 1);
+            check(backend, random, &block, rows, MANY_ROWS - 1);
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::arch::Backend;
 use crate::candidates::{Padding, pack_panel};
 use crate::kernels::{
-    AnchorConstants, Format, MAX_LANES, PanelHits, PanelTarget, PanelTiles, PrefetchPlan, RawRows, Window, cosine,
-    dots, find_hits, norm, scratch_len,
+    AnchorConstants, Format, MAX_LANES, PanelHits, PanelTarget, PanelTiles, PrefetchPlan, RawRows, TilePlace, Window,
+    cosine, dots, find_hits, norm, scratch_len,
 };
 use crate::rows::Rows;
 use crate::screen::{Center, Params, ScreenUnits, center_len, float_bound, pack_anchors, unit};
@@ -83,18 +83,18 @@ impl Screening<'_> {
         windows[rows..].fill(Window::CLOSED);
         let (steps, tiles) = (format.steps(dim), rows.div_ceil(format.tile_anchors(backend)));
         let prefetch = PrefetchPlan {
-            next_panel: None,
+            panels: 1,
             width: format.panel_width(backend),
-            panels_left: 0,
             next_rows: [&[]; 2],
             block_len: rows * dim,
             steps,
             tiles,
         };
-        let block = PanelTiles { dim, anchors, rows, constants, windows: &windows, panel, prefetch: &prefetch };
-        let (mut hits, mut tile, mut taken) = (PanelHits::default(), 0, 0);
-        while tile < tiles {
-            tile = find_hits(backend, format, &block, tile, &mut hits);
+        let windows = &windows[..];
+        let block = PanelTiles { dim, anchors, rows, constants, windows, panels: panel, end: 1, prefetch: &prefetch };
+        let (mut hits, mut at, mut taken) = (PanelHits::default(), TilePlace::default(), 0);
+        while at.panel == 0 {
+            at = find_hits(backend, format, &block, at, &mut hits);
             while let Some(hits) = hits.next_row() {
                 take(hits.row, hits.lower, hits.upper);
                 taken += 1;
