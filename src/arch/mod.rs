@@ -131,7 +131,10 @@ impl Backend {
     pub fn available() -> impl Iterator<Item = Backend> {
         let of_x86_64 = [Backend::avx2(), Backend::avx_vnni(), Backend::avx512()];
         let of_aarch64 = [Backend::neon(), Backend::neon_dotprod()];
-        [Backend::portable()].into_iter().chain(of_x86_64.into_iter().chain(of_aarch64).flatten())
+        let backends = [Backend::portable()].into_iter().chain(of_x86_64.into_iter().chain(of_aarch64).flatten());
+        #[cfg(all(test, target_arch = "x86_64"))]
+        let backends = backends.chain(x86_64::Avx512::detect().map(|token| Backend(Kind::Avx512(token.otherwise()))));
+        backends
     }
 
     /// The name that is read as [`Backend::detect`].
@@ -205,22 +208,16 @@ impl Backend {
 
     /// Runs `kernel`, most of whose time goes into widening `f32`, compiled for the instruction set that does so the
     /// fastest: Zen 4 splits an operation of 512 bits into two, and multiplies 7.3 widened numbers a cycle in registers of
-    /// 256 bits and 4.2 in those of 512. Sets are named once more, so that no kernel is compiled for one that does not run it.
+    /// 256 bits and 4.2 in those of 512.
     #[inline]
     pub(crate) fn run_widening<W: WithSimd>(self, kernel: W) -> W::Output {
-        match self.0 {
-            Kind::Portable(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::AvxVnni(token) => token.without_vnni().run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(token) => token.with_half_registers().run(kernel),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Kind::Neon(token) => token.run(kernel),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Kind::NeonDotprod(token) => token.without_dotprod().run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512(token) = self.0
+            && let Some(half) = token.with_half_registers()
+        {
+            return half.run(kernel);
         }
+        self.run(kernel)
     }
 
     /// Runs `kernel`, which multiplies integers, compiled for this instruction set with its integer dot products.

@@ -8,7 +8,7 @@ use crate::rows::Rows;
 /// The exact dot products of `x` with each of `others`, from 1 to 4 rows of its length, which hide each other's latency.
 pub(crate) fn dots<const PAIRS: usize>(backend: Backend, x: &[f32], others: [&[f32]; PAIRS]) -> [f64; PAIRS] {
     const { assert!(matches!(PAIRS, 1 | 2 | 4), "every number of pairs is code of its own in every instruction set") }
-    backend.run(Dots { x, others })
+    backend.run_widening(Dots { x, others })
 }
 
 struct Dots<'a, const PAIRS: usize> {
@@ -32,7 +32,7 @@ pub(crate) fn norm(backend: Backend, x: &[f32]) -> f64 {
 
 /// The exact dot products of a pair: `x.x`, `x.y` and `y.y`.
 pub(crate) fn pair_dots(backend: Backend, x: &[f32], y: &[f32]) -> [f64; 3] {
-    backend.run(PairDots { x, y })
+    backend.run_widening(PairDots { x, y })
 }
 
 struct PairDots<'a> {
@@ -134,7 +134,7 @@ pub(super) fn roots(mut numbers: [f64; TOGETHER]) -> [f64; TOGETHER] {
 
 /// The dot product of a row with a vector of `f64`.
 pub(crate) fn dot_sum(backend: Backend, x: &[f32], sum: &[f64]) -> f64 {
-    backend.run(DotSum { x, sum })
+    backend.run_widening(DotSum { x, sum })
 }
 
 struct DotSum<'a> {
@@ -186,7 +186,7 @@ impl WithSimd for SumValues<'_> {
 
 /// Computes the norms of rows that come from memory.
 pub(crate) fn norms(backend: Backend, rows: Rows<'_>, norms: &mut [f64]) {
-    backend.run(Norms { rows, norms });
+    backend.run_widening(Norms { rows, norms });
 }
 
 struct Norms<'a, 'b> {

@@ -205,7 +205,7 @@ pub(crate) fn measure_similarities(
     sought: Sought,
     similarities: &mut Similarities,
 ) {
-    backend.run(MeasureRun { anchor, norm, rows, norms, sought, similarities });
+    backend.run_widening(MeasureRun { anchor, norm, rows, norms, sought, similarities });
 }
 
 struct MeasureRun<'a, 'b> {

@@ -25,7 +25,7 @@ pub(crate) fn inverse(norm: f64) -> f64 {
 
 /// Adds up to [`MOST_ROWS`] rows, each scaled to norm 1, to `sum`.
 pub(crate) fn add_unit_rows(backend: Backend, rows: &[f32], norms: &[f64], sum: &mut [f64]) {
-    backend.run(AddUnitRows { rows, norms, sum });
+    backend.run_widening(AddUnitRows { rows, norms, sum });
 }
 
 struct AddUnitRows<'a, 'b> {
@@ -66,7 +66,7 @@ impl WithSimd for MeasureCached<'_, '_> {
 
 /// Computes the norms of rows that come from memory, and adds the rows, each scaled to norm 1, to `sum`.
 pub(crate) fn measure_rows(backend: Backend, rows: Rows<'_>, norms: &mut [f64], sum: &mut [f64]) {
-    backend.run(MeasureRows { rows, norms, sum });
+    backend.run_widening(MeasureRows { rows, norms, sum });
 }
 
 struct MeasureRows<'a, 'b> {

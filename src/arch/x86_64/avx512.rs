@@ -9,7 +9,8 @@ use crate::arch::traits::{Costs, TileShape};
 /// Proof that the CPU has AVX-512F and AVX-512 VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Avx512 {
-    _private: (),
+    /// Whether the CPU splits an operation of 512 bits into two.
+    splits: bool,
 }
 
 impl Avx512 {
@@ -17,12 +18,20 @@ impl Avx512 {
     /// has). Earlier cores with AVX-512 take AVX2.
     pub(crate) fn detect() -> Option<Avx512> {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
-        (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx512 { _private: () })
+        (has && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
+            .then_some(Avx512 { splits: splits_registers() })
     }
 
-    /// The token of AVX2, which this CPU has as well.
-    pub(crate) fn with_half_registers(self) -> Avx2<false> {
-        Avx2::of(self)
+    /// The token of AVX2, which this CPU has as well, where its registers widen `f32` faster.
+    #[inline]
+    pub(crate) fn with_half_registers(self) -> Option<Avx2<false>> {
+        self.splits.then(|| Avx2::of(self))
+    }
+
+    /// The token of a CPU that splits operations where this one does not, and the other way round.
+    #[cfg(test)]
+    pub(crate) fn otherwise(self) -> Avx512 {
+        Avx512 { splits: !self.splits }
     }
 
     /// Whether 512-bit code should be the default here: cores of the Ice Lake and Zen 4 class and later. Older ones
@@ -30,6 +39,13 @@ impl Avx512 {
     pub(crate) fn is_preferred(self) -> bool {
         is_x86_feature_detected!("avx512vbmi2")
     }
+}
+
+/// Whether this CPU, which has AVX-512, is a Zen 4. It splits operations of 512 bits into two, and widens half as many
+/// numbers in the same time as in registers of 256 bits: no other processor with AVX-512 has SSE4a, but Zen 5, which has
+/// VP2INTERSECT.
+fn splits_registers() -> bool {
+    is_x86_feature_detected!("sse4a") && !is_x86_feature_detected!("avx512vp2intersect")
 }
 
 impl Simd for Avx512 {
