@@ -18,7 +18,11 @@ fn all_that_is_computed_of_a_few_rows() {
         for (length, count) in LENGTHS.into_iter().flat_map(|length| (2..=MOST_FEW).map(move |count| (length, count))) {
             let what = format!("{backend}, {count} x {length}");
             let mut random = Random((length * count) as u64);
-            let (anchors, candidates) = (rows(&mut random, count, length), rows(&mut random, count, length));
+            // Of several rows the last one is zero, which hides what is not done to it: every other time it is left out.
+            let all = count + length % 2;
+            let [mut anchors, mut candidates] = [(); 2].map(|()| rows(&mut random, all, length));
+            anchors.truncate(count * length);
+            candidates.truncate(count * length);
             let mut positives = [0; MOST_FEW];
             positives[..count].fill_with(|| random.below(count));
             let [a, c] = [&anchors, &candidates].map(|rows| Rows::known(rows, length));
