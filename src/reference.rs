@@ -32,6 +32,7 @@ fn add(sum: &mut [f64], terms: &[f64]) {
 }
 
 /// The sum of `terms`: element `k` in lane `k % LANES`, and the lanes folded by halves.
+#[inline(never)]
 fn lane_sum(terms: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
     for terms in terms.chunks(LANES) {
@@ -94,6 +95,7 @@ fn cosine64(x: &[f32], y: &[f32]) -> f64 {
 
 /// See [`crate::Backend::cosine_similarity`].
 #[must_use]
+#[inline(never)]
 pub fn cosine_similarity(x: &[f32], y: &[f32]) -> f32 {
     cosine64(x, y) as f32
 }
@@ -145,6 +147,7 @@ fn is_excluded(exclusions: Exclusions<'_>, row: usize, candidate: usize) -> bool
 
 /// The candidates, of so many, that are no negatives of anchor `row`, in ascending order: its positive, if it is one of
 /// them, and the excluded.
+#[inline(never)]
 fn not_negative(row: usize, candidates: usize, positives: Positives<'_>, exclusions: Exclusions<'_>) -> Vec<usize> {
     let positive = positive_index(positives, row);
     let is_out = |&candidate: &usize| positive == Some(candidate) || is_excluded(exclusions, row, candidate);
@@ -215,6 +218,7 @@ fn outside(batch: Batch<'_>) -> &[f32] {
 }
 
 /// The candidates with the label of anchor `row`, in ascending order, if there are labels.
+#[inline(never)]
 fn label_group(batch: Batch<'_>, row: usize) -> Vec<usize> {
     match batch.exclusions() {
         Exclusions::Labels { anchors, candidates } => {
