@@ -55,9 +55,9 @@
 //! | 16-bit integers | 2 | 2 | 0.0007 |
 //! | bytes | 4 | 4 | 0.03 |
 //!
-//! AVX2 without VNNI multiplies bytes and 16-bit integers at 2.5 and 1.6 times the rate of `f32` on Zen 4. Four products of bytes are
-//! added in 16 bits there, so that candidates go up to 90 and anchors up to 127, or as far as four of their integers fit:
-//! intervals are 1.3 times as long.
+//! AVX2 without VNNI multiplies bytes and 16-bit integers at 2.5 and 1.6 times the rate of `f32` on Zen 4. Four products
+//! of bytes are added in 16 bits there, so that candidates go up to 90 and anchors up to 127, or as far as four of their
+//! integers fit: intervals are 1.3 times as long.
 //!
 //! One tile serves all three ([`kernels`](crate::kernels)): words of 32 bits, whatever they hold. The bound of `f32` sums
 //! is derived in [`float`], that of integers in [`quantize`]. The shorter the intervals, the fewer pairs are left to be
@@ -65,9 +65,10 @@
 //! bytes leave a handful a row. Where it stands in the bulk, every interval of its neighbourhood reaches over it, and
 //! bytes leave a tenth of all pairs or more; 16-bit integers about a dozen. [`cost`] tells which pays.
 //!
-//! Small batches and few anchors are not packed: a tile reads their rows as they lie in memory, with lanes along the row, which are added
-//! up for several pairs at once. Their intervals all have the same length ([`row_bound`]), some hundred candidates
-//! are looked at together, and facts 1 to 3 leave one pair of an anchor among the first, and none among most others.
+//! Small batches and few anchors are not packed: a tile reads their rows as they lie in memory, with lanes along the row,
+//! which are added up for several pairs at once. Their intervals all have the same length ([`row_bound`]), some hundred
+//! candidates are looked at together, and facts 1 to 3 leave one pair of an anchor among the first, and none among most
+//! others.
 //!
 //! Similarities of a row are compared with each other and with the positive only. So what is the same for a whole row
 //! is left out until then, and added up in its *shift* ([`ScreenUnits`]); and `f32` sums stay in units in which

@@ -21,8 +21,9 @@
 //!    four products of bytes are added in 16 bits first, two of which saturate, candidates are up to 90, with 90 added up to
 //!    180, and among the four integers of an anchor the positive ones add up to 182 at most, as do the magnitudes of the
 //!    negative ones: `180 * 182 = 32760 < 2^15`, of either sign. For that the elements add up to 180 steps at most, as
-//!    rounding adds up to a half to each. What fills up a row is 0 with the offset on one side and 0 on the other. The sum of 16-bit products is at most the product of the norms of both rows in steps, which
-//!    are `46000` ([`LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
+//!    rounding adds up to a half to each. What fills up a row is 0 with the offset on one side and 0 on the other. The
+//!    sum of 16-bit products is at most the product of the norms of both rows in steps, which are `46000`
+//!    ([`LARGEST_NORM`]) at most, and half a step for each element by rounding: `(46000 + 1 + 91)^2 < 2^31`.
 //!    A sum that leaves the range on the way comes back, as it wraps around.
 //!
 //! 3 needs a measured norm that is not too small. [`SLACK`](crate::kernels) sees to it (5), but for squares that underflow: each of up
