@@ -18,7 +18,7 @@ use super::lanes::{LANES, padded};
 use crate::arch::{Backend, DotKernel, Simd, WithSimd};
 use crate::rows::Rows;
 
-/// The most candidates, whole tiles of every instruction set.
+/// The most candidates whose similarities are computed at once, whole tiles of every instruction set.
 pub(crate) const MOST_SIMILAR: usize = 192;
 
 /// The anchors whose similarities are computed at once, whole tiles of every instruction set.
@@ -174,7 +174,7 @@ fn add_block<S: Simd, const ANCHORS: usize, const CANDIDATES: usize>(
     }
 }
 
-/// Finds the candidates of each row that may be the most similar one of those that are sought, at least `above` and at most
+/// Finds the candidates of each row that may be the most similar one of those that are sought, above `above` and up to
 /// `up_to`, where similarities are off by at most `error`. Of each row that is in `sought`, with `count` candidates.
 pub(crate) fn find_likely(
     backend: Backend,

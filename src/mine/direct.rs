@@ -69,7 +69,12 @@ pub(super) fn mine_small(
     screen: RowScreen,
     mut buffers: DirectBuffers<'_>,
 ) -> Result<Mined, Error> {
-    const { assert!(MOST_CANDIDATES <= SUM_BLOCK && MOST_SIMILAR <= SUM_BLOCK, "the candidates are one block of their sum") }
+    const {
+        assert!(
+            MOST_CANDIDATES <= MOST_SIMILAR && MOST_SIMILAR <= SUM_BLOCK,
+            "the candidates are one block of their sum"
+        )
+    }
     let StatsTask { batch, exclusions, negatives, .. } = *task;
     let DirectBuffers {
         anchor_norms, candidate_norms, positive_norms, sums, stats, searches, similarities, near, ..

@@ -313,14 +313,15 @@ fn plans_change_at_the_crossovers() {
     for backend in Backend::available() {
         let plan = |anchors, candidates, dim| Screen::Auto.plan(backend, Shape { anchors, candidates, dim });
         let [square, few] = exact_limits(backend);
-        // Rows that are too short to be screened unpacked.
         let shapes = [(square, square), (square + 1, square + 1), (few, 900), (few + 1, 900)];
-        let is_direct = shapes.map(|(anchors, candidates)| plan(anchors, candidates, 31).is_direct);
-        assert_eq!(is_direct, [true, false, true, false], "{backend}");
+        let are_exact =
+            shapes.map(|(anchors, candidates)| plan(anchors, candidates, 64).methods == Methods::only(Method::Exact));
+        assert_eq!(are_exact, [true, false, true, false], "{backend}");
         let few = backend.traits().costs.unpacked_few;
-        let is_unpacked = [(1, 32), (2, 31), (2, 32), (few, 32), (few + 1, 32)];
-        let is_unpacked = is_unpacked.map(|(anchors, dim)| plan(anchors, 900, dim).is_unpacked);
-        assert_eq!(is_unpacked, [false, false, true, true, false], "{backend}");
+        let is_unpacked = [1, 2, few, few + 1].map(|anchors| plan(anchors, 900, 32).is_unpacked);
+        assert_eq!(is_unpacked, [false, true, true, false], "{backend}");
+        let [one, more] = [1, few + 1].map(|anchors| plan(anchors, 900, 32).is_direct);
+        assert!(one && !more, "{backend}");
         for (shapes, formats) in crossovers_of(backend) {
             let found = shapes.map(|(candidates, dim)| plan(ANCHORS, candidates, dim).methods.first());
             assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");
@@ -332,6 +333,34 @@ fn plans_change_at_the_crossovers() {
             let found = [dim - 1, dim].map(|dim| plan(8, 1 << 10, dim).methods.first());
             assert_eq!(found, [Format::Float32, Format::Int8].map(Method::Screen), "{backend}, dim {dim}");
         }
+    }
+}
+
+/// A call that packs nothing has no memory to pack rows in, so that none of a smaller shape may pack.
+#[test]
+fn smaller_shapes_of_what_is_not_packed_are_not_packed() {
+    let mut random = Random(1);
+    for backend in Backend::available() {
+        let packs = |screen: Screen, shape: Shape| {
+            let is_small = screen.nanoseconds_unpacked(backend, shape).is_some() || screen.is_small(backend, shape);
+            !is_small && !screen.plan(backend, shape).is_direct
+        };
+        let mut unpacked = 0;
+        for _ in 0..20_000 {
+            let mut sized = |most: usize| {
+                let most = 1 + random.below(most);
+                1 + random.below(most)
+            };
+            let shape = Shape { anchors: sized(300), candidates: sized(5000), dim: sized(9000) };
+            let mut smaller = |size: usize| if random.below(3) == 0 { size } else { 1 + random.below(size) };
+            let [anchors, candidates, dim] = [shape.anchors, shape.candidates, shape.dim].map(&mut smaller);
+            for screen in [Screen::Auto, Screen::F32, Screen::Off] {
+                let smaller = Shape { anchors, candidates, dim };
+                assert!(packs(screen, shape) || !packs(screen, smaller), "{backend}, {screen}: {shape:?}, {smaller:?}");
+                unpacked += usize::from(!packs(screen, shape));
+            }
+        }
+        assert!(unpacked > 1000, "{backend}: {unpacked} only");
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct MineMemory {
     searches: Vec<ClosestSearch>,
     positives: Vec<f64>,
     positive_norms: Vec<f64>,
-    /// One, of a call without screens.
+    /// One, of a call that packs nothing.
     similarities: Vec<Similarities>,
     near: Vec<NearSimilarities>,
     few: FewMeasures,
@@ -152,7 +152,7 @@ impl MineMemory {
         of.write(backend, join, means, &mut stats[..batch.rows()])
     }
 
-    /// Grows to what a call without screens needs, and lends it out.
+    /// Grows to what a call that packs nothing needs, and lends it out.
     pub(super) fn grow_direct(&mut self, backend: Backend, batch: &Batch<'_>) -> Result<DirectBuffers<'_>, Error> {
         let (candidate_norms, sums) = self.candidates.grow_measures(batch.candidate_side(), batch.candidate_rows())?;
         Ok(DirectBuffers {
@@ -168,7 +168,7 @@ impl MineMemory {
         })
     }
 
-    /// Grows to what a call without screens needs, and lends out what one with a few rows writes. Most calls find the memory
+    /// Grows to what a call that packs nothing needs, and lends out what one with a few rows writes. Most calls find the memory
     /// grown, and look at its lengths alone.
     pub(super) fn grow_few(&mut self, backend: Backend, batch: &Batch<'_>) -> Result<FewBuffers<'_>, Error> {
         let rows = batch.rows();
@@ -245,7 +245,7 @@ fn norms_and_sum<'a>(memory: &'a CandidateMemory, batch: &Batch<'a>) -> (&'a [f6
     }
 }
 
-/// Grows to the similarities of a call without screens.
+/// Grows to the similarities of a call that packs nothing.
 fn grow_similarities<'a>(
     memory: &'a mut Vec<Similarities>,
     backend: Backend,

@@ -24,6 +24,7 @@ const GROUP_BYTES: usize = 128 << 10;
 
 /// How many candidates of `dim` elements, which are not widened, are met by all anchors at once.
 pub(super) fn screened_rows(dim: usize) -> usize {
+    /// Whole tiles of every instruction set, also of those in which all pairs are computed.
     const UNIT: usize = 12;
     (GROUP_BYTES / (4 * dim)).clamp(UNIT, MOST_SIMILAR) / UNIT * UNIT
 }
@@ -35,7 +36,7 @@ pub(super) enum RowScreen {
     Off,
     /// Unless that leaves too many pairs.
     Auto,
-    /// However many pairs that leaves.
+    /// However many pairs that leaves, as long as norms are in range.
     Always,
 }
 
@@ -94,11 +95,7 @@ impl RowSearch<'_> {
         if left.is_empty() {
             return;
         }
-        if self.screen == RowScreen::Auto {
-            // The candidates to come will not be ruled out either.
-            self.screen = RowScreen::Off;
-        }
-        self.counts.count_pairs(Method::Exact, left.len() * pairs.candidates.rows.count());
+        self.counts.count_pairs(Method::Exact, left.len().saturating_mul(pairs.candidates.rows.count()));
         if widens {
             pairs.search(searched, 0, left, self.similarities);
         } else {
@@ -106,7 +103,8 @@ impl RowSearch<'_> {
         }
     }
 
-    /// Screens anchors until there are none, or too many pairs of some are left. Returns how many were completed.
+    /// Screens anchors until there are none, or some have too many pairs left or norms that are out of range. Returns how many
+    /// were completed.
     fn screen_anchors(&mut self, pairs: &PairsOf<'_>, searches: &mut [ClosestSearch]) -> usize {
         let NormedRows { rows, norms } = pairs.candidates;
         let mut scales = [0.0; MOST_SIMILAR];
@@ -122,7 +120,8 @@ impl RowSearch<'_> {
         searches.len()
     }
 
-    /// Screens some anchors, the first of which is anchor `first`. Whether few enough pairs are left, which were computed.
+    /// Screens some anchors, the first of which is anchor `first`. Whether their norms are in range and few enough pairs are
+    /// left, which were computed.
     fn screen_block(
         &mut self,
         pairs: &PairsOf<'_>,
@@ -147,6 +146,8 @@ impl RowSearch<'_> {
         let likely = find_likely(pairs.backend, self.near, count, &sought[..rows], error);
         let left = likely.iter().flatten().map(|bits| bits.count_ones() as usize).sum::<usize>();
         if left * RULED_OUT > rows * count && self.screen == RowScreen::Auto {
+            // The candidates to come will not be ruled out either.
+            self.screen = RowScreen::Off;
             return false;
         }
         for (row, (search, likely)) in searches.iter_mut().zip(&likely).enumerate() {

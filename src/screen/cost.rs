@@ -180,12 +180,12 @@ pub(super) fn nanoseconds(backend: Backend, shape: Shape, method: Method, prepar
     (anchors * candidates * (product + PER_PAIR)).max(reading) + raw_rows * dim * PREPARATION
 }
 
-/// Whether a batch is so small that computing all pairs exactly takes less time than any screen.
+/// Whether a batch is so small that computing all pairs exactly takes less time than packing rows for a screen.
 pub(super) fn is_small(backend: Backend, shape: Shape) -> bool {
     shape.anchors.max(shape.candidates) <= backend.traits().costs.exact_square
 }
 
-/// Few rows that are shorter take less time in exact tiles than screened without packing.
+/// A few rows that are shorter take less time in exact tiles than screened without packing.
 const LEAST_DIM: usize = 32;
 
 /// Whether a batch is so small that screening its rows as they lie in memory takes less time than anything else: up to
@@ -199,11 +199,10 @@ pub(super) fn is_unpacked(backend: Backend, shape: Shape, times: usize) -> bool 
 }
 
 /// Whether screening rows as they lie in memory, in one pass over any number of candidates, takes less time than anything
-/// else: there are a few anchors, up to `times` as many as the instruction set's. A single one is multiplied with a candidate
-/// while the norm of that is computed.
+/// else: there are a few anchors, up to `times` as many as the instruction set's. Of fewer anchors or shorter rows no batch
+/// is packed either, so that a smaller shape needs no memory that a larger one does not.
 pub(super) fn is_unpacked_pass(backend: Backend, shape: Shape, times: usize) -> bool {
-    let is_few = (2..=times * backend.traits().costs.unpacked_few).contains(&shape.anchors);
-    is_few && (LEAST_DIM..=LAST_BELOW_ONE).contains(&shape.dim)
+    shape.anchors <= times * backend.traits().costs.unpacked_few && shape.dim <= LAST_BELOW_ONE
 }
 
 /// Whether 16-bit integers are faster than `f32` on a backend.

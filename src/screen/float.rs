@@ -45,13 +45,13 @@ const ROUNDINGS: f64 = {
 ///    with zeros, and lanes are added up in twos: each product takes part in at most `t = dim / 4 + 4 + log2(16)` additions,
 ///    and in a rounding of its own on the portable backend. Each changes what it takes part in by a factor of at most `1 + g`.
 ///    So the sum is off by at most `((1 + g)^(t + 1) - 1) sum |x_k y_k|`, and `sum |x_k y_k| <= |x| |y|` by Cauchy-Schwarz.
-///    Products and sums that underflow add at most `dim 2^-149`, below `g / 1000` of norms of [`bound`]'s longest rows and
-///    `1e-12`.
+///    Products and sums that underflow add at most `dim 2^-149`, which is below `g / 1000` times the product of two norms of
+///    `1e-12` each, the least that are screened.
 /// 2. *Scaling.* Two inverse norms and two products, each rounded once: `4 g`.
 /// 3. *The exact side and the window*, as in [`bound`]: `g` and a little, and `3 g`.
 ///
 /// The sum of these is below `(dim / 4 + 20) g`, with the squares of small terms in what is left over: rows are at most
-/// [`LAST_BELOW_ONE`] long, where `t g` is `2^-13`, and `t^2 g^2` an eighth of `g`.
+/// [`LAST_BELOW_ONE`] long, where `t g` is `2^-13`, and half of its square an eighth of `g`.
 pub(crate) fn row_bound(dim: usize) -> f32 {
     let in_sum = dim as f64 / 4.0;
     if dim <= LAST_BELOW_ONE { ((in_sum + 20.0) * ROUNDING) as f32 } else { ANYTHING }

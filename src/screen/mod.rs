@@ -93,7 +93,8 @@
 //! # What was tried
 //!
 //! * A dot-style tile (lanes along the row, one accumulator a pair) needs a reduction across lanes for every pair, which
-//!   packed rows do without. It pays for small batches alone, where packing takes longer than it saves.
+//!   packed rows do without. It pays for small batches and few anchors alone, where packing takes longer than it
+//!   saves.
 //! * Splitting the tile along k, so that a piece of a panel stays in the first-level cache, lost 2 to 5 % at dim 768:
 //!   the second level feeds the tile well enough, if the next panel is fetched into it ahead of time. That fetch took
 //!   the tile alone from 88 % to 99 % of the multiply-add ceiling at 4096 x 768.

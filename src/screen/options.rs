@@ -90,7 +90,7 @@ impl Screen {
         }
     }
 
-    /// Whether all pairs of a call are computed exactly, as it is small.
+    /// Whether all pairs of a call are computed exactly, as it is small, unless its rows are screened unpacked.
     pub(crate) fn is_small(self, backend: Backend, shape: Shape) -> bool {
         matches!(self, Screen::Auto | Screen::Off) && cost::is_small(backend, shape)
     }
@@ -127,20 +127,22 @@ impl Screen {
         // A smaller shape may be quantised where a larger one is not, for the length of its rows.
         let may_quantise = methods.round_rows() || !matches!(self, Screen::F32 | Screen::Off) && dim > MAX_DIM;
         let is_unpacked = match self {
-            Screen::Auto => cost::is_unpacked_pass(backend, shape, 1),
+            // A single anchor is multiplied exactly with a candidate while the norm of that is computed.
+            Screen::Auto => shape.anchors > 1 && cost::is_unpacked_pass(backend, shape, 1),
             Screen::F32 => cost::is_unpacked_pass(backend, shape, 2),
             Screen::I16 | Screen::I8 | Screen::Off => false,
         };
         // Without a screen up to twice as many rows, so that both ways can be measured around the crossover.
         let is_exact = methods == Methods::only(Method::Exact)
             && cost::is_direct(backend, shape, if self == Screen::Off { 2 } else { 1 });
+        let first = if is_unpacked { Method::Screen(Format::Float32) } else { methods.first() };
         ScreenPlan {
             is_direct: is_unpacked || is_exact,
             is_unpacked,
             methods,
             quantised_dim: if may_quantise { dim.min(MAX_DIM) } else { 0 },
             float_bound: float::bound(dim),
-            nanoseconds: cost::nanoseconds(backend, shape, methods.first(), false),
+            nanoseconds: cost::nanoseconds(backend, shape, first, false),
         }
     }
 }

@@ -9,7 +9,7 @@ mod pools;
 
 use std::hint::black_box;
 
-use common::{ALL_NEGATIVES, Data, Kind, OwnedBatch, Random};
+use common::{ALL_NEGATIVES, Data, Kind, OwnedBatch, Pairing, Random};
 use counting::allocations;
 use hardneg::{
     Backend, Bank, BankOptions, Batch, CandidateSum, Exclusions, Gradients, KnownPositives, Miner, MiningBatch,
@@ -44,6 +44,23 @@ fn the_second_call_and_calls_of_smaller_shapes() {
                     assert_eq!(allocations(&mut call), 0, "{backend}, {data:?}, {rows} x {candidates} x {dim}");
                     largest = false;
                 }
+            }
+        }
+    }
+}
+
+/// Few anchors, whose candidates are not packed, then fewer and shorter ones.
+#[test]
+fn calls_of_fewer_anchors_than_a_few() {
+    for backend in Backend::available() {
+        for screen in [Screen::Auto, Screen::F32] {
+            let plan = TripletLoss::new().backend(backend).threads(Threads::Serial).screen(screen);
+            let mut workspace = Workspace::new();
+            let shapes = [(18, 900, 64), (18, 900, 31), (1, 900, 64), (17, 100, 64), (2, 2, 3)];
+            for (turn, (rows, candidates, dim)) in shapes.into_iter().enumerate() {
+                let input = Data::Random.batch(1, rows, candidates, dim).with(Pairing::Identity);
+                let first = allocations(|| plan.forward(input.batch(), &mut workspace).unwrap().loss());
+                assert_eq!(first > 0, turn == 0, "{backend}, {screen}, {rows} x {candidates} x {dim}: {first}");
             }
         }
     }
