@@ -326,6 +326,10 @@ fn plans_change_at_the_crossovers() {
             let found = shapes.map(|(candidates, dim)| plan(ANCHORS, candidates, dim).methods.first());
             assert_eq!(found, formats.map(Method::Screen), "{backend}, {shapes:?}");
         }
+        if backend.traits().i8_sum.is_some() {
+            let found = [2560, 2561].map(|dim| plan(1024, 1024, dim).methods.first());
+            assert_eq!(found, [Format::Int8, Format::Int16].map(Method::Screen), "{backend}, long rows");
+        }
         // To the element: few anchors, and as many elements in 2^10 candidates as the constant says.
         let costs = backend.traits().costs;
         if costs.integer_pairs > 0 && costs.integer_streamed.is_multiple_of(1 << 10) {
